@@ -1,0 +1,25 @@
+"""
+Instance-prototype contrastive learning and its comparison with human visual cortex.
+
+Konkle and Alvarez 2020, "Instance-level contrastive learning yields human brain-like representation without
+category-supervision". One module per stage, in data-flow order:
+
+    config         what may stand in a configuration file
+    downloads      packages that carry data, by name and hash
+    files          files that appear whole or not at all, and their checksums
+    datasets       image folders -> .beton
+    brains         published brain data -> stimuli and participants' similarity vectors
+    architectures  the networks
+    views          crops and colours of a view, in compiled code
+    loading        .beton -> batches of views
+    objectives     IPCL, indexed memory, cross entropy
+    training       objective + recipe -> weights
+    embedding      weights -> embeddings of a labelled data set
+    knn            embeddings -> top-1 accuracy
+    activations    weights + stimuli -> every layer's activations
+    rsa            activations -> RSMs; RSMs + brain -> r, noise ceiling
+    tables         Table 1
+    figures        figures 2, 3, S1, S2
+"""
+
+__version__ = "0.1.0"

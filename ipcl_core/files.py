@@ -1,0 +1,60 @@
+"""
+Files that appear whole or not at all, and their checksums.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import pandas as pd
+
+
+@contextmanager
+def write_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, flush it to disk and move it into place.
+
+    The temporary name keeps the suffix, so that libraries which choose a format by it behave the same. When the block
+    raises, the temporary file is removed and `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table without its index; floats keep their shortest exact form."""
+    with write_whole(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_json(value, path: str | Path) -> None:
+    """Write a value as indented JSON."""
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+@contextmanager
+def write_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """Open a new HDF5 file that appears at `path` when the block ends well."""
+    with write_whole(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+        yield file
+
+
+def compute_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
