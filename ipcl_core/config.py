@@ -27,7 +27,9 @@ class ConfigError(ValueError):
 class Strict(BaseModel):
     """A block of the configuration: unknown keys are errors, values are not converted between types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -257,9 +259,7 @@ class Preprocessing(Strict):
 class ModelBase(Strict):
     framework: str
     """Row label and colour: IPCL, Wusnet, Supervised, Untrained, ..."""
-    architecture: Literal[
-        "alexnet_gn", "alexnet_bn", "cornet_z_bn", "resnet18", "resnet50", "efficientnet_lite0"
-    ]
+    architecture: Literal["alexnet_gn", "alexnet_bn", "cornet_z_bn", "resnet18", "resnet50", "efficientnet_lite0"]
     dim: int | None = Field(None, ge=2)
     """Output dimension d of the embedding; null for supervised models (the number of classes)."""
     width: float = Field(1.0, gt=0, le=4)
@@ -373,8 +373,12 @@ class Config(Strict):
                 raise ValueError(f"models.{name}.dim: an untrained model needs its dimension, for example 128")
             if model.width != 1 and not model.architecture.startswith("alexnet"):
                 raise ValueError(f"models.{name}.width: only the AlexNets have a width, {model.architecture} has not")
+            if isinstance(model, Pretrained) and model.dim is None:
+                raise ValueError(f"models.{name}.dim: give the number of outputs of the pretrained network")
             if (model.architecture == "efficientnet_lite0") != isinstance(model, Pretrained):
-                raise ValueError(f"models.{name}: efficientnet_lite0 is the architecture that can be pretrained, and only so")
+                raise ValueError(
+                    f"models.{name}: efficientnet_lite0 is the architecture that can be pretrained, and only so"
+                )
         for name in self.figure2_models:
             _require(name, self.models, "figure2_models", "models")
         return self

@@ -27,7 +27,9 @@ class CorruptImageError(ValueError):
     """Images that cannot be decoded; the message names them."""
 
 
-def export_twemoji(pictures: Path, labels: Path, folder: Path, *, val_fraction: float, seed: int) -> None:
+def export_twemoji(
+    pictures: str | Path, labels: str | Path, folder: str | Path, *, val_fraction: float, seed: int
+) -> None:
     """Write the Twemoji pictures as an image folder, split into train and val by concept.
 
     A concept is an emoji without skin tone or hair variants; the label is its Unicode category. Transparent pixels
@@ -56,7 +58,7 @@ def export_twemoji(pictures: Path, labels: Path, folder: Path, *, val_fraction: 
         n_val = round(len(stems) * val_fraction)
         for position, stem in enumerate(stems):
             split = "val" if position < n_val else "train"
-            target = folder / split / category.replace(" & ", "_and_").replace(" ", "_") / f"{stem}.png"
+            target = Path(folder) / split / category.replace(" & ", "_and_").replace(" ", "_") / f"{stem}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
             picture = Image.open(BytesIO(png[stem])).convert("RGBA")
             white = Image.new("RGBA", picture.size, "white")

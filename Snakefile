@@ -1,0 +1,39 @@
+"""
+From images to Table 1 and the figures of Konkle and Alvarez 2020.
+
+    images -> .beton -> weights -> activations -> RSMs -> fits -> table and figures
+
+Each stage is a file in rules/, in this order. Without --configfile the study is config.yaml, the paper.
+"""
+
+if not workflow.configfiles:
+
+    configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/models.smk"
+include: "rules/activations.smk"
+include: "rules/accuracy.smk"
+include: "rules/rsa.smk"
+include: "rules/figures.smk"
+
+
+report: "docs/captions/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/table1.csv",
+        expand(
+            "<results>/figures/{brain}/{figure}.{format}",
+            brain=config["brains"],
+            figure=["figure2", "figure3", "stimuli", "layers"],
+            format=["svg", "png"],
+        ),
+
+
+onstart:
+    stop_if_paths_are_missing(workflow.dag)

@@ -1,0 +1,59 @@
+"""
+Category accuracy from embeddings: the weighted k-nearest-neighbour classifier.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CHUNK = 512
+
+
+def vote_weighted_knn(bank: Tensor, labels: Tensor, queries: Tensor, *, n_classes: int, k: int, tau: float) -> Tensor:
+    """Return the class votes of the similarity-weighted kNN classifier.
+
+    votes[i, c] = sum of exp(s / tau) over those of the k bank images nearest to query i that have label c,
+    s = cosine similarity.
+
+    Args:
+        bank: (n_bank, d) float, any scale (L2-normalised here).
+        labels: (n_bank,) int64 in [0, n_classes).
+        queries: (n_queries, d) float.
+        n_classes: number of columns of the result.
+        k: number of neighbours that vote, 1 <= k <= n_bank.
+        tau: temperature > 0, in units of cosine similarity.
+
+    Returns:
+        (n_queries, n_classes) float32, unnormalised; argmax(1) is the prediction.
+
+    Raises:
+        ValueError: k or tau is out of range, or an input holds a non-finite value.
+
+    Source: Konkle and Alvarez 2020, appendix B.3, equation 4; Wu et al. 2018.
+    """
+    if not 1 <= k <= len(bank):
+        raise ValueError(f"k = {k} neighbours: give a number from 1 to the {len(bank)} images of the bank")
+    if not tau > 0:
+        raise ValueError(f"tau = {tau}: the temperature must be above 0")
+    for name, embeddings in (("bank", bank), ("queries", queries)):
+        if not torch.isfinite(embeddings).all():
+            raise ValueError(f"the {name} embeddings hold non-finite values")
+    bank = F.normalize(bank.float(), dim=1)
+    votes = torch.zeros(len(queries), n_classes)
+    for start in range(0, len(queries), CHUNK):
+        chunk = F.normalize(queries[start : start + CHUNK].float(), dim=1)
+        similarity, neighbours = (chunk @ bank.T).topk(k, dim=1)  # (chunk, n_bank) -> (chunk, k)
+        votes[start : start + CHUNK].scatter_add_(1, labels[neighbours], torch.exp(similarity / tau))
+    return votes
+
+
+def measure_accuracy(scores: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Return top-1 and top-5 accuracy in %; top-5 is top-n_classes where there are fewer than five classes.
+
+    Args:
+        scores: (n, n_classes), higher is more likely.
+        labels: (n,) int64.
+    """
+    best = scores.topk(min(5, scores.shape[1]), dim=1).indices  # (n, 5)
+    hits = best == labels[:, None]
+    return 100 * hits[:, 0].float().mean().item(), 100 * hits.any(1).float().mean().item()

@@ -1,0 +1,151 @@
+"""
+The tables: every layer's r with every region, the noise ceilings, and Table 1.
+"""
+
+import logging
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from .brains import read_brain
+from .files import write_csv, write_hdf5
+from .rsa import compute_rsm, correlate, measure_noise_ceiling, vectorize_rsm
+
+logger = logging.getLogger(__name__)
+
+
+def make_rsms(activations: str | Path, rsms: str | Path) -> None:
+    """Write the RSM of every layer, reading one layer at a time.
+
+    Args:
+        activations: HDF5 file of `extract_activations`.
+        rsms: HDF5 file to write: `stimuli` (n names), `layers/<layer>` (n, n) float64 with the attribute `n_units`;
+            attributes `layers` (their order) and `network`.
+    """
+    with h5py.File(activations) as source, write_hdf5(rsms) as file:
+        file["stimuli"] = source["stimuli"][:]
+        for layer in source.attrs["layers"]:
+            patterns = source[f"layers/{layer}"][:]
+            dataset = file.create_dataset(f"layers/{layer}", data=compute_rsm(patterns))
+            dataset.attrs["n_units"] = int(np.prod(patterns.shape[1:]))
+        for name in ("layers", "network"):
+            file.attrs[name] = source.attrs[name]
+
+
+def fit_layers(rsms: str | Path, brain: str | Path, fits: str | Path) -> None:
+    """Write the correlation of every layer's RSM with every region's.
+
+    The group RSV is the mean of the participants'. A layer whose RSM is not defined everywhere (constant activations to
+    some stimulus) gets no r; a warning names it.
+
+    Args:
+        rsms: HDF5 file of `make_rsms`.
+        brain: HDF5 file of `brains.write_brain`.
+        fits: CSV to write: region, layer, layer_index (from 0), participant (or "group"), r, n_pairs.
+
+    Raises:
+        ValueError: the stimuli of the model and of the brain differ.
+
+    Source: appendix C.2.
+    """
+    stimuli, regions = read_brain(brain)
+    rows = []
+    with h5py.File(rsms) as file:
+        shown = list(file["stimuli"].asstr())
+        if shown != stimuli:
+            raise ValueError(f"{rsms} was made with {len(shown)} stimuli that are not the {len(stimuli)} of {brain}")
+        for index, layer in enumerate(file.attrs["layers"]):
+            rsv = vectorize_rsm(file[f"layers/{layer}"][:])
+            if np.isnan(rsv).any():
+                logger.warning("%s: layer %s is constant for some stimulus: no r is given for it", rsms, layer)
+            for region in regions:
+                targets = {"group": region.rsvs.mean(0)}
+                if not region.group:
+                    targets |= dict(zip(region.participants, region.rsvs, strict=True))
+                rows += [
+                    (region.name, layer, index, participant, correlate(rsv, target), len(rsv))
+                    for participant, target in targets.items()
+                ]
+    table = pd.DataFrame(rows, columns=["region", "layer", "layer_index", "participant", "r", "n_pairs"])
+    write_csv(table.sort_values("region", key=lambda r: r.map(_rank(regions)), kind="stable"), fits)
+
+
+def _rank(regions: list) -> dict[str, int]:
+    return {region.name: i for i, region in enumerate(regions)}
+
+
+def make_noise_ceilings(brain: str | Path, ceilings: str | Path, *, n_splits: int, seed: int) -> None:
+    """Write every region's split-half noise ceiling.
+
+    Args:
+        brain: HDF5 file of `brains.write_brain`.
+        ceilings: CSV to write, regions in hierarchical order: region, kind, r (empty for a group average), n_splits,
+            exhaustive, n_participants.
+        n_splits, seed: see `measure_noise_ceiling`.
+    """
+    rows = []
+    for region in read_brain(brain)[1]:
+        ceiling = measure_noise_ceiling(region.rsvs, n_splits=n_splits, seed=seed)
+        kind = "none: one group average" if region.group else "split-half over participants"
+        n = 0 if region.group else len(region.rsvs)
+        rows.append((region.name, kind, ceiling.r, ceiling.n_splits, ceiling.exhaustive, n))
+    columns = ["region", "kind", "r", "n_splits", "exhaustive", "n_participants"]
+    write_csv(pd.DataFrame(rows, columns=columns), ceilings)
+
+
+def find_best_layers(fits: pd.DataFrame) -> pd.DataFrame:
+    """Return each region's best layer for the group RSM.
+
+    The maximum over layers, chosen on the same data that it is reported on, as in the paper.
+
+    Args:
+        fits: table of `fit_layers`.
+
+    Returns:
+        Indexed by region, in the order of `fits`: layer, r. A region where no layer has an r gets neither.
+    """
+    group = fits[fits["participant"] == "group"].dropna(subset="r")
+    best = group.loc[group.groupby("region")["r"].idxmax(), ["region", "layer", "r"]].set_index("region")
+    return best.reindex(fits["region"].unique())
+
+
+def make_table1(models: list[dict], brains: list[dict], table: str | Path) -> None:
+    """Write Table 1: one row a model and brain data set.
+
+    Args:
+        models: in the table's order; for each: model, framework, architecture, dim, width, source, dataset, and accuracy
+            (CSV of `measure_accuracies`).
+        brains: for each: brain, ceilings (CSV of `make_noise_ceilings`), fits (model -> CSV of `fit_layers`).
+        table: CSV to write. Accuracy in %: `top1` by the paper's protocol for this kind of model, named in
+            `top1_protocol` (softmax for models supervised on this data set, else weighted kNN), and `knn_top1` for all.
+            For each region: `<region>_r`, `<region>_layer` (best layer), `<region>_noise_ceiling` (split-half).
+
+    Source: appendix D.2, Table 1.
+    """
+    rows = []
+    for brain in brains:
+        ceilings = pd.read_csv(brain["ceilings"], index_col="region")
+        for model in models:
+            accuracy = pd.read_csv(model["accuracy"], index_col="protocol")
+            knn = accuracy.loc["weighted kNN"]
+            protocol = "softmax" if "softmax" in accuracy.index else "weighted kNN"
+            label = f"weighted kNN (k={knn['k']:.0f}, tau={knn['tau']:g}, {knn['layer']})"
+            row = {
+                key: model[key] for key in ("model", "framework", "architecture", "dim", "width", "source", "dataset")
+            }
+            row |= {
+                "top1": round(accuracy.loc[protocol, "top1"], 2),
+                "top1_protocol": label if protocol == "weighted kNN" else protocol,
+                "knn_top1": round(knn["top1"], 2),
+                "n_test": int(knn["n_query"]),
+                "brain": brain["brain"],
+            }
+            best = find_best_layers(pd.read_csv(brain["fits"][model["model"]]))
+            for region, ceiling in ceilings["r"].items():
+                row[f"{region}_r"] = round(best.loc[region, "r"], 4)
+                row[f"{region}_layer"] = best.loc[region, "layer"]
+                row[f"{region}_noise_ceiling"] = round(ceiling, 4)
+            rows.append(row)
+    write_csv(pd.DataFrame(rows).astype({"dim": "Int64"}), table)

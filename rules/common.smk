@@ -1,0 +1,100 @@
+"""
+The checked configuration, the names that wildcards may take, and what several rules look up.
+"""
+
+import os
+import sys
+
+sys.path.insert(0, workflow.basedir)
+os.environ["PYTHONPATH"] = workflow.basedir
+
+from ipcl_core.config import ConfigError, load_config, missing_paths
+
+try:
+    study = load_config(config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+config = study.model_dump()
+
+
+def list_models(source):
+    """Names of the models that are trained, untrained or pretrained."""
+    return [name for name, model in study.models.items() if model.source == source]
+
+
+def list_datasets(source):
+    """Names of the data sets that come from an image folder or from Twemoji."""
+    return [name for name, dataset in study.datasets.items() if dataset.source == source]
+
+
+def list_brains(source):
+    """Names of the brain data sets of one publication."""
+    return [name for name, brain in study.brains.items() if brain.source == source]
+
+
+def match_any(names):
+    """Wildcard constraint: one of the names, or nothing at all where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    brain=match_any(study.brains),
+    dataset=match_any(study.datasets),
+    model=match_any(study.models),
+    split="train|val",
+
+
+def get_model(wildcards):
+    return config["models"][wildcards.model]
+
+
+def get_recipe(wildcards):
+    return config["recipes"][config["models"][wildcards.model]["recipe"]]
+
+
+def get_training_file(suffix):
+    """Input function: a file of the training split that a model learns from."""
+
+    def get_file(wildcards):
+        return f"<results>/data/{study.models[wildcards.model].dataset}/train.{suffix}"
+
+    return get_file
+
+
+def is_classifier(wildcards):
+    """Whether the network's outputs are logits of the data set's classes."""
+    model = study.models[wildcards.model]
+    return model.source == "trained" and study.recipes[model.recipe].objective.name == "supervised"
+
+
+def keep_if(key, path):
+    """The path, or a temporary file where the configuration does not ask to keep it."""
+    return path if config[key] else temp(path)
+
+
+def get_dataset(wildcards):
+    return config["datasets"][wildcards.dataset]
+
+
+def get_brain(wildcards):
+    return config["brains"][wildcards.brain]
+
+
+def get_image_folder(wildcards):
+    """The split's folder: made by the workflow, or the user's own (checked on start, so that dry runs need no data)."""
+    if wildcards.dataset in list_datasets("image_folder"):
+        return []
+    return f"<results>/images/{wildcards.dataset}"
+
+
+def stop_if_paths_are_missing(dag):
+    """Before anything runs: say which of the user's own folders and files are needed and not there."""
+    jobs = list(dag.needrun_jobs())
+    datasets = {job.wildcards.dataset for job in jobs if job.rule.name == "convert_images"}
+    brains = {job.wildcards.brain for job in jobs if job.rule.name == "import_magri_konkle_2019"}
+    missing = missing_paths(study, datasets, brains)
+    if missing:
+        raise WorkflowError(
+            "Nothing was started: the configuration names data that is not here.\n" + "\n".join(missing)
+        )

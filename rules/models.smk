@@ -1,0 +1,77 @@
+"""
+Networks: trained here, untrained, or fetched. All three give the same artifact.
+
+NEEDS  <results>/data/{dataset}/train.beton               for those trained here
+MAKES  <results>/models/{model}/weights.safetensors       weights, architecture and preprocessing
+       <results>/models/{model}/log.csv                   loss, speed and spread of the embeddings (trained here)
+       <results>/models/{model}/provenance.json           recipe, seed, data, commit, versions, hardware
+
+A training that was interrupted goes on from <results>/models/{model}/checkpoint.pt, which is no declared output.
+"""
+
+
+rule train_model:
+    input:
+        beton=get_training_file("beton"),
+        summary=get_training_file("json"),
+    output:
+        weights="<results>/models/{model}/weights.safetensors",
+        log="<results>/models/{model}/log.csv",
+        provenance="<results>/models/{model}/provenance.json",
+    log:
+        "<logs>/models/{model}.log",
+    benchmark:
+        "<benchmarks>/models/{model}.tsv"
+    wildcard_constraints:
+        model=match_any(list_models("trained")),
+    retries: 2
+    conda:
+        "../envs/torch.yaml"
+    threads: 16
+    resources:
+        gpu=1,
+        mem_mb=64000,
+        runtime=5760,
+    params:
+        model=get_model,
+        recipe=get_recipe,
+    script:
+        "../workflow_scripts/train_model.py"
+
+
+rule initialize_model:
+    output:
+        weights="<results>/models/{model}/weights.safetensors",
+        provenance="<results>/models/{model}/provenance.json",
+    log:
+        "<logs>/models/{model}.log",
+    wildcard_constraints:
+        model=match_any(list_models("untrained")),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=15,
+    params:
+        model=get_model,
+    script:
+        "../workflow_scripts/initialize_model.py"
+
+
+rule fetch_model:
+    output:
+        weights="<results>/models/{model}/weights.safetensors",
+        provenance="<results>/models/{model}/provenance.json",
+    log:
+        "<logs>/models/{model}.log",
+    wildcard_constraints:
+        model=match_any(list_models("pretrained")),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        model=get_model,
+    script:
+        "../workflow_scripts/fetch_model.py"

@@ -1,0 +1,49 @@
+"""
+Model RSMs against brain RSMs, and Table 1.
+
+NEEDS  <results>/rsm/{brain}/{model}.h5
+       <results>/brain/{brain}/brain.h5, noise_ceilings.csv
+       <results>/accuracy/{dataset}/{model}.csv
+MAKES  <results>/rsa/{brain}/{model}.csv                  r of every layer with every region, group and participants
+       <results>/table1.csv                               one row a model and brain data set
+"""
+
+
+rule fit_layers:
+    input:
+        rsms="<results>/rsm/{brain}/{model}.h5",
+        brain="<results>/brain/{brain}/brain.h5",
+    output:
+        fits="<results>/rsa/{brain}/{model}.csv",
+    log:
+        "<logs>/rsa/{brain}/{model}.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../workflow_scripts/fit_layers.py"
+
+
+rule table1:
+    input:
+        accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in study.models.items()],
+        fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=study.models),
+        ceilings=expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),
+    output:
+        table=report(
+            "<results>/table1.csv",
+            caption="../docs/captions/table1.rst",
+            category="Table 1",
+        ),
+    log:
+        "<logs>/table1.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        models=config["models"],
+        brains=list(study.brains),
+    script:
+        "../workflow_scripts/table1.py"

@@ -1,0 +1,14 @@
+"""Embed both splits of a data set."""
+
+from ipcl_core.embedding import embed_dataset
+from ipcl_core.logs import start_log
+
+start_log(snakemake.log[0])
+embed_dataset(
+    snakemake.input.weights,
+    {split: snakemake.input[split] for split in ("train", "val")},
+    snakemake.output.embeddings,
+    layer=snakemake.params.layer,
+    center_crop=snakemake.params.center_crop,
+    n_threads=snakemake.threads,
+)

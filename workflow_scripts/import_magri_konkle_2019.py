@@ -1,0 +1,10 @@
+"""Import the 72 objects of Magri and Konkle 2019."""
+
+from ipcl_core.brains import import_magri_konkle_2019
+from ipcl_core.logs import start_log
+
+start_log(snakemake.log[0])
+brain = snakemake.params.brain
+import_magri_konkle_2019(
+    brain["betas"], brain["stimuli"], brain["regions"], snakemake.output.stimuli, snakemake.output.brain
+)

@@ -1,0 +1,7 @@
+"""Compute the RSM of every layer."""
+
+from ipcl_core.logs import start_log
+from ipcl_core.tables import make_rsms
+
+start_log(snakemake.log[0])
+make_rsms(snakemake.input.activations, snakemake.output.rsms)

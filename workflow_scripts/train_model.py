@@ -1,0 +1,22 @@
+"""Train one network."""
+
+from ipcl_core.architectures import NetworkSpec
+from ipcl_core.config import Recipe
+from ipcl_core.datasets import read_summary
+from ipcl_core.logs import start_log
+from ipcl_core.training import train_network
+
+start_log(snakemake.log[0])
+model, recipe = snakemake.params.model, Recipe.model_validate(snakemake.params.recipe)
+summary = read_summary(snakemake.input.summary)
+train_network(
+    NetworkSpec.from_model(model, n_classes=len(summary["classes"])),
+    recipe,
+    seed=model["seed"],
+    beton=snakemake.input.beton,
+    data_sha256=summary["sha256"],
+    weights=snakemake.output.weights,
+    log=snakemake.output.log,
+    provenance=snakemake.output.provenance,
+    n_threads=snakemake.threads,
+)
