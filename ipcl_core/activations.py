@@ -5,6 +5,7 @@ The file: dataset `stimuli` (n names, in order); for each layer, in the order of
 `layers/<layer>` (n, ...) float32; attributes `layers` (their order) and `network` (the specification, JSON).
 """
 
+import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from .architectures import load_network
+from .brains import list_stimuli
 from .config import Preprocessing
 from .files import write_hdf5
 
@@ -37,11 +39,14 @@ def transform_stimulus(path: str | Path, preprocessing: Preprocessing) -> Tensor
 
 
 @contextmanager
-def record_layers(network: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Record the output of every leaf module in each forward pass made inside the block.
+def record_layers(network: nn.Module, only: str | None = None) -> Iterator[dict[str, Tensor]]:
+    """Record the output of every leaf module, or `only` that of one, in each forward pass made inside the block.
 
     Outputs are cloned when they are made, so that an in-place ReLU behind a layer does not change what is recorded. A
     module that runs more than once in a pass is recorded as name, name#2, name#3, ...
+
+    Raises:
+        ValueError: the network has no leaf module `only`; the message lists those it has.
 
     Yields:
         Layer name -> (B, ...) output of the latest pass, in the order of the pass; clear it between passes.
@@ -58,8 +63,11 @@ def record_layers(network: nn.Module) -> Iterator[dict[str, Tensor]]:
 
         return hook
 
-    leaves = [(name, module) for name, module in network.named_modules() if not list(module.children())]
-    handles = [module.register_forward_hook(hook_for(name)) for name, module in leaves]
+    leaves = {name: module for name, module in network.named_modules() if not list(module.children())}
+    if only is not None and only not in leaves:
+        near = difflib.get_close_matches(only, leaves, n=3)
+        raise ValueError(f"no layer {only!r}; near: {', '.join(near) or 'none'}; all: {', '.join(leaves)}")
+    handles = [module.register_forward_hook(hook_for(name)) for name, module in leaves.items() if only in (None, name)]
     try:
         yield recorded
     finally:
@@ -83,7 +91,7 @@ def extract_activations(weights: str | Path, stimuli: str | Path, activations: s
     network, spec = load_network(weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
-    paths = sorted(Path(stimuli).iterdir())
+    paths = list_stimuli(stimuli)
     if len(paths) < 3:
         raise ValueError(f"{stimuli}: holds {len(paths)} stimuli; an RSM needs at least three")
     with write_hdf5(activations) as file, record_layers(network) as recorded, torch.inference_mode():

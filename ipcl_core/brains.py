@@ -68,6 +68,11 @@ def read_brain(path: str | Path) -> tuple[list[str], list[Region]]:
     return stimuli, regions
 
 
+def list_stimuli(folder: str | Path) -> list[Path]:
+    """Return the images of a folder of stimuli in their order, that of their names; hidden files are left out."""
+    return sorted(Path(folder).glob("[!.]*"))
+
+
 def import_kriegeskorte_2008(archive: str | Path, subset: str, stimuli_folder: str | Path, brain: str | Path) -> None:
     """Import the 92 object images, human IT of four participants, and early visual cortex (one group matrix).
 

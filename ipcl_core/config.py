@@ -128,8 +128,6 @@ class IPCL(Strict):
     """Temperature."""
     loss: Literal["nce", "infonce"] = "nce"
     """nce: noise-contrastive estimation (appendix B.2, equations 1-3); infonce: equation 2."""
-    negatives: Literal["queue", "queue_and_batch"] = "queue"
-    """queue: the memory queue alone (the paper); queue_and_batch: also the other images' prototypes of this batch."""
 
 
 class IndexedMemory(Strict):

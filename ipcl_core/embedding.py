@@ -5,6 +5,7 @@ The HDF5 file holds, for each split, `<split>/embedding` (n, d), `<split>/output
 attribute `layer`, where the embedding was taken.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
@@ -20,7 +21,7 @@ from .files import write_csv, write_hdf5
 from .knn import measure_accuracy, vote_weighted_knn
 from .loading import ViewLoader
 
-BATCH = 128
+BATCH = 64
 
 
 def embed_dataset(
@@ -43,7 +44,7 @@ def embed_dataset(
         n_threads: processor threads.
 
     Raises:
-        ValueError: the network has no such layer; the message lists its layers.
+        ValueError: the network has no such layer; see `record_layers`.
     """
     torch.set_num_threads(n_threads)
     network, spec = load_network(weights)
@@ -53,26 +54,23 @@ def embed_dataset(
         split: ViewLoader(beton, batch_size=BATCH, preprocessing=spec.preprocessing, n_threads=n_threads)
         for split, beton in betons.items()
     }
-    with write_hdf5(embeddings) as file, record_layers(network) as recorded, torch.inference_mode():
+    with ExitStack() as stack:
+        recorded = {} if layer is None else stack.enter_context(record_layers(network, only=layer))
+        stack.enter_context(torch.inference_mode())
+        file = stack.enter_context(write_hdf5(embeddings))
         for split, loader in loaders.items():
             found: dict[str, list[np.ndarray]] = {"embedding": [], "output": [], "label": []}
             batches = loader.iterate_center(fraction=center_crop)
             n_batches = -(-loader.n_images // BATCH)
             for batch in tqdm(batches, total=n_batches, desc=f"embedding {split}", unit="batch", mininterval=10):
                 recorded.clear()
-                output = network(batch.views[:, 0].to(device))  # (B, 1, 3, S, S) -> (B, c)
-                if layer is not None and layer not in recorded:
-                    raise ValueError(f"{weights}: no layer {layer!r}; there are {', '.join(recorded)}")
-                embedding = output if layer is None else recorded[layer].flatten(1)
-                for key, value in (
-                    ("embedding", embedding.float()),
-                    ("output", output.float()),
-                    ("label", batch.labels),
-                ):
+                output = network(batch.views[:, 0].to(device)).float()  # (B, 1, 3, S, S) -> (B, c)
+                embedding = output if layer is None else recorded[layer].flatten(1).float()  # (B, d)
+                for key, value in (("embedding", embedding), ("output", output), ("label", batch.labels)):
                     found[key].append(value.cpu().numpy())
             for key, chunks in found.items():
                 file[f"{split}/{key}"] = np.concatenate(chunks)
-        file.attrs["layer"] = layer or list(recorded)[-1]
+        file.attrs["layer"] = layer or "output"
 
 
 def measure_accuracies(

@@ -1,15 +1,15 @@
 """
 The figures, drawn from the tables alone (supplementary figure 1: from the stimuli).
 
-Each `draw_` function writes one figure as SVG and as PNG; the `_plot_` function behind it returns the matplotlib Figure.
-A framework has the same colour in all of them. Lengths are in inches, fonts in points; no text is below 7 points.
+Each `draw_` function writes one figure as SVG and as PNG; the `_plot_` function behind it returns the Figure. A framework
+has the same colour in all of them. Lengths are in inches; no text is smaller than 7 points.
 """
 
 import itertools
 import math
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import matplotlib
@@ -19,77 +19,54 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
-from PIL import Image
+from PIL import Image, ImageOps
 
+from .brains import list_stimuli
 from .files import write_whole
 
+File = str | Path
+Fits = dict[str, File]  # model -> CSV of `tables.fit_layers`
+
 STYLE = {
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "figure.titlesize": 9,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
+    **dict.fromkeys(("font.size", "axes.titlesize", "figure.labelsize"), 7),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     "figure.constrained_layout.use": True,
+    "xtick.minor.width": 0.3,
     "svg.hashsalt": "ipcl",
 }
-DPI = 300
-MODEL_COLUMN, BAR, CEILING_LABEL = 1.5, 0.13, "noise ceiling (split-half)"
+COLUMN, BAR, CHARACTER, LABEL_SPACING = 1.5, 0.105, 0.06, 8.5 / 72
+"""Inches: a column of layer curves, a bar, a character of the legend, the least distance of two labels of layers."""
 COLUMNS_PER_BAND = 6
-LABEL_SPACING = 8.5 / 72
-"""Inches between two labels of a layer axis."""
+TICKS = {"nbins": 5, "steps": [1, 2, 4, 5, 10]}
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; greys for the controls.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; greys for the two controls.
 COLORS = {
-    "IPCL": "#0072B2",
-    "Wusnet": "#D55E00",
-    "SimCLR": "#009E73",
-    "MoCo2": "#CC79A7",
-    "Pretrained": "#56B4E9",
-    "Supervised": "#3C3C3C",
-    "Untrained": "#A6A6A6",
-}
+    "IPCL": "#0072B2", "Wusnet": "#D55E00", "SimCLR": "#009E73", "MoCo2": "#CC79A7", "Pretrained": "#56B4E9",
+    "Supervised": "#3C3C3C", "Untrained": "#A6A6A6",
+}  # fmt: skip
 SPARE_COLORS = ("#882255", "#999933", "#332288", "#44AA99", "#661100")
-GOLD = "#D9A400"
+GOLD, GREY = "#D9A400", "#808080"
 LINE_STYLES = {128: ":", 256: "--", 1000: "-"}
 SPARE_LINE_STYLES = ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
+CEILING = {"color": "k", "ls": (0, (4, 2)), "lw": 0.8, "label": "noise ceiling (split-half)"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 ARCHITECTURES = {
-    "alexnet_gn": "AlexNet-gn",
-    "alexnet_bn": "AlexNet-bn",
-    "cornet_z_bn": "CORnet-Z-bn",
-    "resnet18": "ResNet-18",
-    "resnet50": "ResNet-50",
-    "efficientnet_lite0": "EfficientNet-lite0",
-}
+    "alexnet_gn": "AlexNet-gn", "alexnet_bn": "AlexNet-bn", "cornet_z_bn": "CORnet-Z-bn", "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50", "efficientnet_lite0": "EfficientNet-lite0",
+}  # fmt: skip
 
 
 def draw_figure2(
-    table1: str | Path,
-    fits: dict[str, str | Path],
-    ceilings: str | Path,
-    *,
-    brain: str,
-    title: str,
-    models: list[str],
-    svg: str | Path,
-    png: str | Path,
+    table1: File, fits: Fits, ceilings: File, *, brain: str, title: str, models: list[str], svg: File, png: File
 ) -> None:
-    """Draw the layerwise correlations of some models and the best layer of all: a row a region, early to late.
+    """Draw the layerwise correlations of some models and the best layer of all, one row a region.
 
-    A model's panel also shows the models of the same framework, architecture and width, and in dark grey the supervised
-    twin of that architecture and width.
+    A model's panel also shows the other models of its framework, architecture and width, and in dark grey the models
+    trained with category labels on that architecture and width.
 
     Args:
-        table1: CSV of `tables.make_table1`; of its rows, those of `brain`.
+        table1: CSV of `tables.make_table1`; its rows of `brain` are used.
         fits: model -> CSV of `tables.fit_layers`.
         ceilings: CSV of `tables.make_noise_ceilings`; a region without r gets no ceiling.
         brain: name of the brain data set.
@@ -102,358 +79,271 @@ def draw_figure2(
 
     Source: figure 2, B and C.
     """
-    with matplotlib.rc_context(STYLE):
-        _save(_plot_figure2(table1, fits, ceilings, brain=brain, title=title, models=models), svg, png)
+    _save(svg, png, _plot_figure2, table1, fits, ceilings, brain=brain, title=title, models=models)
 
 
-def draw_figure3(
-    table1: str | Path, ceilings: str | Path, *, brain: str, title: str, svg: str | Path, png: str | Path
-) -> None:
-    """Draw top-1 accuracy against the best layer's correlation: a subplot a region, a marker a model.
+def draw_figure3(table1: File, ceilings: File, *, brain: str, title: str, svg: File, png: File) -> None:
+    """Draw top-1 accuracy against the best layer's correlation, one subplot a region, one marker a model.
 
-    Arguments and errors as in `draw_figure2`. Source: figure 3.
+    Arguments and errors are those of `draw_figure2`. Source: figure 3.
     """
-    with matplotlib.rc_context(STYLE):
-        _save(_plot_figure3(table1, ceilings, brain=brain, title=title), svg, png)
+    _save(svg, png, _plot_figure3, table1, ceilings, brain=brain, title=title)
 
 
-def draw_stimuli(stimuli: str | Path, *, title: str, svg: str | Path, png: str | Path) -> None:
-    """Draw all images of a folder, in the order of their names, row by row.
-
-    Raises:
-        ValueError: the folder is empty.
-
-    Source: supplementary figure 1.
-    """
-    with matplotlib.rc_context(STYLE):
-        _save(_plot_stimuli(stimuli, title=title), svg, png)
+def draw_stimuli(stimuli: File, *, title: str, svg: File, png: File) -> None:
+    """Draw all stimuli of a folder, row by row in the order of their names. Source: supplementary figure 1."""
+    _save(svg, png, _plot_stimuli, stimuli, title=title)
 
 
-def draw_layers(
-    table1: str | Path,
-    fits: dict[str, str | Path],
-    ceilings: str | Path,
-    *,
-    brain: str,
-    title: str,
-    svg: str | Path,
-    png: str | Path,
-) -> None:
+def draw_layers(table1: File, fits: Fits, ceilings: File, *, brain: str, title: str, svg: File, png: File) -> None:
     """Draw the layerwise correlations of all models: a column a framework, architecture and width, a row a region.
 
-    More columns than COLUMNS_PER_BAND are wrapped. A gold line marks the highest peak of a panel. Arguments and errors as
-    in `draw_figure2`. Source: supplementary figure 2.
+    More than COLUMNS_PER_BAND columns are wrapped. A gold line marks the highest peak of a panel. Arguments and errors are
+    those of `draw_figure2`. Source: supplementary figure 2.
     """
-    with matplotlib.rc_context(STYLE):
-        _save(_plot_layers(table1, fits, ceilings, brain=brain, title=title), svg, png)
+    _save(svg, png, _plot_layers, table1, fits, ceilings, brain=brain, title=title)
 
 
-# ---- figures ---------------------------------------------------------------------------------------------------------
-
-
-def _plot_figure2(table1, fits, ceilings, *, brain, title, models) -> Figure:
-    table, colors = _read_table1(table1, brain)
-    if unknown := [name for name in models if name not in table.index]:
-        raise ValueError(
-            f"{table1}: no model {', '.join(unknown)} for brain {brain}; there are {', '.join(table.index)}"
-        )
-    panels = [pd.concat([_select_group(table, name), _select_twins(table, name)]) for name in models]
+def _plot_figure2(table1: File, fits: Fits, ceilings: File, *, brain: str, title: str, models: list[str]) -> Figure:
+    table, regions, colors = _read_tables(table1, ceilings, brain)
+    if unknown := ", ".join(sorted({*models} - {*table.index})):
+        raise ValueError(f"{table1}: no model {unknown} for brain {brain}; there are {', '.join(table.index)}")
+    panels = [_select_panel(table, name) for name in models]
     curves = _read_curves(fits, {name for panel in panels for name in panel.index})
-    regions = _read_ceilings(ceilings)
-
     n_bars = len(table.groupby(["network", "framework"])) + table["network"].nunique()
-    widths = [MODEL_COLUMN] * len(models) + [max(MODEL_COLUMN, BAR * n_bars)]
+    widths = [COLUMN] * len(models) + [max(COLUMN, BAR * n_bars)]
     figure = Figure(figsize=(0.5 + sum(widths), 1.3 + 1.35 * len(regions)))
     axes = figure.subplots(len(regions), len(widths), squeeze=False, width_ratios=widths, sharex="col", sharey="row")
     for row, (region, ceiling) in zip(axes, regions.items(), strict=True):
-        shown = [curves[name][region] for panel in panels for name in panel.index]
-        row[0].set_ylim(_find_limits(*shown, table[f"{region}_r"], [ceiling]))
-        row[0].set_ylabel(_describe_region(region, ceiling))
-        for ax, panel in zip(row, panels, strict=False):
+        shown = [curve[region] for curve in curves.values()]
+        row[0].set_ylim(_find_limits(*shown, table[f"{region}_r"], [ceiling, 0]))
+        row[0].set_ylabel(f"{region}\ncorrelation r" + ("\n(no noise ceiling)" if math.isnan(ceiling) else ""))
+        for ax, panel in zip(row[:-1], panels, strict=True):
             _draw_curves(ax, panel, curves, region, colors)
         _draw_bars(row[-1], table, region, colors)
         for ax in row:
-            _draw_ceiling(ax, ceiling)
-    for ax, name in zip(axes[0], models, strict=False):
-        ax.set_title(f"{table.at[name, 'framework']}\n{table.at[name, 'network']}")
+            _draw_levels(ax, ceiling)
+    for top, bottom, name, panel in zip(axes[0], axes[-1], models, panels, strict=False):
+        top.set_title(f"{table.at[name, 'framework']}\n{table.at[name, 'network']}")
+        _label_layers(bottom, panel, curves, COLUMN)
     axes[0, -1].set_title("best layer\nof every model")
-    for ax, panel in zip(axes[-1], panels, strict=False):
-        _label_layers(ax, panel, curves, MODEL_COLUMN)
-
-    handles = [Patch(color=colors[name], label=name) for name in table["framework"].unique()]
-    handles += _explain_dims(panels) + _explain_ceiling(regions)
-    handles += [Line2D([], [], ls="", marker="o", ms=3, mfc="w", mec="k", mew=0.5, label="one model")]
-    _finish(figure, title, handles)
-    return figure
+    frameworks = [Patch(color=colors[name], label=name) for name in table["framework"].unique()]
+    dot = Line2D([], [], ls="", marker="o", ms=3, mfc="w", mec="k", mew=0.5, label="one model")
+    return _finish(figure, title, [*frameworks, *_explain_lines(panels, regions.values()), dot])
 
 
-def _plot_figure3(table1, ceilings, *, brain, title) -> Figure:
-    table, colors = _read_table1(table1, brain)
-    regions = _read_ceilings(ceilings)
+def _plot_figure3(table1: File, ceilings: File, *, brain: str, title: str) -> Figure:
+    table, regions, colors = _read_tables(table1, ceilings, brain)
     markers = _assign({}, table["network"], MARKERS)
-    handles = [
-        Line2D([], [], ls="", marker="o", label=name, **_fill(name, colors)) for name in table["framework"].unique()
-    ]
-    handles += [Line2D([], [], ls="", marker=m, mfc="w", mec="#808080", label=name) for name, m in markers.items()]
-    figure = Figure(figsize=(1.4 + 1.95 * len(regions), max(2.6, 0.6 + 0.17 * (len(handles) + 2))))
-    axes = figure.subplots(1, len(regions), squeeze=False)[0]
+    styles = {name: {"label": name, "marker": "o"} | _fill(name, colors) for name in table["framework"].unique()}
+    styles |= {name: {"label": name, "marker": mark, "mfc": "w", "mec": GREY} for name, mark in markers.items()}
+    handles = [Line2D([], [], ls="", **style) for style in styles.values()]
+    figure = Figure(figsize=(1.4 + 1.95 * len(regions), max(2.6, 0.9 + 0.16 * len(handles))))
+    axes = figure.subplots(1, len(regions), squeeze=False, sharex=True)[0]
+    drawn: list[float] = []
     for ax, (region, ceiling) in zip(axes, regions.items(), strict=True):
-        for model in table.itertuples():
-            r = table.at[model.Index, f"{region}_r"]
-            style = _fill(model.framework, colors)
-            ax.plot(model.top1, r, ls="", marker=markers[model.network], ms=5, clip_on=False, zorder=3, **style)
-        low, high = _find_limits(table[f"{region}_r"], zero=False)
-        near = ceiling <= high + (high - low)
-        ax.set_ylim(low, max(high, ceiling + 0.05 * (high - low)) if near else high)
-        _draw_ceiling(ax, ceiling if near else math.nan)
-        ax.set_title(f"{region}\n{_describe_ceiling(ceiling)}")
-        ax.margins(x=0.08)
-        ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.yaxis.set_major_locator(MaxNLocator(5))
+        for name, model in table.iterrows():
+            style = _fill(model["framework"], colors) | {"marker": markers[model["network"]], "label": name}
+            ax.plot(model["top1"], model[f"{region}_r"], ls="", ms=6, clip_on=False, zorder=3, **style)
+        low, high = _find_limits(table[f"{region}_r"])
+        near = 2 * low - high <= ceiling <= 2 * high - low
+        if near:
+            ax.axhline(ceiling, zorder=1, **CEILING)
+            drawn.append(ceiling)
+        note = f"noise ceiling {ceiling:.2f}" + ("" if near else ", off scale")
+        note = "no noise ceiling" if math.isnan(ceiling) else note
+        ax.set(title=f"{region}\n{note}", ylim=_find_limits(table[f"{region}_r"], [ceiling] if near else []))
+        ax.margins(x=0.1)
+        ax.locator_params(**TICKS)
     axes[0].set_ylabel("best layer's correlation r")
-    figure.supxlabel("Top-1 accuracy (%), by each model's protocol", fontsize=7)
-    _finish(figure, title, handles + _explain_ceiling(regions), loc="outside right upper", ncols=1)
-    return figure
+    figure.supxlabel("Top-1 accuracy (%), by each model's protocol")
+    return _finish(figure, title, handles + _explain_lines([], drawn), loc="outside right center", ncols=1)
 
 
-def _plot_stimuli(stimuli, *, title) -> Figure:
-    paths = sorted(Path(stimuli).iterdir())
+def _plot_stimuli(stimuli: File, *, title: str) -> Figure:
+    paths = list_stimuli(stimuli)
     if not paths:
         raise ValueError(f"{stimuli}: holds no stimuli")
     n_columns = math.ceil(math.sqrt(1.5 * len(paths)))
-    n_rows = math.ceil(len(paths) / n_columns)
-    cell, gap = 120, 8  # pixels
-    canvas = Image.new("RGB", (n_columns * (cell + gap), n_rows * (cell + gap)), "white")
+    side, pitch = 150, 158  # pixels
+    canvas = Image.new("RGB", (n_columns * pitch, math.ceil(len(paths) / n_columns) * pitch), "white")
     for index, path in enumerate(paths):
-        image = Image.open(path).convert("RGB")
-        image.thumbnail((cell, cell))
         row, column = divmod(index, n_columns)
-        left, top = column * (cell + gap) + (cell - image.width) // 2, row * (cell + gap) + (cell - image.height) // 2
-        canvas.paste(image, (left + gap // 2, top + gap // 2))
-    width = min(7.0, 0.6 * n_columns)
+        image = ImageOps.pad(Image.open(path).convert("RGB"), (side, side), color="white")
+        canvas.paste(image, (column * pitch + 4, row * pitch + 4))
+    width = min(7.2, 0.6 * n_columns)
     figure = Figure(figsize=(width, width * canvas.height / canvas.width + 0.35))
     ax = figure.subplots()
-    ax.imshow(np.asarray(canvas), interpolation="none")
+    ax.imshow(np.asarray(canvas))
     ax.set_axis_off()
-    _finish(figure, f"{title}: {len(paths)} stimuli")
-    return figure
+    return _finish(figure, f"{title}: {len(paths)} stimuli")
 
 
-def _plot_layers(table1, fits, ceilings, *, brain, title) -> Figure:
-    table, colors = _read_table1(table1, brain)
+def _plot_layers(table1: File, fits: Fits, ceilings: File, *, brain: str, title: str) -> Figure:
+    table, regions, colors = _read_tables(table1, ceilings, brain)
     curves = _read_curves(fits, table.index)
-    regions = _read_ceilings(ceilings)
     panels = [panel for _, panel in table.groupby(["framework", "network"], sort=False)]
     n_bands = math.ceil(len(panels) / COLUMNS_PER_BAND)
     n_columns = math.ceil(len(panels) / n_bands)
-    column = min(MODEL_COLUMN, 6.7 / n_columns)
-    figure = Figure(figsize=(0.5 + column * n_columns, 0.6 + n_bands * (0.75 + 0.8 * len(regions))))
-    axes = figure.subplots(n_bands * len(regions), n_columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set_visible(False)
-    limits = {
-        region: _find_limits(*(curves[name][region] for name in table.index), [ceiling])
-        for region, ceiling in regions.items()
-    }
-    for index, panel in enumerate(panels):
+    width = min(COLUMN, 6.7 / n_columns)
+    figure = Figure(figsize=(0.5 + width * n_columns, 0.6 + n_bands * (0.75 + 0.8 * len(regions))))
+    grid = figure.add_gridspec(n_bands * len(regions), n_columns)
+    for (index, panel), (row, (region, ceiling)) in itertools.product(enumerate(panels), enumerate(regions.items())):
         band, position = divmod(index, n_columns)
-        cells = axes[band * len(regions) : (band + 1) * len(regions), position]
-        for ax, (region, ceiling) in zip(cells, regions.items(), strict=True):
-            ax.set_visible(True)
-            ax.set_ylim(limits[region])
-            _draw_curves(ax, panel, curves, region, colors)
-            _draw_ceiling(ax, ceiling)
-            peak = panel[f"{region}_r"].max()
-            if not math.isnan(peak):
-                ax.axhline(peak, color=GOLD, lw=1.2, zorder=1)
-            _label_layers(ax, panel, curves, 0.9 * column)
-            ax.tick_params(labelbottom=ax is cells[-1], labelleft=position == 0)
-            if position == 0:
-                ax.set_ylabel(f"{region}\nr")
-        cells[0].set_title(f"{panel['framework'].iloc[0]}\n{panel['network'].iloc[0]}")
-    handles = _explain_dims(panels) + _explain_ceiling(regions)
-    handles += [Line2D([], [], color=GOLD, lw=1.2, label="highest peak of the panel")]
-    _finish(figure, title, handles)
-    return figure
+        ax = figure.add_subplot(grid[band * len(regions) + row, position])
+        ax.set_ylim(_find_limits(*(curve[region] for curve in curves.values()), [ceiling, 0]))
+        _draw_curves(ax, panel, curves, region, colors)
+        _draw_levels(ax, ceiling)
+        if not math.isnan(peak := panel[f"{region}_r"].max()):
+            ax.axhline(peak, color=GOLD, lw=1.2, zorder=1, label="peak")
+        _label_layers(ax, panel, curves, 0.9 * width)
+        ax.tick_params(labelbottom=row == len(regions) - 1, labelleft=position == 0)
+        ax.set_ylabel(f"{region}\nr" if position == 0 else "")
+        ax.set_title(f"{panel['framework'].iloc[0]}\n{panel['network'].iloc[0]}" if row == 0 else "")
+    gold = Line2D([], [], color=GOLD, lw=1.2, label="highest peak of the panel")
+    return _finish(figure, title, [*_explain_lines(panels, regions.values()), gold])
 
 
-# ---- tables ----------------------------------------------------------------------------------------------------------
-
-
-def _read_table1(path, brain: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the rows of one brain, indexed by model, with the column `network` (architecture and width as printed), and
-    the colour of every framework."""
-    table = pd.read_csv(path)
+def _read_tables(table1: File, ceilings: File, brain: str) -> tuple[pd.DataFrame, dict[str, float], dict[str, str]]:
+    """Return one brain's rows of Table 1 indexed by model, with the printed name of architecture and width as `network`;
+    region -> noise ceiling, NaN where there is none, early to late; framework -> colour."""
+    table = pd.read_csv(table1)
     rows = table[table["brain"] == brain].set_index("model")
     if rows.empty:
-        raise ValueError(f"{path}: no rows for brain {brain}; there are {', '.join(table['brain'].unique())}")
-    networks = [_name_network(*pair) for pair in zip(rows["architecture"], rows["width"], strict=True)]
-    return rows.assign(network=networks), _assign(COLORS, table["framework"], SPARE_COLORS)
+        raise ValueError(f"{table1}: no rows for brain {brain}; there are {', '.join(table['brain'].unique())}")
+    widths = ["" if width == 1 else f" x{width:g}" for width in rows["width"]]
+    rows["network"] = rows["architecture"].replace(ARCHITECTURES) + widths
+    regions = pd.read_csv(ceilings, index_col="region")["r"].to_dict()
+    return rows, regions, _assign(COLORS, table["framework"], SPARE_COLORS)
 
 
-def _read_ceilings(path) -> dict[str, float]:
-    """Return region -> noise ceiling (NaN where there is none), early to late."""
-    return pd.read_csv(path, index_col="region")["r"].astype(float).to_dict()
-
-
-def _read_curves(fits: dict, models: Iterable[str]) -> dict[str, pd.DataFrame]:
+def _read_curves(fits: Fits, models: Iterable[str]) -> dict[str, pd.DataFrame]:
     """Return model -> (n_layers, n_regions) correlations with the group RSM, indexed by layer in order."""
-    curves = {}
-    for model in models:
-        fit = pd.read_csv(fits[model])
-        group = fit[fit["participant"].astype(str) == "group"]
-        curves[model] = group.pivot(index=["layer_index", "layer"], columns="region", values="r").droplevel(0)
-    return curves
+    tables = {model: pd.read_csv(fits[model]).query("participant == 'group'") for model in models}
+    keys = {"index": ["layer_index", "layer"], "columns": "region", "values": "r"}
+    return {model: table.pivot(**keys).droplevel("layer_index") for model, table in tables.items()}
 
 
-def _name_network(architecture: str, width: float) -> str:
-    return ARCHITECTURES.get(architecture, architecture) + ("" if width == 1 else f" x{width:g}")
-
-
-def _select_group(table: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return the models of the same framework, architecture and width: the model itself, its replications, other dims."""
-    same = ["framework", "architecture", "width"]
-    return table[(table[same] == table.loc[model, same]).all(axis=1)]
-
-
-def _select_twins(table: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return the models trained with category labels on the same architecture and width; none for such a model itself."""
-    same = ["architecture", "width"]
-    twins = (table[same] == table.loc[model, same]).all(axis=1) & (table["source"] == "trained")
-    return table[twins & (table["framework"] == "Supervised") & (table.at[model, "framework"] != "Supervised")]
+def _select_panel(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return a model, those that differ from it in seed or dim only, and, unless it is Supervised, its supervised twins."""
+    network, framework = table.loc[model, ["network", "framework"]]
+    same = table[table["network"] == network]
+    twins = same[(same["framework"] == "Supervised") & (same["source"] == "trained") & (framework != "Supervised")]
+    return pd.concat([same[same["framework"] == framework], twins])
 
 
 def _assign(known: dict, names: Iterable, spare: Iterable) -> dict:
     """Return `known` and, for each further name in order of appearance, the next of `spare`."""
     others = [name for name in dict.fromkeys(names) if name not in known]
-    return known | dict(zip(others, itertools.cycle(spare)))
+    return known | dict(zip(others, itertools.cycle(spare), strict=False))
 
 
-# ---- parts -----------------------------------------------------------------------------------------------------------
+def _find_limits(*values: Iterable[float]) -> tuple[float, float]:
+    """Return (lowest, highest) of all finite values with a margin."""
+    finite = np.concatenate([np.asarray(v, dtype=float) for v in values])
+    finite = finite[np.isfinite(finite)] if np.isfinite(finite).any() else np.array([0.0, 1.0])
+    margin = 0.07 * (finite.max() - finite.min()) or 0.05
+    return finite.min() - margin, finite.max() + margin
 
 
 def _assign_line_styles(panel: pd.DataFrame) -> dict:
     """Return dim -> line style where a panel's models differ in dim, else nothing."""
-    dims = panel["dim"].dropna().astype(int).sort_values().unique()
+    dims = sorted(panel["dim"].dropna().astype(int).unique())
     styles = _assign(LINE_STYLES, dims, SPARE_LINE_STYLES)
     return {dim: styles[dim] for dim in dims} if len(dims) > 1 else {}
 
 
 def _draw_curves(ax: Axes, panel: pd.DataFrame, curves: dict, region: str, colors: dict) -> None:
     styles = _assign_line_styles(panel)
-    for model in panel.itertuples():
-        r = curves[model.Index][region].to_numpy()
-        marker = "o" if np.isfinite(r).sum() == 1 else None
-        style = styles.get(model.dim, "-")
-        ax.plot(r, color=colors[model.framework], ls=style, lw=1.0, marker=marker, ms=2, label=model.Index, zorder=2)
-    ax.axhline(0, color="#C8C8C8", lw=0.5, zorder=0)
-    ax.yaxis.set_major_locator(MaxNLocator(4))
+    for name, model in panel.iterrows():
+        style = {"color": colors[model["framework"]], "ls": styles.get(model["dim"], "-"), "label": name}
+        ax.plot(curves[name][region].to_numpy(), lw=1.0, zorder=2, **style)
 
 
 def _draw_bars(ax: Axes, table: pd.DataFrame, region: str, colors: dict) -> None:
-    """Draw the mean best r of every network and framework, its models as white dots; a bar's label is its framework."""
+    """Draw the mean best r of every network and framework, and its models as white dots."""
     x, centers = 0.0, {}
     for network, group in table.groupby("network", sort=False):
-        first = x
-        for framework, models in group.groupby("framework", sort=False):
+        frameworks = group.groupby("framework", sort=False)
+        centers[network] = x + (len(frameworks) - 1) / 2
+        for framework, models in frameworks:
             r = models[f"{region}_r"].dropna().to_numpy()
             if len(r):
-                ax.bar(x, r.mean(), 0.86, color=colors[framework], label=framework)
+                ax.bar(x, r.mean(), 0.86, color=colors[framework], label=f"{framework} {network}")
                 spread = np.linspace(-0.25, 0.25, len(r)) if len(r) > 1 else 0
                 ax.scatter(x + spread, r, s=5, c="w", edgecolors="k", linewidths=0.4, zorder=3)
             x += 1
-        centers[network] = (first + x - 1) / 2
         x += 0.8
-    ax.axhline(0, color="#C8C8C8", lw=0.5, zorder=0)
     ax.set_xticks(list(centers.values()), list(centers), rotation=90)
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.8, x - 1)
 
 
-def _draw_ceiling(ax: Axes, ceiling: float) -> None:
+def _draw_levels(ax: Axes, ceiling: float) -> None:
+    """Draw the line of no correlation and the noise ceiling where there is one."""
+    ax.axhline(0, color="#C8C8C8", lw=0.5, zorder=0)
+    ax.locator_params(axis="y", **TICKS)
     if not math.isnan(ceiling):
-        ax.axhline(ceiling, color="k", ls=(0, (4, 2)), lw=0.8, zorder=1, label=CEILING_LABEL)
+        ax.axhline(ceiling, zorder=1, **CEILING)
 
 
 def _label_layers(ax: Axes, panel: pd.DataFrame, curves: dict, width: float) -> None:
-    """Label the last layer of every block, as many as fit on `width` inches: the last layer first, then large blocks."""
+    """Mark the last layer of every block, and name as many as fit on `width` inches, large blocks first."""
     layers = max((list(curves[name].index) for name in panel.index), key=len)
     blocks = _find_blocks(layers)
-    spacing = LABEL_SPACING * len(layers) / width
-    ends = dict(sorted(blocks.items(), key=lambda item: (item[0] != len(layers) - 1, -item[1][1], item[0])))
-    ticks: list[int] = []
-    for end in ends:
-        if all(abs(end - tick) >= spacing for tick in ticks):
-            ticks.append(end)
-    ax.set_xticks(ticks, [blocks[tick][0] for tick in ticks], rotation=90)
+    named: list[int] = []
+    for end in sorted(blocks, key=lambda end: -blocks[end][1]):
+        if all(abs(end - other) >= LABEL_SPACING * len(layers) / width for other in named):
+            named.append(end)
+    ax.set_xticks(named, [blocks[end][0] for end in named], rotation=90)
+    ax.set_xticks(list(blocks), minor=True)
     ax.set_xlim(-0.02 * len(layers), 1.02 * len(layers) - 1)
 
 
 def _find_blocks(layers: list[str]) -> dict[int, tuple[str, int]]:
-    """Return the blocks of a network's layers: position of the last layer -> (name of the block, number of layers).
-
-    Layers whose dotted names begin with the same parts form a block; so few parts that none holds more than half.
-    """
-    for depth in range(1, 1 + max(layer.count(".") for layer in layers) + 1):
-        runs = itertools.groupby(layers, key=lambda layer: layer.split(".")[:depth])
-        sizes = [(".".join(parts), len(list(run))) for parts, run in runs]
-        if max(size for _, size in sizes) <= len(layers) / 2:
+    """Return the position of a block's last layer -> (short name of the block, number of layers). The layers of a block
+    have names that begin alike, in so many dotted parts that no block has over half of the layers."""
+    for depth in range(1, 2 + max(layer.count(".") for layer in layers)):
+        names = [".".join(layer.split(".")[:depth]) for layer in layers]
+        blocks = [(name, len(list(run))) for name, run in itertools.groupby(names)]
+        if max(size for _, size in blocks) <= len(layers) / 2:
             break
-    ends = itertools.accumulate(size for _, size in sizes)
-    return {end - 1: (_shorten_block(name), size) for end, (name, size) in zip(ends, sizes, strict=True)}
+    ends = itertools.accumulate(size for _, size in blocks)
+    return {end - 1: (_shorten(name), size) for end, (name, size) in zip(ends, blocks, strict=True)}
 
 
-def _shorten_block(name: str) -> str:
-    return re.sub(r"^conv_block_", "conv", re.sub(r"^(resnet\.|_)", "", name)).replace("blocks.", "block ")
-
-
-def _find_limits(*values, zero: bool = True) -> tuple[float, float]:
-    """Return (lowest, highest) of all finite values, with 0 if `zero`, and a margin."""
-    finite = np.concatenate([np.asarray(v, dtype=float) for v in values] + ([[0.0]] if zero else []))
-    finite = finite[np.isfinite(finite)]
-    if not len(finite):
-        return 0.0, 1.0
-    margin = 0.07 * (finite.max() - finite.min()) or 0.05
-    return finite.min() - margin, finite.max() + margin
+def _shorten(block: str) -> str:
+    name = re.sub(r"^(resnet\.|_)", "", block).replace("conv_block_", "conv").replace("blocks.", "block ")
+    return name if len(name) <= 12 else name.split(".")[0][:12]
 
 
 def _fill(framework: str, colors: dict) -> dict:
-    """Return the marker's colours: open for supervised, filled else."""
+    """Return a marker's colours: open for models trained with labels, filled else."""
     if framework == "Supervised":
         return {"mfc": "w", "mec": colors[framework], "mew": 1.1}
     return {"mfc": colors[framework], "mec": "w", "mew": 0.4}
 
 
-def _describe_region(region: str, ceiling: float) -> str:
-    return f"{region}\nr" + ("\n(no noise ceiling)" if math.isnan(ceiling) else "")
+def _explain_lines(panels: list[pd.DataFrame], ceilings: Iterable[float]) -> list[Line2D]:
+    """Return the legend's entries for the line styles and the ceiling, where there are any."""
+    dims = {dim: style for panel in panels for dim, style in _assign_line_styles(panel).items()}
+    lines = [Line2D([], [], color=GREY, lw=1.0, ls=style, label=f"dim {dim}") for dim, style in sorted(dims.items())]
+    return lines + ([] if all(math.isnan(ceiling) for ceiling in ceilings) else [Line2D([], [], **CEILING)])
 
 
-def _describe_ceiling(ceiling: float) -> str:
-    return "no noise ceiling" if math.isnan(ceiling) else f"noise ceiling r = {ceiling:.2f}"
-
-
-def _explain_ceiling(regions: dict[str, float]) -> list[Line2D]:
-    if all(math.isnan(ceiling) for ceiling in regions.values()):
-        return []
-    return [Line2D([], [], color="k", ls=(0, (4, 2)), lw=0.8, label=CEILING_LABEL)]
-
-
-def _explain_dims(panels: list[pd.DataFrame]) -> list[Line2D]:
-    styles = {dim: style for panel in panels for dim, style in _assign_line_styles(panel).items()}
-    return [
-        Line2D([], [], color="#707070", lw=1.0, ls=style, label=f"dim {dim}") for dim, style in sorted(styles.items())
-    ]
-
-
-def _finish(figure: Figure, title: str, handles: list | None = None, *, loc="outside lower center", ncols=None) -> None:
-    """Add title and legend."""
-    width = figure.get_figwidth()
-    figure.suptitle(textwrap.fill(title, int(13 * width)))
+def _finish(figure: Figure, title: str, handles: Iterable = (), *, loc="outside lower center", ncols=None) -> Figure:
+    """Add the title and a legend, in as few rows as fit."""
+    width, handles = figure.get_figwidth(), list(handles)
+    figure.suptitle(textwrap.fill(title, int(12 * width)))
+    n_rows = math.ceil(sum(CHARACTER * len(handle.get_label()) + 0.55 for handle in handles) / width)
     if handles:
-        figure.legend(handles=handles, loc=loc, ncols=ncols or max(1, int(width / 1.45)))
+        figure.legend(handles=handles, loc=loc, ncols=ncols or math.ceil(len(handles) / n_rows))
+    return figure
 
 
-def _save(figure: Figure, svg: str | Path, png: str | Path) -> None:
-    for path, kind, metadata in ((svg, "svg", {"Date": None}), (png, "png", None)):
-        with write_whole(path) as temporary:
-            figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
+def _save(svg: File, png: File, plot: Callable[..., Figure], *args, **kwargs) -> None:
+    with matplotlib.rc_context(STYLE):
+        figure = plot(*args, **kwargs)
+        for path, kind, dpi, metadata in ((svg, "svg", 180, {"Date": None}), (png, "png", 300, None)):
+            with write_whole(path) as temporary:
+                figure.savefig(temporary, format=kind, dpi=dpi, metadata=metadata)

@@ -13,6 +13,7 @@ import torch
 from ffcv.fields.rgb_image import IMAGE_MODES, SimpleRGBImageDecoder
 from ffcv.libffcv import imdecode, memcpy
 from ffcv.loader import Loader, OrderOption
+from ffcv.loader.epoch_iterator import EpochIterator
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.compiler import Compiler
 from ffcv.reader import Reader
@@ -144,14 +145,28 @@ class ViewLoader:
         self._loader.first_traversal_order = order
 
         def read():
-            start = 0
-            for pixels, labels in self._loader:
-                images = order[start : start + len(labels)]
-                start += len(labels)
-                views = torch.from_numpy(cut(pixels, images)).movedim(-1, -3)  # (B, n, S, S, 3) -> (B, n, 3, S, S)
-                yield Batch(views, labels.reshape(-1).clone(), torch.from_numpy(images))
+            start, batches = 0, iter(self._loader)
+            try:
+                for pixels, labels in batches:
+                    images = order[start : start + len(labels)]
+                    start += len(labels)
+                    views = torch.from_numpy(cut(pixels, images)).movedim(-1, -3)  # (B, n, S, S, 3) -> (B, n, 3, S, S)
+                    yield Batch(views, labels.reshape(-1).clone(), torch.from_numpy(images))
+            finally:
+                _stop(batches)
 
         yield from _prefetch(read)
+
+
+def _stop(batches: EpochIterator) -> None:
+    """End FFCV's reading thread: it would wait for ever once nobody takes its batches."""
+    batches.iter_ixes = iter(())  # no batch after the present one
+    while batches.is_alive():
+        try:
+            batches.output_queue.get(timeout=0.01)
+        except queue.Empty:
+            pass
+    batches.close()
 
 
 def _prefetch(read: Callable[[], Iterator], depth: int = 2) -> Iterator:

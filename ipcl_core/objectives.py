@@ -101,7 +101,7 @@ class InstancePrototype(_Contrastive):
     """IPCL: each view is pulled to the mean of its image's views and pushed from the queue of recent views.
 
     Args:
-        settings: number of views, queue size K, tau, loss, negatives.
+        settings: number of views, queue size K, tau, loss.
         n_images: N, images in the training set.
         dim: d.
         generator: of the queue's random start: uniform, each column normalised.
@@ -121,16 +121,11 @@ class InstancePrototype(_Contrastive):
 
     def forward(self, embeddings: Tensor, labels: Tensor, images: Tensor, step: int) -> Tensor:
         """Return the loss of embeddings (B, n, d), unit vectors; the other arguments are not used."""
-        n_images, n_views, dim = embeddings.shape
+        dim = embeddings.shape[2]
         prototypes = embeddings.detach().mean(1)  # (B, n, d) -> (B, d), equation 1
         samples = embeddings.reshape(-1, dim)  # (B, n, d) -> (B n, d)
         positive = (embeddings * prototypes[:, None]).sum(2).reshape(-1)  # (B, n, d) -> (B n,)
         negatives = samples @ self.queue.T  # (B n, K)
-        if self.settings.negatives == "queue_and_batch":
-            others = samples @ prototypes.T  # (B n, B)
-            own = torch.eye(n_images, dtype=torch.bool, device=samples.device).repeat_interleave(n_views, 0)
-            others = others[~own].reshape(len(samples), n_images - 1)
-            negatives = torch.cat([negatives, others], dim=1)  # (B n, K + B - 1)
         return self.contrast(positive, negatives)
 
     @torch.no_grad()

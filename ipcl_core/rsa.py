@@ -34,14 +34,19 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
     finite = np.isfinite(patterns).all(1)
     if not finite.all():
         raise ValueError(f"the pattern of stimulus {np.flatnonzero(~finite)[0]} (from 0) holds non-finite values")
-    centered = patterns - patterns.mean(1, keepdims=True)
-    norms = np.linalg.norm(centered, axis=1)
-    constant = norms <= 1e-12 * np.abs(patterns).max(1, initial=0) * math.sqrt(patterns.shape[1])
-    norms[constant] = np.nan
+    centered, norms = _center(patterns)
     centered /= norms[:, None]
     rsm = np.clip(centered @ centered.T, -1, 1)
-    np.fill_diagonal(rsm, np.where(constant, np.nan, 1.0))
+    np.fill_diagonal(rsm, np.where(np.isnan(norms), np.nan, 1.0))
     return rsm
+
+
+def _center(rows: NDArray) -> tuple[NDArray, NDArray]:
+    """Return (..., n) rows less their mean, and the norms of these, (...): NaN for a row that is constant."""
+    centered = rows - rows.mean(-1, keepdims=True)
+    norms = np.linalg.norm(centered, axis=-1)
+    rounding = 1e-12 * np.abs(rows).max(-1, initial=0) * math.sqrt(rows.shape[-1])
+    return centered, np.where(norms <= rounding, np.nan, norms)
 
 
 def vectorize_rsm(rsm: ArrayLike) -> NDArray:
@@ -52,10 +57,9 @@ def vectorize_rsm(rsm: ArrayLike) -> NDArray:
 
 def correlate(a: ArrayLike, b: ArrayLike) -> float:
     """Return the Pearson correlation of two RSVs, NaN where either is constant or holds NaN."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    a, b = a - a.mean(), b - b.mean()
-    norm = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / norm) if norm > 0 else float("nan")
+    a, a_norm = _center(np.asarray(a, dtype=np.float64))
+    b, b_norm = _center(np.asarray(b, dtype=np.float64))
+    return float(a @ b / (a_norm * b_norm))
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def build_schedule(
             return torch.optim.lr_scheduler.OneCycleLR(
                 optimizer,
                 max_lr=optimizer.param_groups[0]["lr"],
-                total_steps=epochs * n_batches + 1,
+                total_steps=epochs * n_batches,
                 pct_start=settings.pct_start,
                 div_factor=settings.div_factor,
                 final_div_factor=settings.final_div_factor,

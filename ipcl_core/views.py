@@ -73,9 +73,9 @@ def draw_crop(key, height, width, policy):
             return top, left, h, w
     w, h = width, height
     if width < policy[RATIO_LOW] * height:
-        h = int(round(width / policy[RATIO_LOW]))
+        h = max(1, int(round(width / policy[RATIO_LOW])))
     elif width > policy[RATIO_HIGH] * height:
-        w = int(round(height * policy[RATIO_HIGH]))
+        w = max(1, int(round(height * policy[RATIO_HIGH])))
     return (height - h) // 2, (width - w) // 2, h, w
 
 

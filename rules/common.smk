@@ -5,8 +5,9 @@ The checked configuration, the names that wildcards may take, and what several r
 import os
 import sys
 
+# ipcl_core is found here and in the scripts, in every environment
 sys.path.insert(0, workflow.basedir)
-os.environ["PYTHONPATH"] = workflow.basedir
+os.environ.update(PYTHONPATH=workflow.basedir)
 
 from ipcl_core.config import ConfigError, load_config, missing_paths
 

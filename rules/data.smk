@@ -23,10 +23,6 @@ PACKAGES = {  # file -> requirement, SHA-256 of the file
 }
 
 
-def get_package(wildcards):
-    return PACKAGES[wildcards.file]
-
-
 rule download_package:
     output:
         package="<results>/downloads/{file}",
@@ -38,7 +34,7 @@ rule download_package:
     conda:
         "../envs/analysis.yaml"
     params:
-        package=get_package,
+        package=lookup("{file}", within=PACKAGES),
     script:
         "../workflow_scripts/download_package.py"
 
@@ -129,6 +125,7 @@ rule import_magri_konkle_2019:
 
 rule noise_ceilings:
     input:
+        code=f"{workflow.basedir}/ipcl_core/rsa.py",
         brain="<results>/brain/{brain}/brain.h5",
     output:
         ceilings="<results>/brain/{brain}/noise_ceilings.csv",

@@ -13,6 +13,7 @@ MAKES  <results>/figures/{brain}/figure2.{svg,png}        layer curves of select
 
 rule figure2:
     input:
+        code=f"{workflow.basedir}/ipcl_core/figures.py",
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=study.models),
         ceilings="<results>/brain/{brain}/noise_ceilings.csv",
@@ -39,6 +40,7 @@ rule figure2:
 
 rule figure3:
     input:
+        code=f"{workflow.basedir}/ipcl_core/figures.py",
         table="<results>/table1.csv",
         ceilings="<results>/brain/{brain}/noise_ceilings.csv",
     output:
@@ -62,6 +64,7 @@ rule figure3:
 
 rule figure_stimuli:
     input:
+        code=f"{workflow.basedir}/ipcl_core/figures.py",
         stimuli="<results>/brain/{brain}/stimuli",
     output:
         svg=report(
@@ -84,6 +87,7 @@ rule figure_stimuli:
 
 rule figure_layers:
     input:
+        code=f"{workflow.basedir}/ipcl_core/figures.py",
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=study.models),
         ceilings="<results>/brain/{brain}/noise_ceilings.csv",

@@ -11,6 +11,7 @@ MAKES  <results>/rsa/{brain}/{model}.csv                  r of every layer with 
 
 rule fit_layers:
     input:
+        code=f"{workflow.basedir}/ipcl_core/tables.py",
         rsms="<results>/rsm/{brain}/{model}.h5",
         brain="<results>/brain/{brain}/brain.h5",
     output:
@@ -28,6 +29,7 @@ rule fit_layers:
 
 rule table1:
     input:
+        code=f"{workflow.basedir}/ipcl_core/tables.py",
         accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in study.models.items()],
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=study.models),
         ceilings=expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),

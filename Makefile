@@ -1,0 +1,34 @@
+# make demo   sets everything up, runs the whole study at demo size, says where the results are
+# make test   sets everything up, runs the tests
+# The set-up is done once: a virtual environment in .venv, from requirements.lock.
+
+VENV := .venv
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: demo test lint setup
+
+demo: setup
+	$(RUN) snakemake --profile profiles/demo
+	@$(MAKE) --no-print-directory results/demo/report.html
+	@echo
+	@echo "Table 1:  results/demo/table1.csv"
+	@echo "Figures:  results/demo/figures/"
+	@echo "Report:   results/demo/report.html"
+
+# made again when the table or a figure is newer
+results/demo/report.html: results/demo/table1.csv $(wildcard results/demo/figures/*/*.svg)
+	$(RUN) snakemake --profile profiles/demo --report $@
+
+test: setup
+	$(RUN) python -m pytest
+
+lint: setup
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check .
+	$(RUN) snakemake --lint --profile profiles/demo
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: requirements.lock pyproject.toml envs/setup.sh
+	sh envs/setup.sh $(VENV)

@@ -1,0 +1,159 @@
+"""
+What several test files share: small real pictures, their .beton files, a loader, a recipe.
+
+The pictures are crops of one photograph that matplotlib carries. Unless `-m gpu` asks for the GPU's tests, everything
+runs on the processor with one thread, so that the golden losses hold and results can be compared bit by bit.
+"""
+
+import hashlib
+import os
+import sys
+
+if "gpu" not in sys.argv:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported
+
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.cbook import get_sample_data
+from PIL import Image
+
+from ipcl_core.architectures import NetworkSpec
+from ipcl_core.config import Preprocessing, Recipe
+from ipcl_core.datasets import convert_split
+from ipcl_core.loading import ViewLoader
+
+def pytest_configure(config):
+    # numba complains when a compiled FFCV pipeline is thrown away
+    noise = "ignore:Exception ignored in. <finalize object:pytest.PytestUnraisableExceptionWarning"
+    config.addinivalue_line("filterwarnings", noise)
+
+
+N_PICTURES = 23
+BATCH_SIZE = 4  # 5 minibatches an epoch, 3 pictures left over
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """FFCV and some tests change torch's number of threads; every test starts with one."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """A photograph of 512 x 600 pixels, RGB."""
+    with get_sample_data("grace_hopper.jpg") as file:
+        return Image.open(file).convert("RGB")
+
+
+@pytest.fixture(scope="session")
+def image_folder(photo, tmp_path_factory) -> Path:
+    """23 crops of 40 to 139 pixels a side in 3 classes, as PNG, and a file b/broken.png that is no picture."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(N_PICTURES):
+        width, height = (int(side) for side in rng.integers(40, 140, 2))
+        left, top = int(rng.integers(photo.width - width)), int(rng.integers(photo.height - height))
+        path = folder / "abc"[i % 3] / f"{i:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        photo.crop((left, top, left + width, top + height)).save(path)
+    (folder / "b" / "broken.png").write_bytes(b"not a picture")
+    return folder
+
+
+@dataclass
+class Converted:
+    """Paths of a converted split."""
+
+    folder: Path
+    beton: Path
+    manifest: Path
+    summary: Path
+
+
+def convert(folder: Path, target: Path, **changes) -> Converted:
+    """Convert an image folder into `target`, by default raw, unresized and without the pictures that are corrupt."""
+    paths = Converted(folder, target / "a.beton", target / "a.csv", target / "a.json")
+    settings = {"shortest_side": None, "write_mode": "raw", "jpeg_quality": 90, "on_corrupt": "skip", "n_workers": 1}
+    convert_split(folder, paths.beton, paths.manifest, paths.summary, **settings | changes)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def raw_split(image_folder, tmp_path_factory) -> Converted:
+    """The crops as raw pixels, of their own size; the broken file is left out."""
+    return convert(image_folder, tmp_path_factory.mktemp("raw"))
+
+
+@pytest.fixture(scope="session")
+def jpg_split(image_folder, tmp_path_factory) -> Converted:
+    """The crops as JPEG, shrunk to a shortest side of 64 pixels."""
+    return convert(image_folder, tmp_path_factory.mktemp("jpg"), write_mode="jpg", shortest_side=64)
+
+
+@pytest.fixture(scope="session")
+def loader(raw_split) -> ViewLoader:
+    """Batches of 4 of the raw crops, views of 64 pixels a side."""
+    preprocessing = Preprocessing(image_size=64)
+    return ViewLoader(raw_split.beton, batch_size=BATCH_SIZE, preprocessing=preprocessing, n_threads=1)
+
+
+@pytest.fixture
+def pixels(image_folder) -> list[np.ndarray]:
+    """The crops' pixels, (H, W, 3) uint8, in the order of the .beton file."""
+    paths = sorted(path for path in image_folder.rglob("*.png") if path.stem != "broken")
+    return [np.array(Image.open(path)) for path in paths]
+
+
+def make_spec(**changes) -> NetworkSpec:
+    """A tiny AlexNet-gn, 8 dimensions, 64 pixels a side."""
+    values = {"architecture": "alexnet_gn", "dim": 8, "l2norm": True, "width": 1 / 32}
+    return NetworkSpec(**values | {"preprocessing": Preprocessing(image_size=64)} | changes)
+
+
+def make_recipe(**changes) -> Recipe:
+    """A tiny recipe: IPCL with 3 views and a queue of 16, SGD, one cycle, 2 epochs of 5 minibatches."""
+    values = {
+        "objective": {"name": "ipcl", "n_views": 3, "queue_size": 16},
+        "epochs": 2,
+        "batch_size": BATCH_SIZE,
+        "optimizer": {"name": "sgd", "lr": 0.03},
+        "schedule": {"name": "one_cycle"},
+    }
+    return Recipe.model_validate(values | changes)
+
+
+@pytest.fixture
+def warnings_of(caplog):
+    """Return the warnings that were logged so far."""
+    caplog.set_level(logging.INFO)
+    return lambda: [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+@pytest.fixture
+def make_wheel(tmp_path, monkeypatch):
+    """Return a function that makes a wheel of version 1.0 and returns its SHA-256; pip finds it, and no other package."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    (tmp_path / "wheels").mkdir()
+
+    def make(name: str, members: dict[str, bytes]) -> str:
+        path = tmp_path / "wheels" / f"{name}-1.0-py3-none-any.whl"
+        metadata = {
+            "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "RECORD": "",
+        }
+        with zipfile.ZipFile(path, "w") as file:
+            for member, content in members.items():
+                file.writestr(member, content)
+            for member, text in metadata.items():
+                file.writestr(f"{name}-1.0.dist-info/{member}", text)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    return make

@@ -1,0 +1,214 @@
+import threading
+
+import cv2
+import numba
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import BATCH_SIZE, N_PICTURES
+from ffcv.loader import Loader, OrderOption
+from ffcv.reader import Reader
+from numpy.testing import assert_allclose
+from torch.testing import assert_close
+
+from ipcl_core import loading
+from ipcl_core.config import Augmentation, Preprocessing
+from ipcl_core.datasets import read_image
+from ipcl_core.loading import RaggedRGBImageDecoder, ViewLoader
+from ipcl_core.views import make_center_views, make_random_views, pack_policy
+
+N_BATCHES = N_PICTURES // BATCH_SIZE
+TWO_THREADS = min(2, numba.config.NUMBA_NUM_THREADS)
+
+
+def decode(beton, *, n_threads: int = 1) -> list[np.ndarray]:
+    """Decode all images of a .beton file, (H, W, 3) uint8, in batches of 4 in the file's order."""
+    options = {"batch_size": 4, "num_workers": n_threads, "order": OrderOption.SEQUENTIAL, "drop_last": False}
+    loader = Loader(str(beton), pipelines={"image": [RaggedRGBImageDecoder()]}, **options)
+    metadata, images = loader.reader.metadata["f0"], []
+    for rows, _ in loader:
+        for row in rows:
+            height, width = (int(metadata[side][len(images)]) for side in ("height", "width"))
+            images.append(row[: height * width * 3].reshape(height, width, 3).copy())
+    return images
+
+
+def read_jpegs(beton) -> list[np.ndarray]:
+    """Return the bytes of the JPEG files inside a .beton file, in the file's order."""
+    reader, content = Reader(str(beton)), beton.read_bytes()
+    sizes = {int(row["ptr"]): int(row["size"]) for row in reader.alloc_table}
+    starts = [int(start) for start in reader.metadata["f0"]["data_ptr"]]
+    return [np.frombuffer(content[start : start + sizes[start]], np.uint8) for start in starts]
+
+
+def iterate(loader: ViewLoader, **changes):
+    settings = {"n_views": 2, "augmentation": Augmentation(), "seed": 3, "epoch": 1}
+    return loader.iterate_random(**settings | changes)
+
+
+def list_order(batches) -> list[int]:
+    return [image for batch in batches for image in batch.images.tolist()]
+
+
+# ---- decoding --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_threads", [1, TWO_THREADS])
+def test_raw_images_of_any_size_are_exact(raw_split, pixels, n_threads):
+    assert len({image.shape for image in pixels}) > 20
+    for image, expected in zip(decode(raw_split.beton, n_threads=n_threads), pixels, strict=True):
+        assert_allclose(image, expected, rtol=0, atol=0)
+
+
+def test_jpeg_images_are_decoded(jpg_split, image_folder):
+    """Against OpenCV's decoder on the same bytes, and against the pictures before they were compressed."""
+    paths = [image_folder / path for path in pd.read_csv(jpg_split.manifest)["path"][:N_PICTURES]]
+    for image, content, path in zip(decode(jpg_split.beton), read_jpegs(jpg_split.beton), paths, strict=True):
+        expected = cv2.imdecode(content, cv2.IMREAD_COLOR)[:, :, ::-1]
+        difference = np.abs(image.astype(int) - expected)
+        print("JPEG", difference.max(), difference.mean(), np.abs(image.astype(int) - read_image(path, 64)).mean())
+        # turbojpeg's fast transform against the exact one: seen 3 levels at most, 0.1 on average
+        assert difference.max() <= 6
+        assert difference.mean() < 0.5
+        source = read_image(path, 64)
+        assert image.shape == source.shape
+        assert np.abs(image.astype(int) - source).mean() < 6
+
+
+# ---- random views ----------------------------------------------------------------------------------------------------
+
+
+def test_random_batches_have_the_stated_form(loader, raw_split):
+    batches, labels = list(iterate(loader, n_views=3)), pd.read_csv(raw_split.manifest)["label"]
+    assert len(batches) == N_BATCHES
+    for batch in batches:
+        assert batch.views.shape == (4, 3, 3, 64, 64)
+        assert str(batch.views.dtype) == "torch.float32"
+        assert batch.labels.tolist() == labels[batch.images.tolist()].tolist()
+
+
+def test_random_views_are_those_of_the_images(loader, pixels):
+    for batch in iterate(loader, seed=5, epoch=4):
+        for b, image in enumerate(batch.images.tolist()):
+            picture = pixels[image]
+            expected = np.empty((1, 2, 64, 64, 3), np.float32)
+            sizes = (np.array([side]) for side in picture.shape[:2])
+            arguments = (np.array([image]), 4, 5, pack_policy(Augmentation()), loader.mean, loader.std)
+            make_random_views(picture.reshape(1, -1), *sizes, *arguments, expected)
+            assert_allclose(batch.views[b].movedim(1, 3), expected[0], rtol=0, atol=0)
+
+
+def test_an_epoch_shows_every_image_at_most_once(loader):
+    for epoch in range(5):
+        order = list_order(iterate(loader, epoch=epoch))
+        assert len(order) == len(set(order)) == N_BATCHES * BATCH_SIZE
+        assert set(order) < set(range(N_PICTURES))
+
+
+def test_images_that_are_left_out_differ_between_epochs(loader):
+    shown = [set(list_order(iterate(loader, epoch=epoch))) for epoch in range(5)]
+    assert len({frozenset(images) for images in shown}) > 1
+    assert set().union(*shown) == set(range(N_PICTURES))
+
+
+def test_order_depends_on_seed_and_epoch_alone(loader):
+    order = list_order(iterate(loader))
+    np.random.seed(4)  # noqa: NPY002, the generator that FFCV would use
+    assert list_order(iterate(loader)) == order
+    assert list_order(iterate(loader, seed=4)) != order
+    assert list_order(iterate(loader, epoch=2)) != order
+    assert order != sorted(order)
+    # one seed's second epoch is not the next seed's first
+    assert list_order(iterate(loader, seed=4, epoch=0)) != order
+
+
+@pytest.mark.parametrize("first_batch", range(N_BATCHES + 1))
+def test_first_batch_passes_over_exactly_those_before(loader, first_batch):
+    expected, found = list(iterate(loader))[first_batch:], list(iterate(loader, first_batch=first_batch))
+    assert len(found) == N_BATCHES - first_batch
+    for a, b in zip(found, expected, strict=True):
+        assert a.images.tolist() == b.images.tolist()
+        assert a.labels.tolist() == b.labels.tolist()
+        assert_close(a.views, b.views, rtol=0, atol=0)
+
+
+def test_batches_stay_as_they_were_handed_over(loader):
+    """FFCV uses its buffers again: what a batch holds must not change when later ones are read."""
+    kept = [(batch, batch.views.clone(), batch.labels.clone(), batch.images.clone()) for batch in iterate(loader)]
+    for batch, *copies in kept:
+        for found, expected in zip((batch.views, batch.labels, batch.images), copies, strict=True):
+            assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_views_do_not_depend_on_threads_or_batch_size(loader, raw_split):
+    preprocessing = Preprocessing(image_size=64)
+    other = ViewLoader(raw_split.beton, batch_size=6, preprocessing=preprocessing, n_threads=TWO_THREADS)
+    found = {image: views for batch in iterate(other) for image, views in zip(batch.images.tolist(), batch.views, strict=True)}
+    for batch in iterate(loader):
+        for image, views in zip(batch.images.tolist(), batch.views, strict=True):
+            if image in found:
+                assert_close(found[image], views, rtol=0, atol=0)
+    assert len(found) == 18
+
+
+# ---- central views ---------------------------------------------------------------------------------------------------
+
+
+def test_central_views_come_in_the_files_order(loader, raw_split, pixels):
+    batches = list(loader.iterate_center(fraction=0.875))
+    assert [len(batch.images) for batch in batches] == [4, 4, 4, 4, 4, 3]
+    assert list_order(batches) == list(range(N_PICTURES))
+    labels = [label for batch in batches for label in batch.labels.tolist()]
+    assert labels == pd.read_csv(raw_split.manifest)["label"][:N_PICTURES].tolist()
+    found = [view for batch in batches for view in batch.views]
+    for view, picture in zip(found, pixels, strict=True):
+        expected = np.empty((1, 64, 64, 3), np.float32)
+        sizes = (np.array([side]) for side in picture.shape[:2])
+        make_center_views(picture.reshape(1, -1), *sizes, 0.875, loader.mean, loader.std, expected)
+        assert view.shape == (1, 3, 64, 64)
+        assert_allclose(view[0].permute(1, 2, 0), expected[0], rtol=0, atol=0)
+
+
+def test_random_and_central_views_can_alternate(loader):
+    order = list_order(iterate(loader))
+    assert list_order(loader.iterate_center(fraction=1.0)) == list(range(N_PICTURES))
+    assert list_order(iterate(loader)) == order
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def single(raw_split) -> ViewLoader:
+    """Batches of one image: more of them than FFCV and the loader read ahead."""
+    return ViewLoader(raw_split.beton, batch_size=1, preprocessing=Preprocessing(image_size=16), n_threads=1)
+
+
+def test_error_in_the_thread_reaches_the_caller(single, monkeypatch):
+    def fail(*args):
+        raise ZeroDivisionError("while cutting views")
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(loading, "make_random_views", fail)
+    with pytest.raises(ZeroDivisionError, match="while cutting views"):
+        list(iterate(single))
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.parametrize("n_taken", [0, 1, 5, N_PICTURES - 1, N_PICTURES])
+def test_stopping_early_leaves_no_thread(single, n_taken):
+    before = set(threading.enumerate())
+    batches = iterate(single)
+    for _ in range(n_taken):
+        next(batches)
+    batches.close()
+    assert set(threading.enumerate()) <= before
+    assert len(list_order(iterate(single))) == N_PICTURES
+
+
+def test_error_of_the_caller_leaves_no_thread(single):
+    before = set(threading.enumerate())
+    with pytest.raises(KeyError):
+        for _ in iterate(single):
+            raise KeyError
+    assert set(threading.enumerate()) <= before

@@ -1,0 +1,225 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import rsatoolbox
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from ipcl_core.rsa import compute_rsm, correlate, measure_noise_ceiling, vectorize_rsm
+
+
+def draw(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def draw_rsvs(n_participants: int, n_pairs: int = 45, noise: float = 1.0) -> np.ndarray:
+    """Participants' vectors that share a signal."""
+    return draw(n_pairs) + noise * draw(n_participants, n_pairs, seed=1)
+
+
+# ---- RSM -------------------------------------------------------------------------------------------------------------
+
+
+def test_rsm_equals_corrcoef():
+    patterns = 3 + 20 * draw(12, 40)
+    assert_allclose(compute_rsm(patterns), np.corrcoef(patterns), rtol=0, atol=1e-13)
+
+
+def test_rsm_equals_loop():
+    patterns = draw(5, 7)
+    expected = np.empty((5, 5))
+    for i, j in itertools.product(range(5), repeat=2):
+        a = [x - sum(patterns[i]) / 7 for x in patterns[i]]
+        b = [x - sum(patterns[j]) / 7 for x in patterns[j]]
+        product = sum(x * y for x, y in zip(a, b, strict=True))
+        expected[i, j] = product / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+    assert_allclose(compute_rsm(patterns), expected, rtol=0, atol=1e-14)
+
+
+def test_rsm_by_hand():
+    # centred: (-1, 0, 1), (-2, 0, 2), (1, 0, -1), (-1, 2, -1)
+    rsm = compute_rsm([[1, 2, 3], [10, 12, 14], [3, 2, 1], [0, 3, 0]])
+    assert_allclose(rsm, [[1, 1, -1, 0], [1, 1, -1, 0], [-1, -1, 1, 0], [0, 0, 0, 1]], rtol=0, atol=1e-15)
+
+
+def test_rsm_flattens_feature_maps():
+    patterns = draw(6, 4, 3, 2)
+    assert_allclose(compute_rsm(patterns), np.corrcoef(patterns.reshape(6, -1)), rtol=0, atol=1e-13)
+
+
+def test_rsm_is_within_bounds():
+    rsm = compute_rsm(np.repeat(draw(3, 1000), 4, axis=0).astype(np.float32))
+    assert np.abs(rsm).max() == 1.0
+    assert (np.diag(rsm) == 1.0).all()
+    assert_allclose(rsm, rsm.T, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6 / 3, -1e-30])
+def test_constant_pattern_has_no_similarities(value):
+    patterns = draw(5, 1000)
+    patterns[2] = value
+    rsm, others = compute_rsm(patterns), [0, 1, 3, 4]
+    assert np.isnan(rsm[2]).all()
+    assert np.isnan(rsm[:, 2]).all()
+    assert_allclose(rsm[np.ix_(others, others)], np.corrcoef(patterns[others]), rtol=0, atol=1e-13)
+
+
+def test_nearly_constant_pattern_has_similarities():
+    patterns = draw(3, 50)
+    patterns[1] = 1000 + 1e-6 * patterns[1]
+    assert_allclose(compute_rsm(patterns), np.corrcoef(patterns), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_pattern_is_refused(value):
+    patterns = draw(5, 4)
+    patterns[3, 1] = value
+    with pytest.raises(ValueError, match=r"stimulus 3 \(from 0\) holds non-finite values"):
+        compute_rsm(patterns)
+
+
+def test_one_unit_is_refused():
+    with pytest.raises(ValueError, match=r"patterns of 1 unit\(s\): a correlation needs at least two"):
+        compute_rsm(draw(5, 1))
+
+
+def test_vectorize_takes_the_lower_triangle_row_by_row():
+    matrix = np.arange(16).reshape(4, 4)
+    assert vectorize_rsm(matrix).tolist() == [4, 8, 9, 12, 13, 14]
+    assert len(vectorize_rsm(np.eye(72))) == 2556
+
+
+# ---- correlation of two vectors --------------------------------------------------------------------------------------
+
+
+def test_correlate_equals_scipy():
+    a, b = draw(2556), draw(2556, seed=1) + 5
+    assert_allclose(correlate(a, b), scipy.stats.pearsonr(a, b).statistic, rtol=0, atol=1e-14)
+
+
+def test_correlate_by_hand():
+    # centred (-1, 0, 1) and (-2, 1, 1): 3 / sqrt(2 * 6)
+    assert_allclose(correlate([1, 2, 3], [0, 3, 3]), 3 / math.sqrt(12), rtol=1e-14, atol=0)
+
+
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(
+    scale=st.floats(1e-3, 1e3),
+    offset=st.floats(-1e3, 1e3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_correlate_ignores_scale_and_offset(scale, offset, seed):
+    a, b = draw(2, 30, seed=seed)
+    assert_allclose(correlate(scale * a + offset, b), correlate(a, b), rtol=0, atol=1e-7)
+    assert_allclose(correlate(-scale * a, b), -correlate(a, b), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 1 / 3, 1e6 / 3, -1e-30])
+@pytest.mark.parametrize("n", [3, 6, 10, 45, 2556])
+def test_correlate_of_a_constant_is_undefined(n, value):
+    """Also where the mean of n equal numbers is not that number, in floating point."""
+    constant = np.full(n, value)
+    assert math.isnan(correlate(constant, draw(n)))
+    assert math.isnan(correlate(draw(n), constant))
+
+
+def test_correlate_of_a_nearly_constant_vector_is_defined():
+    a, b = draw(45), draw(45, seed=1)
+    assert_allclose(correlate(1000 + 1e-6 * a, b), correlate(a, b), rtol=0, atol=1e-6)
+
+
+def test_correlate_with_nan_is_undefined():
+    assert math.isnan(correlate([1.0, 2.0, math.nan], [3.0, 1.0, 2.0]))
+
+
+def test_correlate_refuses_different_lengths():
+    with pytest.raises(ValueError, match="mismatch"):
+        correlate(draw(3), draw(4))
+
+
+# ---- against rsatoolbox ----------------------------------------------------------------------------------------------
+
+
+def calc_rdm(patterns: np.ndarray):
+    return rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(patterns), method="correlation")
+
+
+def test_rsm_equals_rsatoolbox():
+    """Compared as square matrices: rsatoolbox's vectors hold the upper triangle row by row."""
+    patterns = draw(12, 40)
+    (distances,) = calc_rdm(patterns).get_matrices()
+    assert_allclose(1 - compute_rsm(patterns), distances, rtol=0, atol=1e-12)
+
+
+def test_correlate_equals_rsatoolbox():
+    patterns, others = draw(12, 40), draw(12, 25, seed=1)
+    expected = rsatoolbox.rdm.compare(calc_rdm(patterns), calc_rdm(others), method="corr").item()
+    found = correlate(vectorize_rsm(compute_rsm(patterns)), vectorize_rsm(compute_rsm(others)))
+    assert abs(expected) > 0.01
+    assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+# ---- noise ceiling ---------------------------------------------------------------------------------------------------
+
+
+def loop_ceiling(rsvs: np.ndarray) -> tuple[float, int]:
+    """Mean correlation over all distinct splits, by going through every set of participants and its rest."""
+    n, seen, correlations = len(rsvs), set(), []
+    for members in itertools.product([False, True], repeat=n):
+        first = frozenset(i for i in range(n) if members[i])
+        second = frozenset(range(n)) - first
+        if len(first) != n // 2 or frozenset([first, second]) in seen:
+            continue
+        seen.add(frozenset([first, second]))
+        means = [sum(rsvs[i] for i in half) / len(half) for half in (first, second)]
+        correlations.append(scipy.stats.pearsonr(*means).statistic)
+    return sum(correlations) / len(correlations), len(correlations)
+
+
+@pytest.mark.parametrize("n,n_splits", [(2, 1), (3, 3), (4, 3), (5, 10), (10, 126)])
+def test_exhaustive_ceiling_equals_loop(n, n_splits):
+    rsvs = draw_rsvs(n)
+    ceiling = measure_noise_ceiling(rsvs, n_splits=1000, seed=0)
+    expected, n_distinct = loop_ceiling(rsvs)
+    assert (ceiling.n_splits, ceiling.exhaustive) == (n_distinct, True) == (n_splits, True)
+    assert_allclose(ceiling.r, expected, rtol=0, atol=1e-12)
+
+
+def test_ceiling_by_hand():
+    # two participants: the correlation of the two
+    ceiling = measure_noise_ceiling([[1, 2, 3], [0, 3, 3]], n_splits=1000, seed=0)
+    assert_allclose(ceiling.r, 3 / math.sqrt(12), rtol=1e-14, atol=0)
+
+
+def test_as_many_splits_as_asked_for_are_all_used():
+    ceiling = measure_noise_ceiling(draw_rsvs(10), n_splits=126, seed=0)
+    assert (ceiling.n_splits, ceiling.exhaustive) == (126, True)
+
+
+@pytest.mark.parametrize("n", [10, 11])
+def test_random_splits(n):
+    """With fewer splits than there are: seeded, and close to the mean over all of them."""
+    rsvs = draw_rsvs(n)
+    every = measure_noise_ceiling(rsvs, n_splits=1000, seed=0)
+    some = measure_noise_ceiling(rsvs, n_splits=100, seed=0)
+    assert (some.n_splits, some.exhaustive) == (100, False)
+    assert some == measure_noise_ceiling(rsvs, n_splits=100, seed=0)
+    assert some.r != measure_noise_ceiling(rsvs, n_splits=100, seed=1).r
+    # the correlation of one split varies by about .03 around a mean of .8
+    assert 0.7 < every.r < 0.9
+    assert_allclose(some.r, every.r, rtol=0, atol=0.015)
+    assert some.r != every.r
+
+
+def test_ceiling_of_identical_participants_is_one():
+    assert_allclose(measure_noise_ceiling(draw_rsvs(6, noise=0), n_splits=1000, seed=0).r, 1, rtol=1e-12, atol=0)
+
+
+def test_one_participant_has_no_ceiling():
+    ceiling = measure_noise_ceiling(draw_rsvs(1), n_splits=1000, seed=0)
+    assert math.isnan(ceiling.r)
+    assert ceiling.n_splits == 0
