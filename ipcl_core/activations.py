@@ -6,6 +6,7 @@ The file: dataset `stimuli` (n names, in order); for each layer, in the order of
 """
 
 import difflib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,15 +39,44 @@ def transform_stimulus(path: str | Path, preprocessing: Preprocessing) -> Tensor
     return F.normalize(image.clamp(0, 1), preprocessing.mean, preprocessing.std)
 
 
+def choose_layers(network: nn.Module, patterns: list[str] | None = None) -> dict[str, nn.Module]:
+    """Return the modules whose outputs count as layers.
+
+    Args:
+        network: any network.
+        patterns: names of modules; `*` stands for any one part between dots, so that `blocks.*` means every block and not
+            what is inside them. None: every module that owns parameters or has no children, and nothing inside those.
+
+    Returns:
+        Name -> module, in the order of the network's definition.
+
+    Raises:
+        ValueError: a pattern matches no module; the message lists near matches.
+    """
+    modules = dict(network.named_modules())
+    if patterns is None:
+        chosen: dict[str, nn.Module] = {}
+        for name, module in modules.items():
+            inside = any(name.startswith(f"{outer}.") for outer in chosen)
+            if not inside and (not list(module.children()) or list(module.parameters(recurse=False))):
+                chosen[name] = module
+        return chosen
+    expressions = {pattern: re.compile(re.escape(pattern).replace(r"\*", "[^.]*")) for pattern in patterns}
+    for pattern, expression in expressions.items():
+        if not any(expression.fullmatch(name) for name in modules):
+            near = difflib.get_close_matches(pattern, modules, n=3) or list(modules)[1:]
+            raise ValueError(
+                f"no layer {pattern!r} in {type(network).__name__}; there are, for example, {', '.join(near)}"
+            )
+    return {name: m for name, m in modules.items() if any(e.fullmatch(name) for e in expressions.values())}
+
+
 @contextmanager
-def record_layers(network: nn.Module, only: str | None = None) -> Iterator[dict[str, Tensor]]:
-    """Record the output of every leaf module, or `only` that of one, in each forward pass made inside the block.
+def record_layers(network: nn.Module, patterns: list[str] | None = None) -> Iterator[dict[str, Tensor]]:
+    """Record the outputs of the layers (`choose_layers`) in each forward pass made inside the block.
 
     Outputs are cloned when they are made, so that an in-place ReLU behind a layer does not change what is recorded. A
     module that runs more than once in a pass is recorded as name, name#2, name#3, ...
-
-    Raises:
-        ValueError: the network has no leaf module `only`; the message lists those it has.
 
     Yields:
         Layer name -> (B, ...) output of the latest pass, in the order of the pass; clear it between passes.
@@ -63,11 +93,8 @@ def record_layers(network: nn.Module, only: str | None = None) -> Iterator[dict[
 
         return hook
 
-    leaves = {name: module for name, module in network.named_modules() if not list(module.children())}
-    if only is not None and only not in leaves:
-        near = difflib.get_close_matches(only, leaves, n=3)
-        raise ValueError(f"no layer {only!r}; near: {', '.join(near) or 'none'}; all: {', '.join(leaves)}")
-    handles = [module.register_forward_hook(hook_for(name)) for name, module in leaves.items() if only in (None, name)]
+    layers = choose_layers(network, patterns)
+    handles = [module.register_forward_hook(hook_for(name)) for name, module in layers.items()]
     try:
         yield recorded
     finally:
@@ -75,8 +102,10 @@ def record_layers(network: nn.Module, only: str | None = None) -> Iterator[dict[
             handle.remove()
 
 
-def extract_activations(weights: str | Path, stimuli: str | Path, activations: str | Path) -> None:
-    """Write every layer's activations to every stimulus (layout: see the module).
+def extract_activations(
+    weights: str | Path, stimuli: str | Path, activations: str | Path, *, layers: list[str] | None = None
+) -> None:
+    """Write the layers' activations to every stimulus (layout: see the module).
 
     At most BATCH stimuli are in memory at once.
 
@@ -84,6 +113,7 @@ def extract_activations(weights: str | Path, stimuli: str | Path, activations: s
         weights: safetensors file of `architectures.save_network`.
         stimuli: folder of images; their order is that of their names.
         activations: HDF5 file to write.
+        layers: which ones, see `choose_layers`.
 
     Raises:
         ValueError: there are fewer than three stimuli, or a layer's activations are not finite numbers.
@@ -94,7 +124,7 @@ def extract_activations(weights: str | Path, stimuli: str | Path, activations: s
     paths = list_stimuli(stimuli)
     if len(paths) < 3:
         raise ValueError(f"{stimuli}: holds {len(paths)} stimuli; an RSM needs at least three")
-    with write_hdf5(activations) as file, record_layers(network) as recorded, torch.inference_mode():
+    with write_hdf5(activations) as file, record_layers(network, layers) as recorded, torch.inference_mode():
         file["stimuli"] = [path.stem for path in paths]
         file.attrs["network"] = spec.model_dump_json()
         for start in range(0, len(paths), BATCH):

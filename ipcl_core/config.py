@@ -265,6 +265,9 @@ class ModelBase(Strict):
     preprocessing: Preprocessing = Preprocessing()
     embedding_layer: str | None = None
     """Layer whose activations the kNN uses; null: the network's output."""
+    layers: list[str] | None = Field(None, min_length=1)
+    """Layers whose RSMs are compared with the brain: module names, `*` for any one part between dots; null: every module
+    that has parameters of its own or no children."""
     dataset: Name
     """Data set to train on and to measure category accuracy on."""
 

@@ -39,12 +39,12 @@ def embed_dataset(
         weights: safetensors file of `architectures.save_network`.
         betons: split -> .beton file.
         embeddings: HDF5 file to write.
-        layer: leaf module whose output is the embedding; None for the network's output.
+        layer: module whose output is the embedding; None for the network's output.
         center_crop: side of the central square as a share of the shortest side.
         n_threads: processor threads.
 
     Raises:
-        ValueError: the network has no such layer; see `record_layers`.
+        ValueError: the network has no such layer; see `choose_layers`.
     """
     torch.set_num_threads(n_threads)
     network, spec = load_network(weights)
@@ -55,7 +55,7 @@ def embed_dataset(
         for split, beton in betons.items()
     }
     with ExitStack() as stack:
-        recorded = {} if layer is None else stack.enter_context(record_layers(network, only=layer))
+        recorded = {} if layer is None else stack.enter_context(record_layers(network, [layer]))
         stack.enter_context(torch.inference_mode())
         file = stack.enter_context(write_hdf5(embeddings))
         for split, loader in loaders.items():

@@ -25,6 +25,8 @@ rule extract_activations:
         gpu=1,
         mem_mb=16000,
         runtime=30,
+    params:
+        layers=lookup("models/{model}/layers", within=config),
     script:
         "../workflow_scripts/extract_activations.py"
 

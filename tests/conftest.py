@@ -8,6 +8,7 @@ runs on the processor with one thread, so that the golden losses hold and result
 import hashlib
 import os
 import sys
+import weakref
 
 if "gpu" not in sys.argv:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported
@@ -28,10 +29,17 @@ from ipcl_core.config import Preprocessing, Recipe
 from ipcl_core.datasets import convert_split
 from ipcl_core.loading import ViewLoader
 
-def pytest_configure(config):
-    # numba complains when a compiled FFCV pipeline is thrown away
-    noise = "ignore:Exception ignored in. <finalize object:pytest.PytestUnraisableExceptionWarning"
-    config.addinivalue_line("filterwarnings", noise)
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure():
+    """Keep quiet about numba: its clean-up of a compiled FFCV pipeline raises an error that nobody can catch."""
+    report = sys.unraisablehook
+
+    def report_others(unraisable):
+        if not (isinstance(unraisable.exc_value, KeyError) and isinstance(unraisable.object, weakref.finalize)):
+            report(unraisable)
+
+    sys.unraisablehook = report_others
 
 
 N_PICTURES = 23

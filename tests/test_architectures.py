@@ -48,8 +48,10 @@ def count(network: nn.Module) -> int:
 @pytest.fixture(scope="module")
 def alexnets() -> dict[str, AlexNet]:
     """Both AlexNets at full width, in evaluation mode; about 60 million weights each."""
-    return {norm: initialize_network(make_spec(architecture=f"alexnet_{norm}", dim=128, width=1.0), 0).eval()
-            for norm in ("bn", "gn")}
+    return {
+        norm: initialize_network(make_spec(architecture=f"alexnet_{norm}", dim=128, width=1.0), 0).eval()
+        for norm in ("bn", "gn")
+    }
 
 
 # ---- AlexNet ---------------------------------------------------------------------------------------------------------
@@ -101,7 +103,9 @@ def test_alexnet_forward_equals_functions():
     network = initialize_network(make_spec(), 0).eval()
     w = dict(network.named_parameters()) | dict(network.named_buffers())
     x = images = draw_images(2, 96)
-    for i, (stride, padding, pool) in enumerate([(4, 2, True), (1, 2, True), (1, 1, False), (1, 1, False), (1, 1, True)]):
+    for i, (stride, padding, pool) in enumerate(
+        [(4, 2, True), (1, 2, True), (1, 1, False), (1, 1, False), (1, 1, True)]
+    ):
         name = f"conv_block_{i + 1}"
         x = nn.functional.conv2d(x, w[f"{name}.0.weight"], None, stride, padding)
         centered = x - x.mean((1, 2, 3), keepdim=True)  # one group at this width
@@ -227,7 +231,9 @@ def test_initial_weights_depend_on_the_seed_alone():
 
 @pytest.mark.parametrize("architecture", ["alexnet_gn", "alexnet_bn", "cornet_z_bn", "resnet18"])
 def test_weights_file_round_trip(tmp_path, architecture):
-    spec = make_spec(architecture=architecture, preprocessing=Preprocessing(image_size=64, mean=[0.5, 0, 1], std=[1, 2, 3]))
+    spec = make_spec(
+        architecture=architecture, preprocessing=Preprocessing(image_size=64, mean=[0.5, 0, 1], std=[1, 2, 3])
+    )
     network = initialize_network(spec, 3)
     network.train()(draw_images(4, 64))  # BatchNorm has seen data
     save_network(network, spec, tmp_path / "weights.safetensors")
@@ -262,7 +268,9 @@ def test_weights_of_another_project_are_refused(tmp_path):
 
 def test_weights_of_wrong_shape_are_refused(tmp_path):
     spoil(tmp_path / "weights.safetensors", **{"fc8.0.weight": torch.zeros(9, 128)})
-    with pytest.raises(ValueError, match=r"(?s)weights.safetensors: does not fit alexnet_gn: .*fc8\.0\.weight") as error:
+    with pytest.raises(
+        ValueError, match=r"(?s)weights.safetensors: does not fit alexnet_gn: .*fc8\.0\.weight"
+    ) as error:
         load_network(tmp_path / "weights.safetensors")
     assert "[9, 128]" in str(error.value)
 

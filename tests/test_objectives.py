@@ -69,9 +69,7 @@ def test_nce_loss_equals_loop():
 
 def test_nce_loss_by_hand():
     # p = 2 / Z = 2, K / N = 1: log 2/3; the one negative has p = 1: log 1/2; together -(log 1/3) = log 3
-    found = nce_loss(
-        torch.tensor([math.log(2)]), torch.tensor([[0.0]]), torch.tensor(1.0), tau=1.0, n_images=1
-    )
+    found = nce_loss(torch.tensor([math.log(2)]), torch.tensor([[0.0]]), torch.tensor(1.0), tau=1.0, n_images=1)
     assert_close(found.item(), math.log(3), rtol=1e-6, atol=0)
 
 

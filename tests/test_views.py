@@ -169,7 +169,9 @@ def draw_many(seeds, epochs, images, views, positions):
 @pytest.mark.parametrize("varied", ["seed", "epoch", "image", "view", "position"])
 def test_numbers_are_uniform(varied):
     n = 20000
-    words = [np.arange(n) if name == varied else np.full(n, 3) for name in ("seed", "epoch", "image", "view", "position")]
+    words = [
+        np.arange(n) if name == varied else np.full(n, 3) for name in ("seed", "epoch", "image", "view", "position")
+    ]
     numbers = draw_many(*words)
     assert 0 <= numbers.min() < numbers.max() < 1
     assert len(np.unique(numbers)) == n
@@ -329,7 +331,14 @@ def test_views_differ_between_seeds_epochs_images_and_views(image):
 def test_share_of_flipped_and_grey_views(image):
     """One in two and one in five, within four standard errors of 2000 views."""
     picture = image[200:240, 200:240]
-    options = {"area": [1.0, 1.0], "aspect_ratio": [1.0, 1.0], "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
+    options = {
+        "area": [1.0, 1.0],
+        "aspect_ratio": [1.0, 1.0],
+        "brightness": 0,
+        "contrast": 0,
+        "saturation": 0,
+        "hue": 0,
+    }
     found = make([picture], [0], n_views=2000, side=8, **options)[0] * STD + MEAN
     grey = (np.ptp(found, axis=3) < 1e-5).all((1, 2)).mean()
     assert_allclose(grey, 0.2, rtol=0, atol=4 * math.sqrt(0.2 * 0.8 / 2000))
@@ -364,7 +373,9 @@ def test_center_crop_without_resizing_equals_torchvision(image, height, width):
     assert_allclose(make_center([picture], side=224, fraction=0.875)[0], to_array(expected), rtol=0, atol=2e-7)
 
 
-@pytest.mark.parametrize("height,width,side,fraction", [(256, 256, 64, 0.5), (512, 512, 112, 0.875), (300, 480, 96, 0.8)])
+@pytest.mark.parametrize(
+    "height,width,side,fraction", [(256, 256, 64, 0.5), (512, 512, 112, 0.875), (300, 480, 96, 0.8)]
+)
 def test_center_crop_with_resizing_equals_torchvision(image, height, width, side, fraction):
     """Resizing and cutting agree inside; at the border the filter of a cut image sees no pixels beyond the cut."""
     picture = np.ascontiguousarray(np.tile(image, (1, 2, 1))[:height, :width])

@@ -4,4 +4,9 @@ from ipcl_core.activations import extract_activations
 from ipcl_core.logs import start_log
 
 start_log(snakemake.log[0])
-extract_activations(snakemake.input.weights, snakemake.input.stimuli, snakemake.output.activations)
+extract_activations(
+    snakemake.input.weights,
+    snakemake.input.stimuli,
+    snakemake.output.activations,
+    layers=snakemake.params.layers,
+)
