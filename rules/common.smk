@@ -19,19 +19,9 @@ except ConfigError as error:
 config = study.model_dump()
 
 
-def list_models(source):
-    """Names of the models that are trained, untrained or pretrained."""
-    return [name for name, model in study.models.items() if model.source == source]
-
-
-def list_datasets(source):
-    """Names of the data sets that come from an image folder or from Twemoji."""
-    return [name for name, dataset in study.datasets.items() if dataset.source == source]
-
-
-def list_brains(source):
-    """Names of the brain data sets of one publication."""
-    return [name for name, brain in study.brains.items() if brain.source == source]
+def list_from(blocks, source):
+    """Names of the models, data sets or brain data sets that come from one kind of source."""
+    return [name for name, block in blocks.items() if block.source == source]
 
 
 def match_any(names):
@@ -44,10 +34,6 @@ wildcard_constraints:
     dataset=match_any(study.datasets),
     model=match_any(study.models),
     split="train|val",
-
-
-def get_model(wildcards):
-    return config["models"][wildcards.model]
 
 
 def get_recipe(wildcards):
@@ -74,17 +60,9 @@ def keep_if(key, path):
     return path if config[key] else temp(path)
 
 
-def get_dataset(wildcards):
-    return config["datasets"][wildcards.dataset]
-
-
-def get_brain(wildcards):
-    return config["brains"][wildcards.brain]
-
-
 def get_image_folder(wildcards):
     """The split's folder: made by the workflow, or the user's own (checked on start, so that dry runs need no data)."""
-    if wildcards.dataset in list_datasets("image_folder"):
+    if wildcards.dataset in list_from(study.datasets, "image_folder"):
         return []
     return f"<results>/images/{wildcards.dataset}"
 

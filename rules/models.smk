@@ -23,7 +23,7 @@ rule train_model:
     benchmark:
         "<benchmarks>/models/{model}.tsv"
     wildcard_constraints:
-        model=match_any(list_models("trained")),
+        model=match_any(list_from(study.models, "trained")),
     retries: 2
     conda:
         "../envs/torch.yaml"
@@ -33,7 +33,7 @@ rule train_model:
         mem_mb=64000,
         runtime=5760,
     params:
-        model=get_model,
+        model=lookup("models/{model}", within=config),
         recipe=get_recipe,
     script:
         "../workflow_scripts/train_model.py"
@@ -46,14 +46,14 @@ rule initialize_model:
     log:
         "<logs>/models/{model}.log",
     wildcard_constraints:
-        model=match_any(list_models("untrained")),
+        model=match_any(list_from(study.models, "untrained")),
     conda:
         "../envs/torch.yaml"
     resources:
         mem_mb=8000,
         runtime=15,
     params:
-        model=get_model,
+        model=lookup("models/{model}", within=config),
     script:
         "../workflow_scripts/initialize_model.py"
 
@@ -65,13 +65,13 @@ rule fetch_model:
     log:
         "<logs>/models/{model}.log",
     wildcard_constraints:
-        model=match_any(list_models("pretrained")),
+        model=match_any(list_from(study.models, "pretrained")),
     conda:
         "../envs/torch.yaml"
     resources:
         mem_mb=8000,
         runtime=30,
     params:
-        model=get_model,
+        model=lookup("models/{model}", within=config),
     script:
         "../workflow_scripts/fetch_model.py"

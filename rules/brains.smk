@@ -1,0 +1,67 @@
+"""
+Brain data: stimuli, participants' similarity vectors, noise ceilings.
+
+NEEDS  the files that the configuration names, or a package that carries them
+MAKES  <results>/brain/{brain}/stimuli              one image a stimulus, in the order of their names
+       <results>/brain/{brain}/brain.h5             similarity vectors of every participant and region
+       <results>/brain/{brain}/noise_ceilings.csv   split-half reliability of every region
+"""
+
+
+rule import_kriegeskorte_2008:
+    input:
+        archive="<results>/downloads/rsatoolbox-0.0.4.tar.gz",
+    output:
+        stimuli=directory("<results>/brain/{brain}/stimuli"),
+        brain="<results>/brain/{brain}/brain.h5",
+    log:
+        "<logs>/brain/{brain}.log",
+    wildcard_constraints:
+        brain=match_any(list_from(study.brains, "kriegeskorte_2008")),
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        brain=lookup("brains/{brain}", within=config),
+    script:
+        "../workflow_scripts/import_kriegeskorte_2008.py"
+
+
+rule import_magri_konkle_2019:
+    output:
+        stimuli=directory("<results>/brain/{brain}/stimuli"),
+        brain="<results>/brain/{brain}/brain.h5",
+    log:
+        "<logs>/brain/{brain}.log",
+    wildcard_constraints:
+        brain=match_any(list_from(study.brains, "magri_konkle_2019")),
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        brain=lookup("brains/{brain}", within=config),
+    script:
+        "../workflow_scripts/import_magri_konkle_2019.py"
+
+
+rule noise_ceilings:
+    input:
+        code=f"{workflow.basedir}/ipcl_core/rsa.py",
+        brain="<results>/brain/{brain}/brain.h5",
+    output:
+        ceilings="<results>/brain/{brain}/noise_ceilings.csv",
+    log:
+        "<logs>/brain/{brain}_noise_ceilings.log",
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        noise_ceiling=lookup("noise_ceiling", within=config),
+    script:
+        "../workflow_scripts/noise_ceilings.py"

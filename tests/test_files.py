@@ -1,0 +1,102 @@
+import hashlib
+import json
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from ipcl_core.files import compute_sha256, write_csv, write_hdf5, write_json, write_whole
+
+
+def list_names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / "deep" / "er" / "a.txt"
+    with write_whole(path) as temporary:
+        assert (temporary.parent, temporary.suffix) == (path.parent, ".txt")
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert list_names(path.parent) == ["a.txt"]
+
+
+def test_old_content_stays_until_the_block_ends(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with write_whole(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_error_leaves_everything_as_it_was(tmp_path, old, error):
+    path = tmp_path / "a.txt"
+    if old is not None:
+        path.write_text(old)
+    with pytest.raises(error), write_whole(path) as temporary:
+        temporary.write_text("torn")
+        raise error
+    assert list_names(tmp_path) == ([] if old is None else ["a.txt"])
+    assert old is None or path.read_text() == old
+
+
+def test_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), write_whole(tmp_path / "a.txt"):
+        pass
+    assert list_names(tmp_path) == []
+
+
+def test_csv_by_hand(tmp_path):
+    write_csv(pd.DataFrame({"layer": ["a,b", "c"], "r": [0.1, float("nan")], "n": [1, 2]}), tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_bytes() == b'layer,r,n\n"a,b",0.1,1\nc,,2\n'
+
+
+def test_csv_keeps_floats_exactly(tmp_path):
+    numbers = np.random.default_rng(0).standard_normal(200) * 10.0 ** np.arange(-100, 100)
+    write_csv(pd.DataFrame({"r": numbers}), tmp_path / "a.csv")
+    found = [float(line) for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
+    assert found == numbers.tolist()
+
+
+def test_json_by_hand(tmp_path):
+    value = {"b": [1, 2.5, None], "a": "x"}
+    write_json(value, tmp_path / "a.json")
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text) == value
+    assert text.startswith('{\n  "b"')
+    assert text.endswith("}\n")
+
+
+def test_json_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        write_json({"a": object()}, tmp_path / "a.json")
+    assert list_names(tmp_path) == []
+
+
+def test_hdf5_keeps_the_order_of_its_entries(tmp_path):
+    with write_hdf5(tmp_path / "a.h5") as file:
+        for name in ("z", "a", "m"):
+            file[name] = np.arange(3)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert list(file) == ["z", "a", "m"]
+    assert list_names(tmp_path) == ["a.h5"]
+
+
+def test_error_leaves_no_hdf5(tmp_path):
+    with pytest.raises(ValueError), write_hdf5(tmp_path / "a.h5") as file:
+        file["a"] = np.arange(3)
+        raise ValueError
+    assert list_names(tmp_path) == []
+
+
+def test_sha256(tmp_path):
+    content = bytes(range(256)) * 5000
+    (tmp_path / "a").write_bytes(content)
+    (tmp_path / "empty").write_bytes(b"")
+    assert compute_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    assert compute_sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
