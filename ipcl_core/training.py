@@ -102,6 +102,7 @@ class Training:
         self.forward = torch.compile(self.network) if recipe.compile and self.device.type == "cuda" else self.network
         self.fingerprint = repr((spec, recipe.model_dump(exclude={"checkpoint_minutes"}), seed, data_sha256))
         self.step, self.seconds, self.rows = 0, 0.0, []
+        self.losses: list[torch.Tensor] = []  # since the last row of the log
 
     @property
     def n_steps(self) -> int:
@@ -111,7 +112,7 @@ class Training:
     def save_checkpoint(self, path: Path) -> None:
         """Write everything that the rest of the training depends on."""
         state = {name: getattr(self, name).state_dict() for name in ("network", "objective", "optimizer", "schedule")}
-        state |= {name: getattr(self, name) for name in ("fingerprint", "step", "seconds", "rows")}
+        state |= {name: getattr(self, name) for name in ("fingerprint", "step", "seconds", "rows", "losses")}
         with write_whole(path) as temporary:
             torch.save(state, temporary)
 
@@ -123,7 +124,7 @@ class Training:
             return
         for name in ("network", "objective", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
-        for name in ("step", "seconds", "rows"):
+        for name in ("step", "seconds", "rows", "losses"):
             setattr(self, name, state[name])
         logger.info("going on from minibatch %d of %d (%s)", self.step, self.n_steps, path)
 
@@ -150,8 +151,8 @@ class Training:
         return loss.detach(), output.detach()
 
     def run(self, checkpoint: Path) -> None:
-        """Train to the end, writing a checkpoint at most every `checkpoint_minutes`."""
-        last_save, losses = time.monotonic(), []
+        """Train to the end, writing a checkpoint at most every `checkpoint_minutes`, behind a step of the optimizer."""
+        last_save = time.monotonic()
         n_views = getattr(self.recipe.objective, "n_views", 1)
         start = time.monotonic() - self.seconds
         first_step, first_time = self.step, time.monotonic()
@@ -167,15 +168,15 @@ class Training:
             for batch in batches:
                 learning_rate = self.schedule.get_last_lr()[0]
                 loss, output = self.train_batch(batch)
-                losses.append(loss)
+                self.losses.append(loss)
                 now = time.monotonic()
                 self.seconds = now - start
                 if self.step % self.n_batches == 0 or self.step % self.n_batches % LOG_EVERY == 0:
                     rate = (self.step - first_step) / (now - first_time)
-                    self.log_row(epoch, torch.stack(losses).mean().item(), learning_rate, output[:, 0], rate)
-                    losses = []
+                    self.log_row(epoch, torch.stack(self.losses).mean().item(), learning_rate, output[:, 0], rate)
+                    self.losses = []
                 due = now - last_save > 60 * self.recipe.checkpoint_minutes
-                if due and self.step % self.recipe.accumulate == 0 and not losses:
+                if due and self.step % self.recipe.accumulate == 0 and all(loss.isfinite() for loss in self.losses):
                     self.save_checkpoint(checkpoint)
                     last_save = now
 

@@ -27,7 +27,11 @@ def make_tar(path, members: dict[str, bytes]):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             file.addfile(info, io.BytesIO(content))
-        for name, kind in (("link.png", tarfile.SYMTYPE), ("hard.png", tarfile.LNKTYPE), ("pipe.png", tarfile.FIFOTYPE)):
+        for name, kind in (
+            ("link.png", tarfile.SYMTYPE),
+            ("hard.png", tarfile.LNKTYPE),
+            ("pipe.png", tarfile.FIFOTYPE),
+        ):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd" if kind == tarfile.SYMTYPE else "pkg/data/a.png"
             file.addfile(info)
@@ -92,10 +96,14 @@ def test_package_is_downloaded(tmp_path, make_wheel):
     assert read_members(tmp_path / "here" / "package.whl", ".txt") == {"somedata/a.txt": b"content"}
 
 
-@pytest.mark.parametrize("requirement,sha256", [("somedata==1.0", "0" * 64), ("somedata==2.0", None), ("other==1.0", None)])
+@pytest.mark.parametrize(
+    "requirement,sha256", [("somedata==1.0", "0" * 64), ("somedata==2.0", None), ("other==1.0", None)]
+)
 def test_package_with_another_hash_or_version_is_refused(tmp_path, make_wheel, requirement, sha256):
     sha256 = sha256 or make_wheel("somedata", {"somedata/a.txt": b"content"})
     make_wheel("somedata", {"somedata/a.txt": b"content"})
-    with pytest.raises(RuntimeError, match=rf"(?s)pip could not download {requirement} with SHA-256 {sha256}:\n.*ERROR"):
+    with pytest.raises(
+        RuntimeError, match=rf"(?s)pip could not download {requirement} with SHA-256 {sha256}:\n.*ERROR"
+    ):
         download_package(requirement, sha256, tmp_path / "package.whl")
     assert not (tmp_path / "package.whl").exists()

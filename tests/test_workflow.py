@@ -82,10 +82,17 @@ def test_second_run_does_nothing(study):
     assert "Nothing to be done" in run(study)
 
 
+TABLE_AND_FIGURES = {"table1": 1, "figure2": 1, "figure3": 1, "figure_layers": 1}
+
+
 def test_deleted_artifact_rebuilds_only_its_dependants(study):
     (study / "results/rsa/inanimate44/ipcl_alexnet_gn.csv").unlink()
     jobs = count_jobs(run(study))
-    assert jobs == {"fit_layers": 1, "table1": 1, "figure2": 1, "figure3": 1, "figure_layers": 1}
+    assert jobs == {"fit_layers": 1, **TABLE_AND_FIGURES}
+    (study / "results/rsm/inanimate44/untrained_alexnet_gn.h5").unlink()
+    jobs = count_jobs(run(study, "--dry-run"))
+    assert jobs == {"extract_activations": 1, "make_rsms": 1, "fit_layers": 1, **TABLE_AND_FIGURES}
+    run(study)
 
 
 def test_touched_figure_code_redraws_figures_only(study):

@@ -1,0 +1,231 @@
+from functools import partial
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from conftest import make_spec
+from numpy.testing import assert_allclose
+from PIL import Image
+from torch import nn
+from torch.testing import assert_close
+from torchvision import transforms
+
+from ipcl_core.activations import choose_layers, extract_activations, record_layers, transform_stimulus
+from ipcl_core.architectures import AlexNet, NetworkSpec, initialize_network, save_network
+from ipcl_core.config import Preprocessing
+
+N_STIMULI = 20  # one whole batch of 16 and a part of one
+
+
+@pytest.fixture(scope="module")
+def stimuli(photo, tmp_path_factory):
+    """20 crops of several shapes; written in another order than that of their names."""
+    folder = tmp_path_factory.mktemp("stimuli")
+    for i in reversed(range(N_STIMULI)):
+        photo.crop((10 * i, 15 * i, 10 * i + 80 + i, 15 * i + 120 - 2 * i)).save(folder / f"{i + 1:02d}_thing.png")
+    return folder
+
+
+def write_weights(folder, network: nn.Module, spec: NetworkSpec):
+    save_network(network, spec, folder / "weights.safetensors")
+    return folder / "weights.safetensors"
+
+
+# ---- stimuli ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(80, 120), (120, 80), (64, 64), (40, 40), (301, 97)])
+def test_stimulus_is_shown_whole(tmp_path, photo, size):
+    """Shortest side to the input's side, centre, normalised: torchvision's transforms with the network's own numbers."""
+    photo.resize(size).save(tmp_path / "a.png")
+    preprocessing = Preprocessing(image_size=64, mean=[0.5, 0.4, 0.3], std=[0.2, 0.25, 0.3])
+    steps = [transforms.ToTensor(), transforms.Resize(64, antialias=True), transforms.CenterCrop(64)]
+    expected = transforms.Compose([*steps, transforms.Normalize(preprocessing.mean, preprocessing.std)])
+    found = transform_stimulus(tmp_path / "a.png", preprocessing)
+    assert found.shape == (3, 64, 64)
+    assert_close(found, expected(Image.open(tmp_path / "a.png")), rtol=0, atol=1e-5)
+
+
+def test_stimulus_of_the_inputs_size_is_exact(tmp_path, photo):
+    picture = photo.crop((100, 100, 164, 164))
+    picture.save(tmp_path / "a.png")
+    found = transform_stimulus(tmp_path / "a.png", Preprocessing(image_size=64, mean=[0, 0, 0], std=[1, 1, 1]))
+    assert_allclose(found.permute(1, 2, 0), np.asarray(picture) / 255, rtol=0, atol=1e-7)
+
+
+def test_grey_stimulus_has_three_equal_channels(tmp_path, photo):
+    photo.convert("L").save(tmp_path / "a.png")
+    found = transform_stimulus(tmp_path / "a.png", Preprocessing(image_size=32, mean=[0, 0, 0], std=[1, 1, 1]))
+    assert_close(found[0], found[1], rtol=0, atol=0)
+    assert_close(found[0], found[2], rtol=0, atol=0)
+
+
+# ---- recording -------------------------------------------------------------------------------------------------------
+
+
+class Twice(nn.Module):
+    """A network that uses its modules in another order than it defines them, one of them twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(4, 2)
+        self.norm = nn.BatchNorm1d(4)
+        self.relu = nn.ReLU(inplace=True)
+        self.unused = nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.relu(self.relu(self.norm(x)) - 0.5))
+
+
+def test_in_place_layers_do_not_change_what_was_recorded():
+    network, x = Twice().eval(), torch.tensor([[1.0, -2.0, 3.0, -4.0]])
+    with record_layers(network) as recorded, torch.inference_mode():
+        network(x)
+    assert_close(recorded["norm"], x / (1 + 1e-5) ** 0.5, rtol=1e-6, atol=0)
+    assert_close(recorded["relu"], recorded["norm"].clamp(min=0), rtol=0, atol=0)
+
+
+def test_layers_come_in_the_order_of_the_pass_and_a_second_call_has_a_number():
+    network, x = Twice().eval(), torch.randn(3, 4)
+    with record_layers(network) as recorded, torch.inference_mode():
+        network(x)
+        assert list(recorded) == ["norm", "relu", "relu#2", "last"]
+        assert_close(recorded["relu#2"], (recorded["relu"] - 0.5).clamp(min=0), rtol=0, atol=0)
+        recorded.clear()
+        network(x)
+    assert list(recorded) == ["norm", "relu", "relu#2", "last"]
+
+
+def test_nothing_is_recorded_behind_the_block():
+    network = Twice().eval()
+    with record_layers(network) as recorded:
+        pass
+    network(torch.randn(3, 4))
+    assert recorded == {}
+    with pytest.raises(KeyError), record_layers(network) as recorded:
+        raise KeyError
+    network(torch.randn(3, 4))
+    assert recorded == {}
+
+
+class Owner(nn.Module):
+    """A module with a parameter of its own and a child."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.inner = nn.Parameter(torch.ones(4)), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.inner(x) * self.scale
+
+
+@pytest.fixture
+def nested() -> nn.Module:
+    blocks = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Sequential(Owner(), nn.ReLU()))
+    return nn.Sequential(blocks, nn.Linear(4, 2))
+
+
+def test_layers_are_the_modules_that_compute(nested):
+    """Leaves, and modules that own parameters but not what is inside those."""
+    assert list(choose_layers(nested)) == ["0.0.0", "0.0.1", "0.1.0", "0.1.1", "1"]
+    assert choose_layers(nested)["0.1.0"] is nested[0][1][0]
+
+
+@pytest.mark.parametrize(
+    "patterns,expected",
+    [
+        (["1"], ["1"]),
+        (["0.*"], ["0.0", "0.1"]),
+        (["0.*.1", "1"], ["0.0.1", "0.1.1", "1"]),
+        (["0.1.0.inner"], ["0.1.0.inner"]),
+        (["1", "0"], ["0", "1"]),
+    ],
+)
+def test_layers_are_chosen_by_pattern(nested, patterns, expected):
+    assert list(choose_layers(nested, patterns)) == expected
+
+
+def test_pattern_without_a_layer_is_refused(nested):
+    with pytest.raises(ValueError, match=r"no layer '0\.0\.7' in Sequential; there are, for example, .*0\.0\.[01]"):
+        choose_layers(nested, ["1", "0.0.7"])
+
+
+def test_chosen_layers_alone_are_recorded(nested):
+    x = torch.randn(2, 4)
+    with record_layers(nested, ["0.*"]) as recorded, torch.inference_mode():
+        nested(x)
+    assert list(recorded) == ["0.0", "0.1"]
+    assert_close(recorded["0.1"], nested[0](x).detach(), rtol=0, atol=0)
+
+
+# ---- extraction ------------------------------------------------------------------------------------------------------
+
+
+def test_extraction_equals_hooks_by_hand(tmp_path, stimuli):
+    spec = make_spec()
+    network = initialize_network(spec, 0).eval()
+    expected, order = {}, []
+
+    def hook(name, module, args, output):
+        order.append(name)
+        expected.setdefault(name, []).append(output.clone())
+
+    for name, module in network.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(partial(hook, name))
+    with torch.inference_mode():
+        for i in range(N_STIMULI):
+            network(transform_stimulus(stimuli / f"{i + 1:02d}_thing.png", spec.preprocessing)[None])
+
+    extract_activations(write_weights(tmp_path, network, spec), stimuli, tmp_path / "activations.h5")
+    with h5py.File(tmp_path / "activations.h5") as file:
+        assert list(file["stimuli"].asstr()) == [f"{i + 1:02d}_thing" for i in range(N_STIMULI)]
+        assert NetworkSpec.model_validate_json(file.attrs["network"]) == spec
+        layers = list(file.attrs["layers"])
+        assert layers == order[:27]
+        for layer in layers:
+            found = file[f"layers/{layer}"]
+            assert found.dtype == np.float32
+            assert found.shape == (N_STIMULI, *expected[layer][0].shape[1:])
+            # one image at a time or 16: the same sums in another order
+            assert_allclose(found, torch.cat(expected[layer]), rtol=0, atol=1e-5)
+
+
+def test_chosen_layers_alone_are_extracted(tmp_path, stimuli):
+    spec = make_spec()
+    weights = write_weights(tmp_path, initialize_network(spec, 0), spec)
+    extract_activations(weights, stimuli, tmp_path / "activations.h5", layers=["conv_block_*", "fc8"])
+    with h5py.File(tmp_path / "activations.h5") as file:
+        assert list(file.attrs["layers"]) == [*(f"conv_block_{i}" for i in range(1, 6)), "fc8"]
+        assert list(file["layers"]) == list(file.attrs["layers"])
+
+
+def test_batches_have_at_most_sixteen_stimuli(tmp_path, stimuli, monkeypatch):
+    seen, forward = [], AlexNet.forward
+    monkeypatch.setattr(AlexNet, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
+    spec = make_spec()
+    extract_activations(write_weights(tmp_path, initialize_network(spec, 0), spec), stimuli, tmp_path / "a.h5")
+    assert seen == [16, 4]
+
+
+def test_non_finite_activations_name_the_layer(tmp_path, stimuli):
+    spec = make_spec(architecture="alexnet_bn")
+    network = initialize_network(spec, 0)
+    with torch.no_grad():
+        network.conv_block_3[1].weight.fill_(1e38)  # finite, the products are not
+        network.conv_block_3[1].running_var.fill_(1e-10)
+    weights = write_weights(tmp_path, network, spec)
+    with pytest.raises(ValueError, match=r"weights.safetensors: layer conv_block_3.1 gives non-finite activations"):
+        extract_activations(weights, stimuli, tmp_path / "activations.h5")
+    assert not (tmp_path / "activations.h5").exists()
+
+
+def test_fewer_than_three_stimuli_are_refused(tmp_path, photo):
+    spec = make_spec()
+    weights = write_weights(tmp_path, initialize_network(spec, 0), spec)
+    (tmp_path / "stimuli").mkdir()
+    for name in ("a.png", "b.png", ".hidden"):
+        photo.crop((0, 0, 64, 64)).save(tmp_path / "stimuli" / name, "PNG")
+    with pytest.raises(ValueError, match="holds 2 stimuli; an RSM needs at least three"):
+        extract_activations(weights, tmp_path / "stimuli", tmp_path / "activations.h5")
