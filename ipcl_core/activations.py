@@ -13,30 +13,32 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as F
 
 from .architectures import load_network
 from .brains import list_stimuli
 from .config import Preprocessing
 from .files import write_hdf5
+from .images import read_image
+from .views import make_center_views
 
 BATCH = 16
 
 
 def transform_stimulus(path: str | Path, preprocessing: Preprocessing) -> Tensor:
-    """Read one stimulus as the network sees it: shortest side resized to the input's side, central square, normalised.
+    """Read one stimulus as the network sees it: its central square, resized to the input's side and normalised.
 
     Returns:
         (3, S, S) float32.
 
     Source: `docs/deviations.md`, stimuli are not cropped further, so that whole objects are shown.
     """
-    image = F.to_dtype(F.pil_to_tensor(Image.open(path).convert("RGB")), torch.float32, scale=True)
-    image = F.resize(image, [preprocessing.image_size], antialias=True)
-    image = F.center_crop(image, [preprocessing.image_size])
-    return F.normalize(image.clamp(0, 1), preprocessing.mean, preprocessing.std)
+    image = read_image(path)
+    height, width = (np.array([side]) for side in image.shape[:2])
+    mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
+    views = np.empty((1, preprocessing.image_size, preprocessing.image_size, 3), np.float32)
+    make_center_views(image.reshape(1, -1), height, width, 1.0, mean, std, views)
+    return torch.from_numpy(views[0]).movedim(2, 0)  # (S, S, 3) -> (3, S, S)
 
 
 def choose_layers(network: nn.Module, patterns: list[str] | None = None) -> dict[str, nn.Module]:

@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-import torchvision
 from pydantic import BaseModel
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -119,6 +118,8 @@ class ResNet(nn.Module):
 
     def __init__(self, depth: int, dim: int, *, l2norm: bool = True):
         super().__init__()
+        import torchvision  # here, because it takes seconds to import
+
         self.resnet = getattr(torchvision.models, f"resnet{depth}")(num_classes=dim)
         if l2norm:
             self.l2norm = Normalize()

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from ffcv.fields import IntField, RGBImageField
 from ffcv.writer import DatasetWriter
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .downloads import read_members
 from .files import compute_sha256, write_csv, write_json, write_whole
+from .images import IMAGE_SUFFIXES, read_image
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 SMART_THRESHOLD_BYTES = 128 * 128 * 3
 
 
@@ -91,37 +91,6 @@ def list_images(folder: str | Path) -> pd.DataFrame:
             raise ValueError(f"{folder / name}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
         rows += [(str(path.relative_to(folder)), name, label) for path in paths]
     return pd.DataFrame(rows, columns=["path", "class", "label"])
-
-
-def read_image(path: str | Path, shortest_side: int | None = None) -> np.ndarray:
-    """Decode an image file and shrink it.
-
-    EXIF rotation is applied; transparent pixels become white; grey, palette and CMYK become RGB.
-
-    Args:
-        path: the image file.
-        shortest_side: largest allowed shortest side in pixels; smaller images are not enlarged.
-
-    Returns:
-        (height, width, 3) uint8.
-
-    Raises:
-        OSError, ValueError, SyntaxError: the file cannot be decoded.
-    """
-    with Image.open(path) as file:
-        file.load()
-        image = ImageOps.exif_transpose(file)
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow's conversion would clip, not scale
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
-    if "A" in image.mode or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    if shortest_side is not None and min(image.size) > shortest_side:
-        ratio = shortest_side / min(image.size)
-        size = tuple(max(shortest_side, round(side * ratio)) for side in image.size)
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
-    return np.asarray(image)
 
 
 def check_image(path: Path) -> tuple[str, str]:
@@ -218,8 +187,3 @@ def convert_split(
         },
         summary,
     )
-
-
-def read_summary(summary: str | Path) -> dict:
-    """Read the JSON summary of a converted split (see `convert_split`)."""
-    return json.loads(Path(summary).read_text())

@@ -1,5 +1,5 @@
 """
-Embeddings of a labelled data set, and the accuracies measured on them.
+Embeddings of a labelled data set.
 
 The HDF5 file holds, for each split, `<split>/embedding` (n, d), `<split>/output` (n, c), `<split>/label` (n,), and the
 attribute `layer`, where the embedding was taken.
@@ -8,17 +8,13 @@ attribute `layer`, where the embedding was taken.
 from contextlib import ExitStack
 from pathlib import Path
 
-import h5py
 import numpy as np
-import pandas as pd
 import torch
 from tqdm import tqdm
 
 from .activations import record_layers
 from .architectures import load_network
-from .datasets import read_summary
-from .files import write_csv, write_hdf5
-from .knn import measure_accuracy, vote_weighted_knn
+from .files import write_hdf5
 from .loading import ViewLoader
 
 BATCH = 64
@@ -71,35 +67,3 @@ def embed_dataset(
             for key, chunks in found.items():
                 file[f"{split}/{key}"] = np.concatenate(chunks)
         file.attrs["layer"] = layer or "output"
-
-
-def measure_accuracies(
-    embeddings: str | Path, summary: str | Path, accuracy: str | Path, *, k: int, tau: float, softmax: bool
-) -> None:
-    """Write a model's category accuracies, one row a protocol.
-
-    Args:
-        embeddings: HDF5 file of `embed_dataset` with the splits train and val.
-        summary: JSON of the training split, for the number of classes.
-        accuracy: CSV to write: protocol, layer, top1, top5 (both in %), k, tau, n_bank, n_query.
-        k, tau: of the weighted kNN, whose bank is the training split and whose queries are the validation split.
-        softmax: whether the network's output are logits of these classes; adds that protocol's row.
-
-    Raises:
-        ValueError: see `vote_weighted_knn`.
-
-    Source: appendix B.3; section 4.1 for supervised models.
-    """
-    n_classes = len(read_summary(summary)["classes"])
-    with h5py.File(embeddings) as file:
-        bank, queries = (torch.from_numpy(file[f"{split}/embedding"][:]) for split in ("train", "val"))
-        bank_labels, labels = (torch.from_numpy(file[f"{split}/label"][:]) for split in ("train", "val"))
-        output, layer = torch.from_numpy(file["val/output"][:]), file.attrs["layer"]
-    votes = vote_weighted_knn(bank, bank_labels, queries, n_classes=n_classes, k=k, tau=tau)
-    top1, top5 = measure_accuracy(votes, labels)
-    rows = [("weighted kNN", layer, top1, top5, k, tau, len(bank), len(labels))]
-    if softmax:
-        top1, top5 = measure_accuracy(output, labels)
-        rows.append(("softmax", "output", top1, top5, None, None, None, len(labels)))
-    columns = ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query"]
-    write_csv(pd.DataFrame(rows, columns=columns).astype({"k": "Int64", "n_bank": "Int64"}), accuracy)

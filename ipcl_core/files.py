@@ -47,6 +47,11 @@ def write_json(value, path: str | Path) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
+def read_json(path: str | Path):
+    """Read a value from JSON."""
+    return json.loads(Path(path).read_text())
+
+
 @contextmanager
 def write_hdf5(path: str | Path) -> Iterator[h5py.File]:
     """Open a new HDF5 file that appears at `path` when the block ends well."""

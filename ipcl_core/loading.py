@@ -5,6 +5,7 @@ Batches of views from a .beton file: FFCV reads and decodes each image once, com
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -162,10 +163,8 @@ def _stop(batches: EpochIterator) -> None:
     """End FFCV's reading thread: it would wait for ever once nobody takes its batches."""
     batches.iter_ixes = iter(())  # no batch after the present one
     while batches.is_alive():
-        try:
+        with suppress(queue.Empty):
             batches.output_queue.get(timeout=0.01)
-        except queue.Empty:
-            pass
     batches.close()
 
 

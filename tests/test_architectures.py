@@ -262,7 +262,7 @@ def spoil(path: Path, *, metadata: bool = True, **changes: torch.Tensor | None) 
 
 def test_weights_of_another_project_are_refused(tmp_path):
     spoil(tmp_path / "weights.safetensors", metadata=False)
-    with pytest.raises(ValueError, match="weights.safetensors: holds no description of the network"):
+    with pytest.raises(ValueError, match=r"weights\.safetensors: holds no description of the network"):
         load_network(tmp_path / "weights.safetensors")
 
 

@@ -9,7 +9,9 @@ from ffcv.reader import Reader
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from ipcl_core.datasets import CorruptImageError, list_images, read_image, read_summary
+from ipcl_core.datasets import CorruptImageError, list_images
+from ipcl_core.files import read_json
+from ipcl_core.images import read_image
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +215,7 @@ def test_conversion_records_what_it_wrote(request, image_folder, split, shortest
     assert refused[["path", "class", "label", "sha256"]].to_numpy().tolist() == [["b/broken.png", "b", -1, ""]]
     assert "UnidentifiedImageError" in refused["refused"].item()
 
-    assert read_summary(paths.summary) == {
+    assert read_json(paths.summary) == {
         "n_images": N_PICTURES,
         "n_refused": 1,
         "classes": ["a", "b", "c"],
@@ -237,4 +239,4 @@ def test_corrupt_image_stops_the_conversion(image_folder, tmp_path):
 
 
 def test_summary_is_json(raw_split):
-    assert json.loads(raw_split.summary.read_text()) == read_summary(raw_split.summary)
+    assert json.loads(raw_split.summary.read_text()) == read_json(raw_split.summary)

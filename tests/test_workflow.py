@@ -112,10 +112,8 @@ def test_touched_figure_code_redraws_figures_only(study):
 def test_changed_recipe_retrains_its_models_only(study):
     said = run(study, "--dry-run", "--config", "recipes={supervised: {epochs: 2}}")
     jobs = count_jobs(said)
-    assert (
-        jobs["train_model"] == 1
-        and "ipcl_alexnet_gn/weights" not in said.split("rule train_model")[1].split("reason")[0]
-    )
+    assert jobs["train_model"] == jobs["extract_activations"] == jobs["embed_images"] == 1
+    assert "wildcards: model=supervised_alexnet_gn" in said.split("rule train_model")[1].split("rule ")[0]
 
 
 def test_report_holds_table_and_figures(study):

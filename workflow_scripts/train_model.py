@@ -2,13 +2,13 @@
 
 from ipcl_core.architectures import NetworkSpec
 from ipcl_core.config import Recipe
-from ipcl_core.datasets import read_summary
+from ipcl_core.files import read_json
 from ipcl_core.logs import start_log
 from ipcl_core.training import train_network
 
 start_log(snakemake.log[0])
 model, recipe = snakemake.params.model, Recipe.model_validate(snakemake.params.recipe)
-summary = read_summary(snakemake.input.summary)
+summary = read_json(snakemake.input.summary)
 train_network(
     NetworkSpec.from_model(model, n_classes=len(summary["classes"])),
     recipe,

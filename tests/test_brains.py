@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+import scipy.io
+from numpy.testing import assert_allclose
+from PIL import Image
+
+from ipcl_core.brains import Region, import_magri_konkle_2019, list_stimuli, read_brain, write_brain
+from ipcl_core.rsa import vectorize_rsm
+
+CONDITIONS = ["mug", "Bike (red).jpg", "apple", "chair2", "kite", "drum"]
+NAMES = ["01_mug", "02_Bike_red_", "03_apple", "04_chair2", "05_kite", "06_drum"]
+N = len(CONDITIONS)
+N_VOXELS = {"EarlyV": (40, 25, 60), "pOTC": (30, 31, 32), "aOTC": (12, 9, 20)}
+
+
+def draw_rsm(rng: np.random.Generator) -> np.ndarray:
+    """A (6, 6) matrix of correlations."""
+    covariance = np.cov(rng.standard_normal((N, 8)))
+    scale = np.sqrt(np.diag(covariance))
+    return covariance / scale[:, None] / scale
+
+
+def make_patterns(rng: np.random.Generator, rsm: np.ndarray, n_voxels: int) -> np.ndarray:
+    """Voxels x stimuli whose columns have exactly these correlations, with means and scales of their own."""
+    basis = rng.standard_normal((n_voxels, N))
+    basis, _ = np.linalg.qr(basis - basis.mean(0))  # orthonormal columns with mean 0
+    return (basis @ np.linalg.cholesky(rsm).T) * rng.uniform(1, 20, N) + rng.uniform(-5, 5, N)
+
+
+def make_cell(values: list) -> np.ndarray:
+    """A MATLAB cell array."""
+    cell = np.empty((1, len(values)), dtype=object)
+    cell[0, :] = values
+    return cell
+
+
+class Study:
+    """ExploringObjectsData_SECTORS.mat and its stimuli, made by the rule: 3 participants, known RSMs."""
+
+    def __init__(self, folder, photo):
+        rng = np.random.default_rng(0)
+        self.betas, self.images = folder / "ExploringObjectsData_SECTORS.mat", folder / "images"
+        self.stimuli, self.brain = folder / "stimuli", folder / "brain.h5"
+        self.regions = {"EarlyV": "EarlyV", "posterior": "pOTC", "anterior": "aOTC"}
+        self.rsms = {sector: [draw_rsm(rng) for _ in sizes] for sector, sizes in N_VOXELS.items()}
+        self.patterns = {
+            sector: [make_patterns(rng, rsm, n) for rsm, n in zip(self.rsms[sector], sizes, strict=True)]
+            for sector, sizes in N_VOXELS.items()
+        }
+        self.images.mkdir()
+        for i, name in enumerate(CONDITIONS):
+            stem = name.removesuffix(".jpg")
+            photo.crop((50 * i, 60 * i, 50 * i + 60, 60 * i + 50)).save(self.images / f"{stem}.png")
+        (self.images / "readme.txt").write_text("no stimulus")
+
+    def write(self, **changes) -> None:
+        """Write the .mat file, with some fields of the struct replaced or (None) left out."""
+        reliability = {sector: make_cell([np.ones(n) for n in sizes]) for sector, sizes in N_VOXELS.items()}
+        struct = {
+            "Betas": {sector: make_cell(arrays) for sector, arrays in self.patterns.items()},
+            "Reliability": reliability,
+            "conditions": make_cell(CONDITIONS).T,
+        } | changes
+        struct = {key: value for key, value in struct.items() if value is not None}
+        scipy.io.savemat(self.betas, {"SECTORS": struct})
+
+    def import_all(self) -> None:
+        import_magri_konkle_2019(self.betas, self.images, self.regions, self.stimuli, self.brain)
+
+
+@pytest.fixture
+def study(tmp_path, photo) -> Study:
+    return Study(tmp_path, photo)
+
+
+# ---- Magri and Konkle 2019 -------------------------------------------------------------------------------------------
+
+
+def test_similarities_are_those_that_were_put_in(study):
+    study.write()
+    study.import_all()
+    stimuli, regions = read_brain(study.brain)
+    assert stimuli == NAMES
+    assert [region.name for region in regions] == ["EarlyV", "posterior", "anterior"]
+    for region in regions:
+        assert region.participants == ["01", "02", "03"]
+        assert not region.group
+        expected = [vectorize_rsm(rsm) for rsm in study.rsms[study.regions[region.name]]]
+        assert_allclose(region.rsvs, expected, rtol=0, atol=1e-12)
+
+
+def test_stimuli_are_written_in_the_order_of_the_conditions(study):
+    study.write()
+    study.import_all()
+    assert [path.stem for path in list_stimuli(study.stimuli)] == NAMES
+    for condition, name in zip(CONDITIONS, NAMES, strict=True):
+        found = np.asarray(Image.open(study.stimuli / f"{name}.png"))
+        expected = np.asarray(Image.open(study.images / f"{condition.removesuffix('.jpg')}.png"))
+        assert_allclose(found, expected, rtol=0, atol=0)
+
+
+def test_order_of_the_regions_is_the_configurations(study):
+    study.regions = {"anterior": "aOTC", "EarlyV": "EarlyV"}
+    study.write()
+    study.import_all()
+    assert [region.name for region in read_brain(study.brain)[1]] == ["anterior", "EarlyV"]
+
+
+def refuse(study: Study, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        study.import_all()
+    assert not study.brain.exists()
+
+
+def test_unknown_sector_is_refused(study):
+    study.write()
+    study.regions["V1"] = "V1"
+    refuse(study, r"SECTORS.mat: no sector 'V1'; there are EarlyV, pOTC, aOTC")
+
+
+@pytest.mark.parametrize("shape", [(30, N - 1), (N, 30), (N,)])
+def test_array_of_the_wrong_shape_is_refused(study, shape):
+    study.patterns["pOTC"][1] = np.ones(shape)
+    study.write()
+    found = (1, N) if len(shape) == 1 else shape
+    message = rf"SECTORS.mat: pOTC, participant 2: found an array of shape \({found[0]}, {found[1]}\), needs voxels x 6"
+    refuse(study, message if len(shape) == 2 else "SECTORS.mat: pOTC, participant 2: found an array of shape")
+
+
+def test_missing_image_is_refused(study):
+    study.write()
+    (study.images / "apple.png").unlink()
+    (study.images / "kite.png").unlink()
+    refuse(study, r"images: no image for 2 of 6 conditions, among them 'apple'")
+
+
+@pytest.mark.parametrize("field", ["Betas", "conditions"])
+def test_struct_without_its_fields_is_refused(study, field):
+    study.write(**{field: None})
+    refuse(study, "SECTORS.mat: needs one struct with the fields Betas and conditions")
+
+
+def test_voxels_without_a_number_are_refused(study):
+    study.patterns["aOTC"][2][4, 3] = np.nan
+    study.write()
+    refuse(study, r"stimulus 3 \(from 0\) holds non-finite values")
+
+
+# ---- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_brain_file_round_trip(tmp_path):
+    rng = np.random.default_rng(0)
+    regions = [
+        Region("zeta", rng.uniform(-1, 1, (4, 3)), ["BE", "KO", "SN", "TI"], group=False),
+        Region("alpha", rng.uniform(-1, 1, (1, 3)), ["group average"], group=True),
+    ]
+    write_brain(tmp_path / "brain.h5", ["a", "b", "ç"], regions)
+    stimuli, found = read_brain(tmp_path / "brain.h5")
+    assert stimuli == ["a", "b", "ç"]
+    for region, expected in zip(found, regions, strict=True):
+        assert (region.name, region.participants, region.group) == (
+            expected.name,
+            expected.participants,
+            expected.group,
+        )
+        assert_allclose(region.rsvs, expected.rsvs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("rsv,found", [([0.1, 0.2], "2 of 2"), ([0.1, np.nan, 0.3], "2 of 3"), ([0.1] * 6, "6 of 6")])
+def test_vector_that_does_not_fit_is_refused(tmp_path, rsv, found):
+    regions = [Region("IT", np.array([rsv]), ["BE"], group=False)]
+    message = f"region IT, participant BE: needs 3 finite similarities for 3 stimuli, found {found}"
+    with pytest.raises(ValueError, match=message):
+        write_brain(tmp_path / "brain.h5", ["a", "b", "c"], regions)
+    assert not (tmp_path / "brain.h5").exists()
+
+
+def test_participants_without_vectors_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="zip"):
+        write_brain(tmp_path / "brain.h5", ["a", "b", "c"], [Region("IT", np.ones((1, 3)), ["BE", "KO"], group=False)])
+
+
+def test_hidden_files_are_no_stimuli(tmp_path):
+    for name in ("b.png", ".DS_Store", "a.png", "10_c.png", "9_d.png"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in list_stimuli(tmp_path)] == ["10_c.png", "9_d.png", "a.png", "b.png"]
