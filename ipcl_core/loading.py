@@ -148,7 +148,7 @@ class ViewLoader:
         def read():
             start, batches = 0, iter(self._loader)
             try:
-                for pixels, labels in batches:
+                for pixels, labels in _take(batches):
                     images = order[start : start + len(labels)]
                     start += len(labels)
                     views = torch.from_numpy(cut(pixels, images)).movedim(-1, -3)  # (B, n, S, S, 3) -> (B, n, 3, S, S)
@@ -157,6 +157,20 @@ class ViewLoader:
                 _stop(batches)
 
         yield from _prefetch(read)
+
+
+def _take(batches: EpochIterator) -> Iterator:
+    """Yield FFCV's batches; its own iterator would wait for ever once its thread had ended with an error."""
+    while True:
+        try:
+            item = batches.output_queue.get(timeout=0.5)
+        except queue.Empty:
+            if not batches.is_alive() and batches.output_queue.empty():
+                raise RuntimeError("FFCV's reading thread ended with an error, which it has printed") from None
+            continue
+        if item is None:
+            return
+        yield item[1]
 
 
 def _stop(batches: EpochIterator) -> None:

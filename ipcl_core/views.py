@@ -80,29 +80,70 @@ def draw_crop(key, height, width, policy):
 
 
 @njit(cache=True)
-def _resize_weights(n_in, n_out):
-    """Weights of the antialiased bilinear (triangle) filter: first input, number of inputs, (n_out, max) weights."""
-    scale = n_in / n_out
+def _resize_weights(n_in, n_resized, start, n_out):
+    """Weights of the antialiased bilinear (triangle) filter for some outputs of a resizing along one axis.
+
+    Args:
+        n_in, n_resized: pixels before and after the resizing.
+        start, n_out: the outputs wanted are start ... start + n_out - 1.
+
+    Returns:
+        (n_out,) first input, (n_out,) number of inputs, (n_out, largest number) weights, which sum to 1.
+    """
+    scale = n_in / n_resized
     support = max(scale, 1.0)
     first = np.empty(n_out, np.int64)
     count = np.empty(n_out, np.int64)
-    weights = np.zeros((n_out, int(math.ceil(support)) * 2 + 1), np.float32)
+    weights = np.zeros((n_out, math.ceil(support) * 2 + 1), np.float32)
     for i in range(n_out):
-        center = scale * (i + 0.5)
-        start = max(int(center - support + 0.5), 0)
-        stop = min(int(center + support + 0.5), n_in)
+        center = scale * (start + i + 0.5)
+        low = max(int(center - support + 0.5), 0)
+        high = min(int(center + support + 0.5), n_in)
         total = 0.0
-        for j in range(stop - start):
-            w = max(0.0, 1.0 - abs((j + start - center + 0.5) / support))
+        for j in range(high - low):
+            w = max(0.0, 1.0 - abs((j + low - center + 0.5) / support))
             weights[i, j] = w
             total += w
-        for j in range(stop - start):
+        for j in range(high - low):
             weights[i, j] /= total
-        first[i], count[i] = start, stop - start
+        first[i], count[i] = low, high - low
     return first, count, weights
 
 
 @njit(cache=True, fastmath=True)
+def _resample(image, top, left, x_filter, y_filter, out):
+    """Apply a filter along x and one along y to the part of an image that begins at (top, left), 0-255 to 0-1."""
+    side = out.shape[0]
+    first_x, count_x, weights_x = x_filter
+    first_y, count_y, weights_y = y_filter
+    start = first_y[0]
+    rows = np.empty((first_y[side - 1] + count_y[side - 1] - start, side, 3), np.float32)
+    for y in range(rows.shape[0]):
+        for i in range(side):
+            r = np.float32(0)
+            g = np.float32(0)
+            b = np.float32(0)
+            for j in range(count_x[i]):
+                x = left + first_x[i] + j
+                w = weights_x[i, j]
+                r += w * image[top + start + y, x, 0]
+                g += w * image[top + start + y, x, 1]
+                b += w * image[top + start + y, x, 2]
+            rows[y, i, 0] = r
+            rows[y, i, 1] = g
+            rows[y, i, 2] = b
+    flat_rows = rows.reshape(rows.shape[0], side * 3)
+    flat_out = out.reshape(side, side * 3)
+    for i in range(side):
+        flat_out[i, :] = 0
+        for j in range(count_y[i]):
+            w = weights_y[i, j] / np.float32(255)
+            y = first_y[i] - start + j
+            for x in range(side * 3):
+                flat_out[i, x] += w * flat_rows[y, x]
+
+
+@njit(cache=True)
 def resize_crop(image, top, left, height, width, out):
     """Cut a rectangle and resize it to a square, antialiased bilinear, 0-255 to 0-1.
 
@@ -112,32 +153,27 @@ def resize_crop(image, top, left, height, width, out):
         out: (S, S, 3) float32, overwritten, in [0, 1].
     """
     side = out.shape[0]
-    first_x, count_x, weights_x = _resize_weights(width, side)
-    first_y, count_y, weights_y = _resize_weights(height, side)
-    rows = np.empty((height, side, 3), np.float32)
-    for y in range(height):
-        for i in range(side):
-            r = np.float32(0)
-            g = np.float32(0)
-            b = np.float32(0)
-            for j in range(count_x[i]):
-                x = left + first_x[i] + j
-                w = weights_x[i, j]
-                r += w * image[top + y, x, 0]
-                g += w * image[top + y, x, 1]
-                b += w * image[top + y, x, 2]
-            rows[y, i, 0] = r
-            rows[y, i, 1] = g
-            rows[y, i, 2] = b
-    flat_rows = rows.reshape(height, side * 3)
-    flat_out = out.reshape(side, side * 3)
-    for i in range(side):
-        flat_out[i, :] = 0
-        for j in range(count_y[i]):
-            w = weights_y[i, j] / np.float32(255)
-            y = first_y[i] + j
-            for x in range(side * 3):
-                flat_out[i, x] += w * flat_rows[y, x]
+    x_filter = _resize_weights(width, side, 0, side)
+    y_filter = _resize_weights(height, side, 0, side)
+    _resample(image, top, left, x_filter, y_filter, out)
+
+
+@njit(cache=True)
+def resize_center(image, shortest_side, out):
+    """Resize an image to a shortest side and keep the central square, antialiased bilinear, 0-255 to 0-1.
+
+    Args:
+        image: (H, W, 3) uint8.
+        shortest_side: after the resizing, in pixels, at least S.
+        out: (S, S, 3) float32, overwritten, in [0, 1].
+    """
+    side, (height, width) = out.shape[0], image.shape[:2]
+    shortest = min(height, width)
+    filters = []
+    for length in (width, height):
+        resized = shortest_side * length // shortest
+        filters.append(_resize_weights(length, resized, round((resized - side) / 2), side))
+    _resample(image, 0, 0, filters[0], filters[1], out)
 
 
 @njit(cache=True, inline="always")
@@ -304,21 +340,18 @@ def make_random_views(pixels, heights, widths, images, epoch, seed, policy, mean
 
 @njit(cache=True, parallel=True)
 def make_center_views(pixels, heights, widths, fraction, mean, std, views):
-    """Fill a batch of central, normalised views.
-
-    The same arithmetic as resizing the shortest side to S / fraction and cutting the central S x S pixels, with the cut
-    made first.
+    """Fill a batch of central, normalised views: shortest side resized to S / fraction, central S x S pixels.
 
     Args:
         pixels, heights, widths, mean, std: as in `make_random_views`.
         fraction: side of the square as a share of the shortest side, in (0, 1].
         views: (B, S, S, 3) float32, overwritten.
     """
+    shortest_side = round(views.shape[1] / fraction)
     for b in prange(views.shape[0]):
         height, width = heights[b], widths[b]
         image = pixels[b, : height * width * 3].reshape(height, width, 3)
-        side = max(1, int(round(min(height, width) * fraction)))
-        resize_crop(image, (height - side) // 2, (width - side) // 2, side, side, views[b])
+        resize_center(image, shortest_side, views[b])
         _normalize(views[b], mean, std)
 
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 from torch import nn
 from torch.testing import assert_close
-from torchvision import transforms
+from torchvision.transforms.v2 import functional as F
 
 from ipcl_core.activations import choose_layers, extract_activations, record_layers, transform_stimulus
 from ipcl_core.architectures import AlexNet, NetworkSpec, initialize_network, save_network
@@ -37,14 +37,15 @@ def write_weights(folder, network: nn.Module, spec: NetworkSpec):
 
 @pytest.mark.parametrize("size", [(80, 120), (120, 80), (64, 64), (40, 40), (301, 97)])
 def test_stimulus_is_shown_whole(tmp_path, photo, size):
-    """Shortest side to the input's side, centre, normalised: torchvision's transforms with the network's own numbers."""
-    photo.resize(size).save(tmp_path / "a.png")
+    """Shortest side to the input's side, centre, normalised with the network's own numbers, as by torchvision."""
+    picture = photo.resize(size)
+    picture.save(tmp_path / "a.png")
     preprocessing = Preprocessing(image_size=64, mean=[0.5, 0.4, 0.3], std=[0.2, 0.25, 0.3])
-    steps = [transforms.ToTensor(), transforms.Resize(64, antialias=True), transforms.CenterCrop(64)]
-    expected = transforms.Compose([*steps, transforms.Normalize(preprocessing.mean, preprocessing.std)])
+    x = F.to_dtype(F.pil_to_tensor(picture), torch.float64, scale=True)
+    x = F.center_crop(F.resize(x, [64], antialias=True), [64])
     found = transform_stimulus(tmp_path / "a.png", preprocessing)
-    assert found.shape == (3, 64, 64)
-    assert_close(found, expected(Image.open(tmp_path / "a.png")), rtol=0, atol=1e-5)
+    expected = F.normalize(x, preprocessing.mean, preprocessing.std).float()
+    assert_close(found, expected, rtol=0, atol=1e-5)  # on the normalised scale
 
 
 def test_stimulus_of_the_inputs_size_is_exact(tmp_path, photo):
@@ -52,6 +53,15 @@ def test_stimulus_of_the_inputs_size_is_exact(tmp_path, photo):
     picture.save(tmp_path / "a.png")
     found = transform_stimulus(tmp_path / "a.png", Preprocessing(image_size=64, mean=[0, 0, 0], std=[1, 1, 1]))
     assert_allclose(found.permute(1, 2, 0), np.asarray(picture) / 255, rtol=0, atol=1e-7)
+
+
+def test_transparent_stimulus_is_shown_on_white(tmp_path, photo):
+    picture = photo.crop((0, 0, 64, 64))
+    picture.putalpha(Image.fromarray(np.repeat([[0], [255]], 32, 0).astype(np.uint8).repeat(64, 1)))
+    picture.save(tmp_path / "a.png")
+    found = transform_stimulus(tmp_path / "a.png", Preprocessing(image_size=64, mean=[0, 0, 0], std=[1, 1, 1]))
+    assert_close(found[:, :32], torch.ones(3, 32, 64), rtol=0, atol=1e-6)
+    assert_allclose(found[:, 32:].permute(1, 2, 0), np.asarray(photo)[32:64, :64] / 255, rtol=0, atol=1e-6)
 
 
 def test_grey_stimulus_has_three_equal_channels(tmp_path, photo):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from ipcl_core.config import ConfigError, load_config, missing_paths
 
@@ -156,6 +157,13 @@ def test_configuration_file_of_the_project_is_accepted(path):
     load_config(yaml.safe_load(path.read_text()))
 
 
+def test_seeds_are_laid_over_the_demo():
+    study = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    n_models = len(study["models"])
+    update_config(study, yaml.safe_load((ROOT / "config" / "seeds.yaml").read_text()))
+    assert len(load_config(study).models) > n_models
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +276,11 @@ def test_alternative_that_does_not_exist_is_refused(path, where):
 )
 def test_missing_key_is_refused(path):
     assert f"{path}: Field required" in explain(remove(path))
+
+
+@pytest.mark.parametrize("study", [None, [], "text", 5])
+def test_file_that_holds_no_blocks_is_refused(study):
+    assert "needs keys and values: title, pathvars, datasets" in explain(study)
 
 
 @pytest.mark.parametrize("path", ["models.first", "recipes.ipcl.augmentation", "knn"])

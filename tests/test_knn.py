@@ -1,11 +1,15 @@
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
 from ipcl_core import knn
-from ipcl_core.knn import measure_accuracy, vote_weighted_knn
+from ipcl_core.files import write_hdf5, write_json
+from ipcl_core.knn import measure_accuracies, measure_accuracy, vote_weighted_knn
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -116,3 +120,31 @@ def test_accuracy_equals_loop():
 def test_accuracy_refuses_different_numbers_of_labels():
     with pytest.raises(RuntimeError):
         measure_accuracy(draw(4, 3), torch.zeros(3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+def test_accuracies(tmp_path, softmax):
+    rng = np.random.default_rng(0)
+    bank, queries = rng.standard_normal((30, 4)), rng.standard_normal((12, 4))
+    bank_labels, labels, logits = np.arange(30) % 3, np.arange(12) % 3, rng.standard_normal((12, 3))
+    with write_hdf5(tmp_path / "e.h5") as file:
+        file["train/embedding"], file["train/label"] = bank, bank_labels
+        file["val/embedding"], file["val/label"], file["val/output"] = queries, labels, logits
+        file.attrs["layer"] = "fc7"
+    write_json({"classes": ["a", "b", "c"]}, tmp_path / "summary.json")
+    measure_accuracies(
+        tmp_path / "e.h5", tmp_path / "summary.json", tmp_path / "accuracy.csv", k=5, tau=0.5, softmax=softmax
+    )
+    found = pd.read_csv(tmp_path / "accuracy.csv")
+    assert list(found.columns) == ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query"]
+    arrays = (torch.from_numpy(array) for array in (bank, bank_labels, queries))
+    votes = vote_weighted_knn(*arrays, n_classes=3, k=5, tau=0.5).argmax(1).numpy()
+    row = found.iloc[0]
+    assert (row["protocol"], row["layer"]) == ("weighted kNN", "fc7")
+    assert_allclose(row[2:].astype(float), [100 * (votes == labels).mean(), 100, 5, 0.5, 30, 12], rtol=1e-6, atol=0)
+    assert len(found) == 1 + softmax
+    if softmax:
+        row = found.iloc[1]
+        assert (row["protocol"], row["layer"], row["n_query"]) == ("softmax", "output", 12)
+        assert_allclose(row["top1"], 100 * (logits.argmax(1) == labels).mean(), rtol=1e-6, atol=0)
+        assert row[["k", "tau", "n_bank"]].isna().all()

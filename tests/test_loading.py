@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from conftest import BATCH_SIZE, N_PICTURES
 from ffcv.loader import Loader, OrderOption
+from ffcv.loader.epoch_iterator import EpochIterator
 from ffcv.reader import Reader
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
@@ -196,6 +197,18 @@ def test_error_in_the_thread_reaches_the_caller(single, monkeypatch):
     before = set(threading.enumerate())
     monkeypatch.setattr(loading, "make_random_views", fail)
     with pytest.raises(ZeroDivisionError, match="while cutting views"):
+        list(iterate(single))
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_error_in_ffcvs_own_thread_reaches_the_caller(single, monkeypatch):
+    def fail(*args):
+        raise ZeroDivisionError("while decoding")
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(EpochIterator, "run_pipeline", fail)
+    with pytest.raises(RuntimeError, match="FFCV's reading thread ended with an error"):
         list(iterate(single))
     assert set(threading.enumerate()) <= before
 

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from ipcl_core import training
 from ipcl_core.architectures import initialize_network, load_network
 from ipcl_core.config import MultiStep, OneCycle, Preprocessing
-from ipcl_core.datasets import read_summary
+from ipcl_core.files import read_json
 from ipcl_core.loading import ViewLoader
 from ipcl_core.objectives import build_objective
 from ipcl_core.training import Training, build_optimizer, build_schedule, train_network
@@ -451,7 +451,7 @@ def train(raw_split, folder: Path, **changes) -> dict[str, Path]:
         make_recipe(**changes),
         seed=0,
         beton=raw_split.beton,
-        data_sha256=read_summary(raw_split.summary)["sha256"],
+        data_sha256=read_json(raw_split.summary)["sha256"],
         weights=paths["weights.safetensors"],
         log=paths["log.csv"],
         provenance=paths["provenance.json"],
@@ -484,7 +484,7 @@ def test_interrupted_job_ends_with_the_same_files(raw_split, tmp_path, monkeypat
     assert provenance["seed"] == 0
     assert provenance["data"] == {
         "beton": str(raw_split.beton),
-        "sha256": read_summary(raw_split.summary)["sha256"],
+        "sha256": read_json(raw_split.summary)["sha256"],
         "n_images": N_PICTURES,
     }
     assert {"time", "commit", "versions", "hardware", "seconds"} <= provenance.keys()

@@ -197,6 +197,14 @@ def test_words_do_not_stand_for_each_other():
     assert len(keys) == 8**4
 
 
+def test_no_two_decisions_share_a_number():
+    names = ("FLIP", "GRAYSCALE", "BRIGHTNESS", "CONTRAST", "SATURATION", "HUE")
+    positions = [getattr(views, f"_{name}") for name in names]
+    positions += [views._ORDER + i for i in range(3)]
+    positions += [views._CROP + i for i in range(4 * 10)]  # four numbers for each of ten attempts
+    assert len(set(positions)) == len(positions)
+
+
 # ---- crops -----------------------------------------------------------------------------------------------------------
 
 
@@ -365,33 +373,42 @@ def test_center_views_without_resizing_are_exact(image):
         assert_allclose(found, expected / 255, rtol=0, atol=2e-7)
 
 
-@pytest.mark.parametrize("height,width", [(256, 256), (256, 340), (300, 256)])
-def test_center_crop_without_resizing_equals_torchvision(image, height, width):
-    """The standard of ImageNet: resize 256 (nothing to do), crop 224."""
-    picture = image[:height, :width]
-    expected = F2.center_crop(F2.resize(to_tensor(picture), [256], antialias=True), [224])
-    assert_allclose(make_center([picture], side=224, fraction=0.875)[0], to_array(expected), rtol=0, atol=2e-7)
+CENTERS = [
+    (256, 256, 224, 0.875),  # the standard of ImageNet: resize 256 (nothing to do here), crop 224
+    (256, 340, 224, 0.875),
+    (301, 256, 224, 0.875),
+    (500, 375, 224, 0.875),
+    (333, 500, 64, 0.875),
+    (256, 257, 64, 0.5),
+    (101, 150, 48, 0.7),
+    (20, 31, 48, 1.0),
+    (72, 72, 64, 1.0),
+    (600, 41, 64, 1.0),
+    (41, 600, 65, 0.9),
+]
 
 
-@pytest.mark.parametrize(
-    "height,width,side,fraction", [(256, 256, 64, 0.5), (512, 512, 112, 0.875), (300, 480, 96, 0.8)]
-)
-def test_center_crop_with_resizing_equals_torchvision(image, height, width, side, fraction):
-    """Resizing and cutting agree inside; at the border the filter of a cut image sees no pixels beyond the cut."""
+@pytest.mark.parametrize("height,width,side,fraction", CENTERS)
+def test_center_views_equal_torchvision(image, height, width, side, fraction):
+    """Resize to a shortest side of S / fraction, crop S."""
     picture = np.ascontiguousarray(np.tile(image, (1, 2, 1))[:height, :width])
     resized = F2.resize(to_tensor(picture, torch.float64), [round(side / fraction)], antialias=True)
     expected = to_array(F2.center_crop(resized, [side]))
+    # one image of three: the others have other sizes
+    found = make_center([image[:99, :77].copy(), picture, image[:300]], side=side, fraction=fraction)[1]
+    assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    height=st.integers(1, 150),
+    width=st.integers(1, 150),
+    side=st.integers(1, 70),
+    fraction=st.floats(0.3, 1),
+    seed=st.integers(0, 9),
+)
+def test_center_views_of_any_size_equal_torchvision(height, width, side, fraction, seed):
+    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    resized = F2.resize(to_tensor(picture, torch.float64), [round(side / fraction)], antialias=True)
     found = make_center([picture], side=side, fraction=fraction)[0]
-    assert_allclose(found[1:-1, 1:-1], expected[1:-1, 1:-1], rtol=0, atol=2e-6)
-    assert_allclose(found, expected, rtol=0, atol=0.15)
-
-
-def test_center_views_equal_torchvision_on_the_cut(image):
-    """Whatever the sizes: the square of round(fraction * shortest side) pixels in the middle, resized."""
-    pictures = [image[:101, :150], image[:333, :222], image[:20, :31]]
-    for found, picture in zip(make_center(pictures, side=48, fraction=0.7), pictures, strict=True):
-        height, width = picture.shape[:2]
-        cut = round(min(height, width) * 0.7)
-        top, left = (height - cut) // 2, (width - cut) // 2
-        expected = F2.resized_crop(to_tensor(picture, torch.float64), top, left, cut, cut, [48, 48], antialias=True)
-        assert_allclose(found, to_array(expected), rtol=0, atol=2e-6)
+    assert_allclose(found, to_array(F2.center_crop(resized, [side])), rtol=0, atol=2e-6)

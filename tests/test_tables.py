@@ -1,0 +1,172 @@
+import math
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from ipcl_core.brains import Region, write_brain
+from ipcl_core.files import write_hdf5
+from ipcl_core.tables import find_best_layers, fit_layers, make_noise_ceilings, make_rsms, make_table1
+
+STIMULI = [f"{i:02d}" for i in range(8)]
+N_PAIRS = 28
+
+
+@pytest.fixture
+def patterns() -> dict[str, np.ndarray]:
+    """Activations of three layers, not in alphabetical order, the last constant for one stimulus."""
+    rng = np.random.default_rng(0)
+    patterns = {"conv": rng.standard_normal((8, 3, 4, 5)), "act": rng.standard_normal((8, 30)), "relu": None}
+    patterns["relu"] = patterns["act"].clip(min=0)
+    patterns["relu"][5] = 0
+    return {layer: values.astype(np.float32) for layer, values in patterns.items()}
+
+
+@pytest.fixture
+def rsms(patterns, tmp_path):
+    """The layers' RSMs, made by way of a file of activations."""
+    with write_hdf5(tmp_path / "activations.h5") as file:
+        file["stimuli"] = STIMULI
+        for layer, values in patterns.items():
+            file[f"layers/{layer}"] = values
+        file.attrs["layers"], file.attrs["network"] = list(patterns), "a network"
+    make_rsms(tmp_path / "activations.h5", tmp_path / "rsms.h5")
+    return tmp_path / "rsms.h5"
+
+
+@pytest.fixture
+def regions() -> list[Region]:
+    rng = np.random.default_rng(1)
+    return [
+        Region("V1", rng.uniform(-1, 1, (3, N_PAIRS)), ["SN", "BE", "KO"], group=False),
+        Region("EVA", rng.uniform(-1, 1, (1, N_PAIRS)), ["group average"], group=True),
+    ]
+
+
+@pytest.fixture
+def brain(regions, tmp_path):
+    write_brain(tmp_path / "brain.h5", STIMULI, regions)
+    return tmp_path / "brain.h5"
+
+
+def correlate_pairs(values: np.ndarray, target: np.ndarray) -> float:
+    """Correlation of a layer's similarities with a target, pair by pair in the order of the lower triangle."""
+    flat = values.reshape(8, -1).astype(float)
+    pairs = [np.corrcoef(flat[i], flat[j])[0, 1] for i in range(8) for j in range(i)]
+    return np.corrcoef(pairs, target)[0, 1]
+
+
+def test_rsms_of_all_layers(rsms, patterns):
+    with h5py.File(rsms) as file:
+        assert list(file["stimuli"].asstr()) == STIMULI
+        assert list(file.attrs["layers"]) == ["conv", "act", "relu"]
+        assert file.attrs["network"] == "a network"
+        assert [file[f"layers/{layer}"].attrs["n_units"] for layer in patterns] == [60, 30, 30]
+        for layer in ("conv", "act"):
+            expected = np.corrcoef(patterns[layer].reshape(8, -1).astype(float))
+            assert_allclose(file[f"layers/{layer}"], expected, rtol=0, atol=1e-12)
+        assert np.isnan(file["layers/relu"][5]).all()
+
+
+def test_fits_equal_loop(rsms, brain, regions, patterns, tmp_path, warnings_of):
+    fit_layers(rsms, brain, tmp_path / "fits.csv")
+    fits = pd.read_csv(tmp_path / "fits.csv")
+    assert list(fits.columns) == ["region", "layer", "layer_index", "participant", "r", "n_pairs"]
+    expected = []
+    for region in regions:
+        targets = [("group", region.rsvs.mean(0))]
+        targets += [] if region.group else list(zip(region.participants, region.rsvs, strict=True))
+        for index, layer in enumerate(patterns):
+            for participant, target in targets:
+                r = math.nan if layer == "relu" else correlate_pairs(patterns[layer], target)
+                expected.append((region.name, layer, index, participant, r, N_PAIRS))
+    expected = pd.DataFrame(expected, columns=fits.columns)
+    pd.testing.assert_frame_equal(fits, expected, rtol=0, atol=1e-12)
+    assert warnings_of() == [f"{rsms}: layer relu is constant for some stimulus: no r is given for it"]
+
+
+def test_fit_with_other_stimuli_is_refused(rsms, regions, tmp_path):
+    write_brain(tmp_path / "other.h5", STIMULI[::-1], regions)
+    with pytest.raises(ValueError, match=r"rsms\.h5 was made with 8 stimuli that are not the 8 of .*other\.h5"):
+        fit_layers(rsms, tmp_path / "other.h5", tmp_path / "fits.csv")
+
+
+def test_noise_ceilings(brain, regions, tmp_path):
+    make_noise_ceilings(brain, tmp_path / "ceilings.csv", n_splits=1000, seed=0)
+    first, second = pd.read_csv(tmp_path / "ceilings.csv").to_dict("records")
+    a, b, c = regions[0].rsvs
+    splits = [np.corrcoef(x, (y + z) / 2)[0, 1] for x, y, z in ((a, b, c), (b, a, c), (c, a, b))]
+    assert_allclose(first.pop("r"), np.mean(splits), rtol=0, atol=1e-12)
+    assert first == {
+        "region": "V1",
+        "kind": "split-half over participants",
+        "n_splits": 3,
+        "exhaustive": True,
+        "n_participants": 3,
+    }
+    assert math.isnan(second["r"])
+    assert (second["region"], second["kind"], second["n_participants"]) == ("EVA", "none: one group average", 0)
+
+
+def make_fits(r: dict[str, list[float]]) -> pd.DataFrame:
+    """A table of fits: region -> group r of the layers a, b, c; a participant's r is always higher."""
+    rows = []
+    for region, values in r.items():
+        for index, (layer, value) in enumerate(zip("abc", values, strict=True)):
+            rows.append((region, layer, index, "group", value, N_PAIRS))
+            rows.append((region, layer, index, "01", 0.99, N_PAIRS))
+    return pd.DataFrame(rows, columns=["region", "layer", "layer_index", "participant", "r", "n_pairs"])
+
+
+def test_best_layers_by_hand():
+    best = find_best_layers(
+        make_fits({"V1": [0.1, 0.3, 0.2], "IT": [-0.3, math.nan, -0.4], "none": [math.nan] * 3, "tie": [0.2, 0.2, 0.1]})
+    )
+    assert list(best.index) == ["V1", "IT", "none", "tie"]
+    assert best["layer"].tolist()[:2] + best["layer"].tolist()[3:] == ["b", "a", "a"]
+    assert_allclose(best["r"], [0.3, -0.3, math.nan, 0.2], rtol=0, atol=0)
+
+
+def test_table1_by_hand(tmp_path):
+    def write(name: str, text: str):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    header = "protocol,layer,top1,top5,k,tau,n_bank,n_query\n"
+    knn = "weighted kNN,fc7,36.6666,80,200,0.07,1000,50\n"
+    accuracies = {
+        "ipcl": write("a.csv", header + knn),
+        "labelled": write("b.csv", header + knn + "softmax,output,60.123,90,,,,50\n"),
+    }
+    columns = {"framework": "F", "architecture": "alexnet_gn", "width": 1.0, "source": "trained", "dataset": "d"}
+    models = [
+        {"model": "ipcl", "dim": 128, "accuracy": accuracies["ipcl"]} | columns,
+        {"model": "labelled", "dim": None, "accuracy": accuracies["labelled"]} | columns,
+    ]
+    ceilings = "region,kind,r,n_splits,exhaustive,n_participants\n"
+    brains = []
+    for name, regions in (("one", {"V1": 0.91237, "IT": ""}), ("two", {"V1": 0.5})):
+        lines = "".join(f"{region},x,{r},3,True,3\n" for region, r in regions.items())
+        fits = {}
+        for i, model in enumerate(("ipcl", "labelled")):
+            fits[model] = tmp_path / f"{name}_{model}.csv"
+            make_fits({region: [0.1, 0.31239 + i, 0.2] for region in regions}).to_csv(fits[model], index=False)
+        brains.append({"brain": name, "ceilings": write(f"{name}.csv", ceilings + lines), "fits": fits})
+
+    make_table1(models, brains, tmp_path / "table1.csv")
+    table = pd.read_csv(tmp_path / "table1.csv")
+    assert table["brain"].tolist() == ["one", "one", "two", "two"]
+    assert table["model"].tolist() == ["ipcl", "labelled"] * 2
+    assert table["top1"].tolist() == [36.67, 60.12] * 2
+    assert table["knn_top1"].tolist() == [36.67] * 4
+    assert table["top1_protocol"].tolist() == ["weighted kNN (k=200, tau=0.07, fc7)", "softmax"] * 2
+    assert table["n_test"].tolist() == [50] * 4
+    assert_allclose(table["dim"], [128, math.nan] * 2, rtol=0, atol=0)
+    assert "128,1.0" in (tmp_path / "table1.csv").read_text()  # whole dimensions, no 128.0
+    assert_allclose(table["V1_r"], [0.3124, 1.3124] * 2, rtol=0, atol=0)
+    assert table["V1_layer"].tolist() == ["b"] * 4
+    assert_allclose(table["V1_noise_ceiling"], [0.9124, 0.9124, 0.5, 0.5], rtol=0, atol=0)
+    assert_allclose(table["IT_r"], [0.3124, 1.3124, math.nan, math.nan], rtol=0, atol=0)
+    assert table["IT_noise_ceiling"].isna().all()
