@@ -251,6 +251,15 @@ def test_crops_are_distributed_as_torchvisions(height, width):
         assert found.pvalue > 1e-3, f"{name}: {found}"
 
 
+def test_every_position_is_as_likely():
+    """Crops of 4 x 4 pixels in an image of 6 x 6: nine positions, each 1000 times in 9000, give or take four errors."""
+    crops = draw_crops(9000, 6, 6, pack_policy(Augmentation(area=[16 / 36, 16 / 36], aspect_ratio=[1.0, 1.0])))
+    assert (crops[:, 2:] == 4).all()
+    positions, counts = np.unique(crops[:, :2], axis=0, return_counts=True)
+    assert positions.tolist() == [[top, left] for top in range(3) for left in range(3)]
+    assert_allclose(counts, 1000, rtol=0, atol=4 * math.sqrt(9000 * 1 / 9 * 8 / 9))
+
+
 @pytest.mark.parametrize("height,width", [(10, 300), (300, 10), (1, 50), (50, 1), (101, 7)])
 def test_fallback_for_extreme_images_equals_torchvision(height, width):
     """No crop of at least 90 % of the area has an allowed ratio: the central crop of the nearest ratio."""
