@@ -104,18 +104,27 @@ def check_image(path: Path) -> tuple[str, str]:
 
 
 class _FolderImages:
-    """The images of one split, decoded on demand, as FFCV's writer reads them."""
+    """The images of one split, decoded on demand, as FFCV's writer reads them.
+
+    The writer waits for ever for a worker that has ended with an error. So an image that cannot be decoded, though it
+    could be a moment ago, is noted in `failure` and stands as one black pixel in the file, which is then thrown away.
+    """
 
     def __init__(self, folder: Path, images: pd.DataFrame, shortest_side: int | None):
         self.paths = [folder / path for path in images["path"]]
         self.labels = images["label"].tolist()
         self.shortest_side = shortest_side
+        self.failure = multiprocessing.get_context("fork").Array("c", 2000)  # shared with the writer's workers
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        return read_image(self.paths[index], self.shortest_side), self.labels[index]
+        try:
+            return read_image(self.paths[index], self.shortest_side), self.labels[index]
+        except Exception as error:
+            self.failure.value = f"{self.paths[index]}: {type(error).__name__}: {error}".encode()[:1999]
+            return np.zeros((1, 1, 3), np.uint8), self.labels[index]
 
 
 def convert_split(
@@ -172,8 +181,10 @@ def convert_split(
         "label": IntField(),
     }
     with write_whole(beton) as temporary:
-        writer = DatasetWriter(str(temporary), fields, num_workers=n_workers)
-        writer.from_indexed_dataset(_FolderImages(folder, kept, shortest_side))
+        dataset = _FolderImages(folder, kept, shortest_side)
+        DatasetWriter(str(temporary), fields, num_workers=n_workers).from_indexed_dataset(dataset)
+        if failure := dataset.failure.value.decode(errors="replace"):
+            raise CorruptImageError(f"an image could be read before, and not while writing: {failure}")
     write_csv(images, manifest)
     write_json(
         {

@@ -9,7 +9,7 @@ from ffcv.reader import Reader
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from ipcl_core.datasets import CorruptImageError, list_images
+from ipcl_core.datasets import CorruptImageError, convert_split, list_images
 from ipcl_core.files import read_json
 from ipcl_core.images import read_image
 
@@ -240,3 +240,17 @@ def test_corrupt_image_stops_the_conversion(image_folder, tmp_path):
 
 def test_summary_is_json(raw_split):
     assert json.loads(raw_split.summary.read_text()) == read_json(raw_split.summary)
+
+
+def _find_no_fault(path):
+    return "0" * 64, ""
+
+
+def test_image_that_fails_while_writing_is_an_error_and_leaves_no_file(image_folder, tmp_path, monkeypatch):
+    """FFCV's writer would wait for ever for its worker."""
+    monkeypatch.setattr("ipcl_core.datasets.check_image", _find_no_fault)
+    paths = [tmp_path / f"train.{suffix}" for suffix in ("beton", "csv", "json")]
+    options = {"shortest_side": 32, "write_mode": "raw", "jpeg_quality": 90, "on_corrupt": "error", "n_workers": 1}
+    with pytest.raises(CorruptImageError, match=r"not while writing: .*broken\.png: UnidentifiedImageError"):
+        convert_split(image_folder, *paths, **options)
+    assert not list(tmp_path.iterdir())

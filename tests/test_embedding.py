@@ -5,6 +5,7 @@ import torch
 from conftest import N_PICTURES, make_spec
 from numpy.testing import assert_allclose
 
+from ipcl_core import embedding
 from ipcl_core.architectures import initialize_network, save_network
 from ipcl_core.embedding import embed_dataset
 
@@ -16,7 +17,8 @@ def weights(tmp_path):
 
 
 @pytest.mark.parametrize("layer", [None, "fc7.2", "conv_block_2"])
-def test_embeddings_equal_direct_forward(weights, raw_split, loader, tmp_path, layer):
+def test_embeddings_equal_direct_forward(weights, raw_split, loader, tmp_path, monkeypatch, layer):
+    monkeypatch.setattr(embedding, "BATCH", 10)  # two whole batches and a part of one
     betons = {"train": raw_split.beton, "val": raw_split.beton}
     embed_dataset(weights, betons, tmp_path / "e.h5", layer=layer, center_crop=0.875, n_threads=1)
     network = initialize_network(make_spec(), 0).eval()
