@@ -224,7 +224,8 @@ class Recipe(Strict):
     batch_size: int = Field(ge=2)
     """Images a minibatch (views are batch_size * n_views)."""
     accumulate: int = Field(1, ge=1)
-    """Minibatches whose gradients are averaged into one optimizer step; the count runs on across epochs."""
+    """Minibatches whose gradients, each divided by this number, add up to one optimizer step; the count runs on across
+    epochs, and the last step of a training takes what is left."""
     optimizer: Annotated[SGD | AdamW, Field(discriminator="name")]
     schedule: Annotated[OneCycle | MultiStep, Field(discriminator="name")]
     augmentation: Augmentation = Augmentation()
