@@ -375,6 +375,10 @@ class Config(Strict):
                 raise ValueError(f"models.{name}.dim: an untrained model needs its dimension, for example 128")
             if model.width != 1 and not model.architecture.startswith("alexnet"):
                 raise ValueError(f"models.{name}.width: only the AlexNets have a width, {model.architecture} has not")
+            if model.architecture == "alexnet_gn" and (model.width * 32) % 1:
+                raise ValueError(
+                    f"models.{name}.width: {model.width} splits no channels into whole groups; give a multiple of 1/32"
+                )
             if isinstance(model, Pretrained) and model.dim is None:
                 raise ValueError(f"models.{name}.dim: give the number of outputs of the pretrained network")
             if (model.architecture == "efficientnet_lite0") != isinstance(model, Pretrained):

@@ -314,6 +314,11 @@ def test_block_that_is_no_block_is_refused(path, value):
         ("models.first.dim", None, "models.first.dim: a self-supervised model needs its dimension"),
         ("models.untrained.dim", None, "models.untrained.dim: an untrained model needs its dimension"),
         ("models.theirs.dim", None, "models.theirs.dim: give the number of outputs of the pretrained network"),
+        (
+            "models.first.width",
+            0.3,
+            "models.first.width: 0.3 splits no channels into whole groups; give a multiple of 1/32",
+        ),
         ("models.labelled.width", 0.5, "models.labelled.width: only the AlexNets have a width, resnet18 has not"),
         (
             "models.first.architecture",
