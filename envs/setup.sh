@@ -13,7 +13,7 @@ python=${PYTHON:-python3}
 }
 
 packages="g++ pkg-config libopencv-dev libturbojpeg0-dev"
-if ! { command -v c++ && pkg-config --exists opencv4 libturbojpeg; } >/dev/null 2>&1; then
+if ! { command -v "${CXX:-c++}" && pkg-config --exists opencv4 libturbojpeg; } >/dev/null 2>&1; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt="apt-get"
     elif sudo -n true 2>/dev/null && command -v apt-get >/dev/null; then
@@ -24,10 +24,10 @@ FFCV needs a C++ compiler and the headers of OpenCV and libjpeg-turbo to compile
 
     sudo apt-get update && sudo apt-get install -y $packages
 
-Without administrator rights, use conda, which brings them along:
+Without administrator rights, take them from conda-forge, then run the same command again:
 
-    conda env create -n ipcl -f envs/torch.yaml && conda activate ipcl && pip install --no-deps -e .
-    snakemake --profile profiles/demo
+    conda create -n ipcl -c conda-forge python=3.11 cxx-compiler pkg-config libopencv libjpeg-turbo
+    conda activate ipcl
 MESSAGE
         exit 1
     fi
