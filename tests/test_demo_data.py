@@ -92,7 +92,9 @@ def test_efficientnet_fits_it_as_known(brain, tmp_path):
     make_rsms(tmp_path / "activations.h5", tmp_path / "rsms.h5")
     fit_layers(tmp_path / "rsms.h5", folder / "brain.h5", tmp_path / "fits.csv")
     fits = pd.read_csv(tmp_path / "fits.csv").set_index(["region", "layer", "participant"])["r"]
-    assert fits["IT", "_bn1", "group"] == pytest.approx({"all": 0.385, "inanimate": 0.257}[subset], abs=0.02)
+    # another resizing gave .257 for the 44: theirs is the wider tolerance
+    expected = {"all": pytest.approx(0.385, abs=0.01), "inanimate": pytest.approx(0.257, abs=0.02)}[subset]
+    assert fits["IT", "_bn1", "group"] == expected
     with h5py.File(tmp_path / "rsms.h5") as file:
         assert list(file.attrs["layers"]) == [
             "_bn0",
