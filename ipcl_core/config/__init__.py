@@ -1,0 +1,45 @@
+"""
+What may stand in a configuration file: every key, its type, its range and its meaning.
+
+`load_config` turns the dictionary that Snakemake read into a checked `Config`; an unknown key, a wrong type, a number
+out of range or a reference to something undefined raises `ConfigError`, which names the key and what is allowed.
+"""
+
+from .base import Strict
+from .data import Brain, Dataset, ImageFolder, Kriegeskorte2008, MagriKonkle2019, Storage, Twemoji
+from .evaluation import KNN, NoiseCeiling
+from .models import Model, Preprocessing, Pretrained, Trained, Untrained
+from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, Objective, OneCycle, Recipe, Supervised
+from .study import Config, ConfigError, load_config, missing_paths
+
+__all__ = [
+    "IPCL",
+    "KNN",
+    "SGD",
+    "AdamW",
+    "Augmentation",
+    "Brain",
+    "Config",
+    "ConfigError",
+    "Dataset",
+    "ImageFolder",
+    "IndexedMemory",
+    "Kriegeskorte2008",
+    "MagriKonkle2019",
+    "Model",
+    "MultiStep",
+    "NoiseCeiling",
+    "Objective",
+    "OneCycle",
+    "Preprocessing",
+    "Pretrained",
+    "Recipe",
+    "Storage",
+    "Strict",
+    "Supervised",
+    "Trained",
+    "Twemoji",
+    "Untrained",
+    "load_config",
+    "missing_paths",
+]

@@ -1,0 +1,36 @@
+"""
+What every block of a configuration has in common.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class Strict(BaseModel):
+    """A block of the configuration: unknown keys are errors, values are not converted between types."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, data):
+        if not isinstance(data, dict):
+            raise ValueError(f"needs keys and values: {', '.join(cls.model_fields)}")
+        for key in data:
+            if key not in cls.model_fields:
+                near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise ValueError(f"unknown key {key!r}{hint}; allowed here: {', '.join(cls.model_fields)}")
+        return data

@@ -1,0 +1,77 @@
+"""
+Labelled images, and brain data.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import Name, Strict
+
+
+class Storage(Strict):
+    """How images are written into a .beton file."""
+
+    shortest_side: int | None = Field(256, ge=8, le=4096)
+    """Images are resized to this shortest side in pixels before writing (never enlarged); null keeps their size."""
+    write_mode: Literal["jpg", "raw", "smart"] = "jpg"
+    """jpg: every image as JPEG; raw: uint8 pixels; smart: raw pixels for images up to 128 x 128 pixels, else JPEG."""
+    jpeg_quality: int = Field(90, ge=1, le=100)
+    """JPEG quality, 1 to 100."""
+
+
+class ImageFolder(Strict):
+    """A labelled data set in folders: <split folder>/<class>/<image>."""
+
+    source: Literal["image_folder"] = "image_folder"
+    train: str | None
+    """Folder of the training images, one sub-folder a class. null: not on this machine."""
+    val: str | None
+    """Folder of the validation images, with the same classes."""
+    storage: Storage = Storage()
+    on_corrupt: Literal["error", "skip"] = "error"
+    """error: an image that cannot be decoded stops the conversion; skip: it is left out and listed in the manifest."""
+
+
+class Twemoji(Strict):
+    """Twemoji object pictures (CC-BY 4.0) with the emoji categories as labels, from two packages."""
+
+    source: Literal["twemoji"]
+    val_fraction: float = Field(0.25, gt=0, lt=1)
+    """Share of each category's concepts that are kept for validation."""
+    seed: int = Field(0, ge=0)
+    """Seed of the split by concept."""
+    storage: Storage = Storage(shortest_side=64, write_mode="raw")
+    on_corrupt: Literal["error", "skip"] = "error"
+
+
+Dataset = Annotated[ImageFolder | Twemoji, Field(discriminator="source")]
+
+
+class Kriegeskorte2008(Strict):
+    """92 object images; human IT of four participants (fMRI); early visual cortex as one group matrix."""
+
+    source: Literal["kriegeskorte_2008"]
+    title: str
+    """Name in figures and tables."""
+    stimuli: Literal["all", "inanimate"] = "all"
+    """all: 92 images; inanimate: the 44 inanimate ones."""
+
+
+class MagriKonkle2019(Strict):
+    """72 inanimate objects; voxel patterns of ten participants, from the public .mat file and a folder of stimuli."""
+
+    source: Literal["magri_konkle_2019"]
+    title: str
+    """Name in figures and tables."""
+    betas: str | None
+    """Path of ExploringObjectsData_SECTORS.mat. null: not on this machine."""
+    stimuli: str | None
+    """Folder of the 72 stimuli, named as the conditions in the .mat file."""
+    regions: dict[Name, str] = Field(min_length=1)
+    """Name of the region here -> its name in the .mat file, in hierarchical order."""
+
+
+Brain = Annotated[Kriegeskorte2008 | MagriKonkle2019, Field(discriminator="source")]

@@ -1,0 +1,28 @@
+"""
+How accuracy and similarity with the brain are measured.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from .base import Positive, Strict
+
+
+class KNN(Strict):
+    """Weighted k-nearest-neighbour accuracy (appendix B.3)."""
+
+    k: int = Field(200, ge=1)
+    """Neighbours that vote."""
+    tau: Positive = 0.07
+    """Temperature of the votes."""
+    center_crop: float = Field(0.875, gt=0, le=1)
+    """Side of the central square as a share of the image's shortest side; .875 is resize 256, crop 224."""
+
+
+class NoiseCeiling(Strict):
+    """Split-half reliability over participants (appendix C.2)."""
+
+    n_splits: int = Field(1000, ge=1)
+    """Random splits; all distinct splits are used where there are no more than this."""
+    seed: int = Field(0, ge=0)

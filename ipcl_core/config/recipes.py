@@ -1,0 +1,130 @@
+"""
+How a network is trained: objective, optimizer, schedule, augmentation.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Fraction, Positive, Range, Strict
+
+
+class IPCL(Strict):
+    """Instance-prototype contrastive learning (section 2, appendix B.1)."""
+
+    name: Literal["ipcl"]
+    n_views: int = Field(5, ge=2)
+    """Augmented views of an image; their mean is the prototype."""
+    queue_size: int = Field(4096, ge=1)
+    """Samples in the memory queue, K."""
+    tau: Positive = 0.07
+    """Temperature."""
+    loss: Literal["nce", "infonce"] = "nce"
+    """nce: noise-contrastive estimation (appendix B.2, equations 1-3); infonce: equation 2."""
+
+
+class IndexedMemory(Strict):
+    """Instance discrimination with an indexed memory bank (section 3, appendix B.2; Wu et al. 2018)."""
+
+    name: Literal["indexed_memory"]
+    n_negatives: int = Field(4096, ge=1)
+    """Negatives drawn from the bank for each image, K."""
+    tau: Positive = 0.07
+    """Temperature."""
+    bank_momentum: Fraction = 0.5
+    """Share of the old entry in the updated bank entry."""
+    loss: Literal["nce", "infonce"] = "nce"
+    """nce: noise-contrastive estimation; infonce: softmax cross entropy over the positive and the drawn negatives."""
+
+
+class Supervised(Strict):
+    """Cross entropy with the category labels (section 4.1)."""
+
+    name: Literal["supervised"]
+    n_views: int = Field(1, ge=1)
+    """Augmented views of an image."""
+
+
+Objective = Annotated[IPCL | IndexedMemory | Supervised, Field(discriminator="name")]
+
+
+class SGD(Strict):
+    name: Literal["sgd"]
+    lr: Positive
+    """Peak learning rate."""
+    momentum: Fraction = 0.9
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class AdamW(Strict):
+    name: Literal["adamw"]
+    lr: Positive
+    """Peak learning rate."""
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class OneCycle(Strict):
+    """Cosine from lr / div_factor up to lr over pct_start of the steps, then down to lr / (div_factor * final_div_factor)."""
+
+    name: Literal["one_cycle"]
+    pct_start: float = Field(0.4, gt=0, lt=1)
+    div_factor: Positive = 1000.0
+    final_div_factor: Positive = 1e4
+    momentum_range: Range | None = None
+    """(lowest, highest) momentum, cycled inversely to the learning rate; null keeps it constant."""
+
+
+class MultiStep(Strict):
+    """The learning rate is multiplied by gamma at each milestone."""
+
+    name: Literal["multi_step"]
+    milestones: list[int]
+    """Epochs at whose start the rate drops."""
+    gamma: Positive = 0.1
+
+
+class Augmentation(Strict):
+    """Random views (section 4.1; order of operations as in Wu et al. 2018: crop, grayscale, jitter, flip)."""
+
+    area: Range = [0.2, 1.0]
+    """Range of the crop's area, as a share of the image's."""
+    aspect_ratio: Range = [3 / 4, 4 / 3]
+    """Range of the crop's width over height."""
+    flip: Fraction = 0.5
+    """Probability of a horizontal flip."""
+    grayscale: Fraction = 0.2
+    """Probability of a conversion to grey."""
+    brightness: float = Field(0.4, ge=0)
+    contrast: float = Field(0.4, ge=0)
+    saturation: float = Field(0.4, ge=0)
+    hue: float = Field(0.4, ge=0, le=0.5)
+    """Jitter strengths in torchvision's sense: factors in 1 +- strength, hue shift in +- strength of the circle."""
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self):
+        for key, largest in (("area", 1), ("aspect_ratio", float("inf"))):
+            low, high = getattr(self, key)
+            if not 0 < low <= high <= largest:
+                raise ValueError(f"{key}: give [low, high] with 0 < low <= high <= {largest}, not [{low}, {high}]")
+        return self
+
+
+class Recipe(Strict):
+    """How a network is trained."""
+
+    objective: Objective
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    """Images a minibatch (views are batch_size * n_views)."""
+    accumulate: int = Field(1, ge=1)
+    """Minibatches whose gradients, each divided by this number, add up to one optimizer step; the count runs on across
+    epochs, and the last step of a training takes what is left."""
+    optimizer: Annotated[SGD | AdamW, Field(discriminator="name")]
+    schedule: Annotated[OneCycle | MultiStep, Field(discriminator="name")]
+    augmentation: Augmentation = Augmentation()
+    compile: bool = False
+    """torch.compile the network (CUDA only)."""
+    checkpoint_minutes: Positive = 10.0
+    """Training can go on from a checkpoint that is at most this old."""

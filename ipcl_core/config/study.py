@@ -1,0 +1,164 @@
+"""
+A whole study: its blocks, the references between them, and its errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from .base import Name, Strict
+from .data import Brain, Dataset, ImageFolder, MagriKonkle2019
+from .evaluation import KNN, NoiseCeiling
+from .models import Model, Pretrained, Trained, Untrained
+from .recipes import Recipe
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names each offending key and what is allowed there."""
+
+
+class Config(Strict):
+    """A whole study."""
+
+    title: str
+    """Heads the report."""
+    pathvars: dict[Literal["results", "logs", "benchmarks"], str] = {}
+    """Folders, relative to the working directory: results, logs, benchmarks."""
+    datasets: dict[Name, Dataset] = Field(min_length=1)
+    brains: dict[Name, Brain] = Field(min_length=1)
+    recipes: dict[Name, Recipe] = {}
+    models: dict[Name, Model] = Field(min_length=1)
+    """The rows of Table 1, in order."""
+    figure2_models: list[Name] = Field(min_length=1)
+    """Models whose layers figure 2B shows, in order, each with its supervised twin where there is one."""
+    knn: KNN = KNN()
+    noise_ceiling: NoiseCeiling = NoiseCeiling()
+    keep_activations: bool = False
+    """Keep every layer's activations on disk once their RSMs are made."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_sources(cls, data):
+        """`source` may be left out where there is an obvious one."""
+        if isinstance(data, dict):
+            for key, default in (("models", "trained"), ("datasets", "image_folder")):
+                if isinstance(data.get(key), dict):
+                    data = data | {
+                        key: {
+                            name: {"source": default} | block if isinstance(block, dict) else block
+                            for name, block in data[key].items()
+                        }
+                    }
+        return data
+
+    @model_validator(mode="after")
+    def _references_exist(self):
+        for name, model in self.models.items():
+            _require(model.dataset, self.datasets, f"models.{name}.dataset", "datasets")
+            if isinstance(model, Trained):
+                _require(model.recipe, self.recipes, f"models.{name}.recipe", "recipes")
+                supervised = self.recipes[model.recipe].objective.name == "supervised"
+                if supervised and model.dim is not None:
+                    raise ValueError(f"models.{name}.dim: a supervised model has one output a class; leave dim out")
+                if not supervised and model.dim is None:
+                    raise ValueError(f"models.{name}.dim: a self-supervised model needs its dimension, for example 128")
+            if isinstance(model, Untrained) and model.dim is None:
+                raise ValueError(f"models.{name}.dim: an untrained model needs its dimension, for example 128")
+            if model.width != 1 and not model.architecture.startswith("alexnet"):
+                raise ValueError(f"models.{name}.width: only the AlexNets have a width, {model.architecture} has not")
+            if model.architecture == "alexnet_gn" and (model.width * 32) % 1:
+                raise ValueError(
+                    f"models.{name}.width: {model.width} splits no channels into whole groups; give a multiple of 1/32"
+                )
+            if isinstance(model, Pretrained) and model.dim is None:
+                raise ValueError(f"models.{name}.dim: give the number of outputs of the pretrained network")
+            if (model.architecture == "efficientnet_lite0") != isinstance(model, Pretrained):
+                raise ValueError(
+                    f"models.{name}: efficientnet_lite0 is the architecture that can be pretrained, and only so"
+                )
+        for name in self.figure2_models:
+            _require(name, self.models, "figure2_models", "models")
+        return self
+
+
+def _require(name: str, defined: dict, key: str, where: str) -> None:
+    if name not in defined:
+        near = difflib.get_close_matches(name, defined, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"{key}: {name!r} is not defined under {where}{hint}; defined: {', '.join(defined) or 'none'}")
+
+
+def load_config(raw: dict) -> Config:
+    """Check a configuration.
+
+    Args:
+        raw: the configuration as read from YAML.
+
+    Returns:
+        The checked configuration, defaults filled in.
+
+    Raises:
+        ConfigError: with one line per offence: the key, what stands there, what is allowed.
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"  {_explain(problem, raw)}" for problem in error.errors()]
+        raise ConfigError("the configuration cannot be used:\n" + "\n".join(lines)) from None
+
+
+def _explain(problem: dict, raw: dict) -> str:
+    """One line for one offence. Pydantic's path also holds the names of the alternatives that it tried: leave those out."""
+    path, value, last = [], raw, len(problem["loc"]) - 1
+    for position, part in enumerate(problem["loc"]):
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            if position < last or problem["type"] != "missing":
+                continue
+        path.append(str(part))
+    key = ".".join(path)
+    if problem["type"] == "value_error":
+        return ": ".join(filter(None, [key, str(problem["ctx"]["error"])]))
+    found = "" if problem["type"] == "missing" else f"; found: {_shorten(problem['input'])}"
+    return f"{key or 'the configuration'}: {problem['msg']}{found}"
+
+
+def _shorten(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def missing_paths(config: Config, datasets: set[str], brains: set[str]) -> list[str]:
+    """Say which folders and files of the user's own are needed and not there.
+
+    Args:
+        config: the checked configuration.
+        datasets: names of the data sets that are about to be converted.
+        brains: names of the brain data sets that are about to be imported.
+
+    Returns:
+        One line per missing path: the key, what stands there, what kind of file or folder it should name.
+    """
+    needed = []
+    for name in sorted(datasets):
+        block = config.datasets[name]
+        if isinstance(block, ImageFolder):
+            needed += [
+                (f"datasets.{name}.{split}", getattr(block, split), "a folder with one sub-folder of images a class")
+                for split in ("train", "val")
+            ]
+    for name in sorted(brains):
+        block = config.brains[name]
+        if isinstance(block, MagriKonkle2019):
+            needed.append((f"brains.{name}.betas", block.betas, "the file ExploringObjectsData_SECTORS.mat"))
+            needed.append((f"brains.{name}.stimuli", block.stimuli, "the folder of the 72 stimuli"))
+    return [
+        f"  {key}: set it to {kind} (found: {path or 'nothing'})"
+        for key, path, kind in needed
+        if not path or not Path(path).exists()
+    ]
