@@ -66,19 +66,20 @@ def measure_accuracy(scores: Tensor, labels: Tensor) -> tuple[float, float]:
 
 
 def measure_accuracies(
-    embeddings: str | Path, summary: str | Path, accuracy: str | Path, *, k: int, tau: float, softmax: bool
+    embeddings: str | Path, summary: str | Path, accuracy: str | Path, *, k: int, tau: float, protocols: list[str]
 ) -> None:
     """Write a model's category accuracies, one row a protocol.
 
     Args:
         embeddings: HDF5 file of `embedding.embed_dataset` with the splits train and val.
         summary: JSON of the training split, for the number of classes.
-        accuracy: CSV to write: protocol, layer, top1, top5 (both in %), k, tau, n_bank, n_query.
+        accuracy: CSV to write: protocol, layer, top1, top5 (both in %), k, tau, n_bank, n_query, headline (true in the
+            row that Table 1 prints).
         k, tau: of the weighted kNN, whose bank is the training split and whose queries are the validation split.
-        softmax: whether the network's output are logits of these classes; adds that protocol's row.
+        protocols: "weighted kNN", "softmax" or both; the first is the headline. The kNN is measured in any case.
 
     Raises:
-        ValueError: see `vote_weighted_knn`.
+        ValueError: see `vote_weighted_knn`; softmax is asked for and the network has not one output a class.
 
     Source: appendix B.3; section 4.1 for supervised models.
     """
@@ -90,8 +91,13 @@ def measure_accuracies(
     votes = vote_weighted_knn(bank, bank_labels, queries, n_classes=n_classes, k=k, tau=tau)
     top1, top5 = measure_accuracy(votes, labels)
     rows = [("weighted kNN", layer, top1, top5, k, tau, len(bank), len(labels))]
-    if softmax:
+    if "softmax" in protocols:
+        if output.shape[1] != n_classes:
+            raise ValueError(
+                f"{embeddings}: softmax needs one output a class: {output.shape[1]} for {n_classes} classes"
+            )
         top1, top5 = measure_accuracy(output, labels)
         rows.append(("softmax", "output", top1, top5, None, None, None, len(labels)))
     columns = ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query"]
-    write_csv(pd.DataFrame(rows, columns=columns).astype({"k": "Int64", "n_bank": "Int64"}), accuracy)
+    table = pd.DataFrame(rows, columns=columns).astype({"k": "Int64", "n_bank": "Int64"})
+    write_csv(table.assign(headline=table["protocol"] == protocols[0]), accuracy)

@@ -4,7 +4,8 @@ Category accuracy: embeddings of both splits, then the weighted kNN (and softmax
 NEEDS  <results>/models/{model}/weights.safetensors
        <results>/data/{dataset}/{train,val}.beton
 MAKES  <results>/embeddings/{dataset}/{model}.h5          both splits, labelled
-       <results>/accuracy/{dataset}/{model}.csv           one row a protocol: top1, top5 in %, k, tau, n_bank, n_query
+       <results>/accuracy/{dataset}/{model}.csv           one row a protocol: top1, top5 in %, k, tau, n_bank, n_query;
+                                                           headline marks the one that Table 1 prints
 """
 
 
@@ -52,6 +53,6 @@ rule measure_accuracy:
     params:
         k=lookup("knn/k", within=config),
         tau=lookup("knn/tau", within=config),
-        softmax=is_classifier,
+        protocols=get_protocols,
     script:
         "../workflow_scripts/measure_accuracy.py"

@@ -49,10 +49,8 @@ def get_training_file(suffix):
     return get_file
 
 
-def is_classifier(wildcards):
-    """Whether the network's outputs are logits of the data set's classes."""
-    model = study.models[wildcards.model]
-    return model.source == "trained" and study.recipes[model.recipe].objective.name == "supervised"
+def get_protocols(wildcards):
+    return study.choose_protocols(wildcards.model)
 
 
 def keep_if(key, path):

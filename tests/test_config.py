@@ -128,6 +128,20 @@ def test_study_is_accepted_and_defaults_are_filled_in():
     assert list(study.models) == list(STUDY["models"])
 
 
+@pytest.mark.parametrize(
+    "name,given,chosen",
+    [
+        ("first", None, ["weighted kNN"]),
+        ("labelled", None, ["softmax", "weighted kNN"]),
+        ("labelled", ["weighted kNN", "softmax"], ["weighted kNN", "softmax"]),
+        ("theirs", None, ["weighted kNN"]),
+        ("theirs", ["softmax"], ["softmax", "weighted kNN"]),
+    ],
+)
+def test_protocols_begin_with_the_one_of_table1(name, given, chosen):
+    assert load_config(change(f"models.{name}.protocols", given)).choose_protocols(name) == chosen
+
+
 def test_the_given_dictionary_is_left_alone():
     study = copy.deepcopy(STUDY)
     load_config(study)

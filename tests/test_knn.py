@@ -122,8 +122,9 @@ def test_accuracy_refuses_different_numbers_of_labels():
         measure_accuracy(draw(4, 3), torch.zeros(3, dtype=torch.long))
 
 
-@pytest.mark.parametrize("softmax", [False, True])
-def test_accuracies(tmp_path, softmax):
+@pytest.fixture
+def measure(tmp_path):
+    """Return a function that measures the accuracies of random embeddings, and those embeddings."""
     rng = np.random.default_rng(0)
     bank, queries = rng.standard_normal((30, 4)), rng.standard_normal((12, 4))
     bank_labels, labels, logits = np.arange(30) % 3, np.arange(12) % 3, rng.standard_normal((12, 3))
@@ -131,20 +132,35 @@ def test_accuracies(tmp_path, softmax):
         file["train/embedding"], file["train/label"] = bank, bank_labels
         file["val/embedding"], file["val/label"], file["val/output"] = queries, labels, logits
         file.attrs["layer"] = "fc7"
-    write_json({"classes": ["a", "b", "c"]}, tmp_path / "summary.json")
-    measure_accuracies(
-        tmp_path / "e.h5", tmp_path / "summary.json", tmp_path / "accuracy.csv", k=5, tau=0.5, softmax=softmax
-    )
-    found = pd.read_csv(tmp_path / "accuracy.csv")
-    assert list(found.columns) == ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query"]
+
+    def measure(protocols: list[str], classes: str = "abc") -> pd.DataFrame:
+        write_json({"classes": list(classes)}, tmp_path / "summary.json")
+        paths = (tmp_path / name for name in ("e.h5", "summary.json", "accuracy.csv"))
+        measure_accuracies(*paths, k=5, tau=0.5, protocols=protocols)
+        return pd.read_csv(tmp_path / "accuracy.csv")
+
+    return measure, (bank, bank_labels, queries, labels, logits)
+
+
+@pytest.mark.parametrize("protocols", [["weighted kNN"], ["softmax", "weighted kNN"], ["softmax"]])
+def test_accuracies(measure, protocols):
+    measure, (bank, bank_labels, queries, labels, logits) = measure
+    found = measure(protocols)
+    assert list(found.columns) == ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query", "headline"]
+    assert list(found.loc[found["headline"], "protocol"]) == protocols[:1]
     arrays = (torch.from_numpy(array) for array in (bank, bank_labels, queries))
     votes = vote_weighted_knn(*arrays, n_classes=3, k=5, tau=0.5).argmax(1).numpy()
     row = found.iloc[0]
     assert (row["protocol"], row["layer"]) == ("weighted kNN", "fc7")
-    assert_allclose(row[2:].astype(float), [100 * (votes == labels).mean(), 100, 5, 0.5, 30, 12], rtol=1e-6, atol=0)
-    assert len(found) == 1 + softmax
-    if softmax:
+    assert_allclose(row[2:8].astype(float), [100 * (votes == labels).mean(), 100, 5, 0.5, 30, 12], rtol=1e-6, atol=0)
+    assert len(found) == 1 + ("softmax" in protocols)
+    if "softmax" in protocols:
         row = found.iloc[1]
         assert (row["protocol"], row["layer"], row["n_query"]) == ("softmax", "output", 12)
         assert_allclose(row["top1"], 100 * (logits.argmax(1) == labels).mean(), rtol=1e-6, atol=0)
         assert row[["k", "tau", "n_bank"]].isna().all()
+
+
+def test_softmax_needs_one_output_a_class(measure):
+    with pytest.raises(ValueError, match="one output a class: 3 for 4 classes"):
+        measure[0](["softmax"], classes="abcd")

@@ -4,9 +4,13 @@ How accuracy and similarity with the brain are measured.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from .base import Positive, Strict
+
+Protocol = Literal["weighted kNN", "softmax"]
 
 
 class KNN(Strict):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from .base import Name, PerChannel, Strict
+from .evaluation import Protocol
 
 
 class Preprocessing(Strict):
@@ -39,6 +40,9 @@ class ModelBase(Strict):
     preprocessing: Preprocessing = Preprocessing()
     embedding_layer: str | None = None
     """Layer whose activations the kNN uses; null: the network's output."""
+    protocols: list[Protocol] | None = Field(None, min_length=1)
+    """How category accuracy is measured; Table 1 prints the first. The weighted kNN is measured in any case. null: softmax
+    where the network was supervised on this data set, else weighted kNN."""
     layers: list[str] | None = Field(None, min_length=1)
     """Layers whose RSMs are compared with the brain: module names, `*` for any one part between dots; null: every module
     that has parameters of its own or no children."""

@@ -84,6 +84,13 @@ class Config(Strict):
             _require(name, self.models, "figure2_models", "models")
         return self
 
+    def choose_protocols(self, name: str) -> list[str]:
+        """Return the accuracy protocols of a model: the one that Table 1 prints, then the others."""
+        model = self.models[name]
+        supervised = isinstance(model, Trained) and self.recipes[model.recipe].objective.name == "supervised"
+        chosen = model.protocols or (["softmax"] if supervised else ["weighted kNN"])
+        return list(dict.fromkeys([*chosen, "weighted kNN"]))
+
 
 def _require(name: str, defined: dict, key: str, where: str) -> None:
     if name not in defined:
