@@ -37,12 +37,12 @@ rule all:
         # what the table is made of, so that a lost artifact is made again
         expand("<results>/data/{dataset}/{split}.beton", dataset=study.datasets, split=["train", "val"]),
         expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),
-        expand("<results>/models/{model}/weights.safetensors", model=study.models),
-        expand("<results>/rsm/{brain}/{model}.h5", brain=study.brains, model=study.models),
-        expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=study.models),
+        expand("<results>/models/{model}/weights.safetensors", model=available),
+        expand("<results>/rsm/{brain}/{model}.h5", brain=study.brains, model=available),
+        expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
         [
             f"<results>/{stage}/{model.dataset}/{name}.{suffix}"
-            for name, model in study.models.items()
+            for name, model in available.items()
             for stage, suffix in [("embeddings", "h5"), ("accuracy", "csv")]
         ],
 

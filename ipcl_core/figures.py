@@ -214,6 +214,7 @@ def _read_tables(table1: File, ceilings: File, brain: str) -> tuple[pd.DataFrame
     widths = ["" if width == 1 else f" x{width:g}" for width in rows["width"]]
     rows["network"] = rows["architecture"].replace(ARCHITECTURES) + widths
     regions = pd.read_csv(ceilings, index_col="region")["r"].to_dict()
+    rows = rows.dropna(how="all", subset=[f"{region}_r" for region in regions])  # unavailable models have no numbers
     return rows, regions, _assign(COLORS, table["framework"], SPARE_COLORS)
 
 

@@ -17,11 +17,17 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 config = study.model_dump()
+available = {name: model for name, model in study.models.items() if model.origin != "unavailable"}
 
 
 def list_from(blocks, source):
     """Names of the models, data sets or brain data sets that come from one kind of source."""
     return [name for name, block in blocks.items() if block.source == source]
+
+
+def list_origin(*origins):
+    """Names of the models whose weights have one of these origins."""
+    return [name for name, model in study.models.items() if model.origin in origins]
 
 
 def match_any(names):
@@ -32,7 +38,7 @@ def match_any(names):
 wildcard_constraints:
     brain=match_any(study.brains),
     dataset=match_any(study.datasets),
-    model=match_any(study.models),
+    model=match_any(available),
     split="train|val",
 
 

@@ -15,7 +15,7 @@ rule figure2:
     input:
         code=f"{workflow.basedir}/ipcl_core/figures.py",
         table="<results>/table1.csv",
-        fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=study.models),
+        fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=available),
         ceilings="<results>/brain/{brain}/noise_ceilings.csv",
     output:
         svg=report(
@@ -32,8 +32,8 @@ rule figure2:
         "../envs/analysis.yaml"
     params:
         title=lookup("brains/{brain}/title", within=config),
-        models=list(study.models),
-        shown=lookup("figure2_models", within=config),
+        models=list(available),
+        shown=[name for name in study.figure2_models if name in available],
     script:
         "../workflow_scripts/figure2.py"
 
@@ -89,7 +89,7 @@ rule figure_layers:
     input:
         code=f"{workflow.basedir}/ipcl_core/figures.py",
         table="<results>/table1.csv",
-        fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=study.models),
+        fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=available),
         ceilings="<results>/brain/{brain}/noise_ceilings.csv",
     output:
         svg=report(
@@ -106,6 +106,6 @@ rule figure_layers:
         "../envs/analysis.yaml"
     params:
         title=lookup("brains/{brain}/title", within=config),
-        models=list(study.models),
+        models=list(available),
     script:
         "../workflow_scripts/figure_layers.py"

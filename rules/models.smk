@@ -1,5 +1,5 @@
 """
-Networks: trained here, untrained, or fetched. All three give the same artifact.
+Networks: trained here, untrained, or fetched. All give the same artifact.
 
 NEEDS  <results>/data/{dataset}/train.beton               for those trained here
 MAKES  <results>/models/{model}/weights.safetensors       weights, architecture and preprocessing
@@ -23,7 +23,7 @@ rule train_model:
     benchmark:
         "<benchmarks>/models/{model}.tsv"
     wildcard_constraints:
-        model=match_any(list_from(study.models, "trained")),
+        model=match_any(list_origin("trained here")),
     retries: 2
     conda:
         "../envs/torch.yaml"
@@ -46,7 +46,7 @@ rule initialize_model:
     log:
         "<logs>/models/{model}.log",
     wildcard_constraints:
-        model=match_any(list_from(study.models, "untrained")),
+        model=match_any(list_origin("untrained")),
     conda:
         "../envs/torch.yaml"
     resources:
@@ -65,7 +65,7 @@ rule fetch_model:
     log:
         "<logs>/models/{model}.log",
     wildcard_constraints:
-        model=match_any(list_from(study.models, "pretrained")),
+        model=match_any(list_from(available, "pretrained")),
     conda:
         "../envs/torch.yaml"
     resources:

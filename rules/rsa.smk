@@ -30,8 +30,8 @@ rule fit_layers:
 rule table1:
     input:
         code=f"{workflow.basedir}/ipcl_core/tables.py",
-        accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in study.models.items()],
-        fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=study.models),
+        accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
+        fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
         ceilings=expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),
     output:
         table=report(

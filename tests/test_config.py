@@ -75,6 +75,27 @@ STUDY = {
             "sha256": "0" * 64,
             "member": "net.pth",
         },
+        "fetched": {
+            "source": "fetched",
+            "framework": "MoCo2",
+            "architecture": "resnet50",
+            "head": "mlp",
+            "dim": 128,
+            "dataset": "pictures",
+            "weights": {
+                "url": "https://example.org/moco.pth.tar",
+                "hash": "md5:59fd9945",
+                "format": "moco_v2",
+                "origin": "authors' weights",
+            },
+        },
+        "pixels": {
+            "source": "untrained",
+            "framework": "Pixels",
+            "architecture": "pixels",
+            "dim": 3072,
+            "dataset": "pictures",
+        },
     },
     "figure2_models": ["first"],
     "knn": {"k": 20},
@@ -178,6 +199,33 @@ def test_seeds_are_laid_over_the_demo():
     assert len(load_config(study).models) > n_models
 
 
+def test_every_model_has_an_origin():
+    study = copy.deepcopy(STUDY)
+    weights = study["models"]["fetched"]["weights"]
+    study["models"]["proxy"] = study["models"]["labelled"] | {
+        "weights": weights | {"format": "torchvision", "hash": None, "origin": "proxy"}
+    }
+    study["models"]["lost"] = study["models"]["fetched"] | {"unavailable": "our nodes have no internet"}
+    dumped = load_config(study).model_dump()["models"]
+    assert {name: (model["origin"], model["reason"]) for name, model in dumped.items()} == {
+        "first": ("trained here", None),
+        "labelled": ("trained here", None),
+        "untrained": ("untrained", None),
+        "theirs": ("proxy", None),
+        "fetched": ("authors' weights", None),
+        "pixels": ("untrained", None),
+        "proxy": ("proxy", None),
+        "lost": ("unavailable", "our nodes have no internet"),
+    }
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.zip", "/data/a.zip", "weights/a.zip"])
+@pytest.mark.parametrize("digest", ["sha256:51bcc71556", "sha256:" + 64 * "0", "md5:59fd9945", None])
+def test_addresses_and_hashes_of_weights(url, digest):
+    study = change("models.fetched.weights", STUDY["models"]["fetched"]["weights"] | {"url": url, "hash": digest})
+    assert load_config(study).models["fetched"].weights.url == url
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -200,6 +248,8 @@ def test_seeds_are_laid_over_the_demo():
         ("models.first.seeds", "seed", "recipe, seed"),
         ("models.first.preprocessing.imagesize", "image_size", "image_size, mean, std"),
         ("models.theirs.members", "member", "package, sha256, member"),
+        ("models.fetched.wights", "weights", "unavailable, source, weights"),
+        ("models.fetched.weights.hashes", "hash", "url, hash, max_mb, format, origin"),
         ("knn.taus", "tau", "k, tau, center_crop"),
         ("noise_ceiling.n_split", "n_splits", "n_splits, seed"),
     ],
@@ -247,6 +297,14 @@ def test_unknown_key_is_refused_at_every_level(path, near, allowed):
         ("models.first.preprocessing.image_size", 8, "greater than or equal to 16"),
         ("models.first.preprocessing.mean", [0.5], "at least 3 items"),
         ("models.theirs.sha256", "abc", "match pattern"),
+        ("models.first.unavailable", "", "at least 1 character"),
+        ("models.fetched.head", "two", "'linear' or 'mlp'"),
+        ("models.fetched.weights.url", "http://example.org/moco.pth", "match pattern"),
+        ("models.fetched.weights.hash", "sha256:51bcc71", "match pattern"),
+        ("models.fetched.weights.hash", "59fd9945", "match pattern"),
+        ("models.fetched.weights.max_mb", 0, "greater than or equal to 1"),
+        ("models.fetched.weights.format", "pickle", "'open_ipcl', 'lemniscate'"),
+        ("models.fetched.weights.origin", "untrained", "Input should be \"authors' weights\" or 'proxy'"),
         ("knn.center_crop", 1.1, "less than or equal to 1"),
         ("figure2_models", [], "at least 1 item"),
     ],
@@ -322,7 +380,7 @@ def test_block_that_is_no_block_is_refused(path, value):
         (
             "figure2_models",
             ["first", "second"],
-            "figure2_models: 'second' is not defined under models; defined: first, labelled, untrained, theirs",
+            "figure2_models: 'second' is not defined under models; defined: first, labelled, untrained, theirs, fetched",
         ),
         ("models.labelled.dim", 128, "models.labelled.dim: a supervised model has one output a class; leave dim out"),
         ("models.first.dim", None, "models.first.dim: a self-supervised model needs its dimension"),
@@ -340,6 +398,28 @@ def test_block_that_is_no_block_is_refused(path, value):
             "models.first: efficientnet_lite0 is the architecture that can be pretrained, and only so",
         ),
         ("models.theirs.architecture", "resnet50", "models.theirs: efficientnet_lite0 is the architecture"),
+        ("models.fetched.dim", None, "models.fetched.dim: give the number of outputs of the fetched network"),
+        (
+            "models.first.head",
+            "mlp",
+            "models.first.head: only resnet18 and resnet50 have an mlp head, alexnet_gn has not",
+        ),
+        (
+            "models.fetched.weights.format",
+            "simclr_tf",
+            "models.fetched.weights.format: simclr_tf holds resnet50x1 or resnet50x2 or resnet50x4, not resnet50",
+        ),
+        (
+            "models.untrained.architecture",
+            "resnet50x2",
+            "models.untrained.dim: resnet50x2 ends in its average pool of 4096 units; give 4096, not 128",
+        ),
+        (
+            "models.pixels.dim",
+            3000,
+            "models.pixels.dim: give 3 x side x side, such as 3072 for 32 x 32 pixels, not 3000",
+        ),
+        ("models.first.architecture", "pixels", "models.first.source: pixels learn nothing; give untrained"),
     ],
 )
 def test_contradiction_is_refused(path, value, message):

@@ -141,9 +141,11 @@ def test_table1_by_hand(tmp_path):
         "labelled": write("b.csv", header + knn + "softmax,output,60.123,90,,,,50\n"),
     }
     columns = {"framework": "F", "architecture": "alexnet_gn", "width": 1.0, "source": "trained", "dataset": "d"}
+    columns |= {"origin": "trained here", "reason": None}
     models = [
         {"model": "ipcl", "dim": 128, "accuracy": accuracies["ipcl"]} | columns,
         {"model": "labelled", "dim": None, "accuracy": accuracies["labelled"]} | columns,
+        {"model": "lost", "dim": 64, "accuracy": None} | columns | {"origin": "unavailable", "reason": "no copy"},
     ]
     ceilings = "region,kind,r,n_splits,exhaustive,n_participants\n"
     brains = []
@@ -157,6 +159,12 @@ def test_table1_by_hand(tmp_path):
 
     make_table1(models, brains, tmp_path / "table1.csv")
     table = pd.read_csv(tmp_path / "table1.csv")
+    lost = table.groupby("brain", sort=False).nth(2)
+    assert lost["model"].tolist() == ["lost"] * 2 and lost["reason"].tolist() == ["no copy"] * 2
+    assert lost["origin"].tolist() == ["unavailable"] * 2 and lost[["top1", "n_test", "V1_r", "V1_layer"]].isna().all(
+        None
+    )
+    table = table[table["model"] != "lost"]
     assert table["brain"].tolist() == ["one", "one", "two", "two"]
     assert table["model"].tolist() == ["ipcl", "labelled"] * 2
     assert table["top1"].tolist() == [36.67, 60.12] * 2

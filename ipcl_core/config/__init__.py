@@ -8,7 +8,7 @@ out of range or a reference to something undefined raises `ConfigError`, which n
 from .base import Strict
 from .data import Brain, Dataset, ImageFolder, Kriegeskorte2008, MagriKonkle2019, Storage, Twemoji
 from .evaluation import KNN, NoiseCeiling
-from .models import Model, Preprocessing, Pretrained, Trained, Untrained
+from .models import Fetched, Model, Preprocessing, Pretrained, Trained, Untrained, Weights
 from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, Objective, OneCycle, Recipe, Supervised
 from .study import Config, ConfigError, load_config, missing_paths
 
@@ -22,6 +22,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Dataset",
+    "Fetched",
     "ImageFolder",
     "IndexedMemory",
     "Kriegeskorte2008",
@@ -40,6 +41,7 @@ __all__ = [
     "Trained",
     "Twemoji",
     "Untrained",
+    "Weights",
     "load_config",
     "missing_paths",
 ]

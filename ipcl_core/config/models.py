@@ -6,10 +6,35 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, computed_field, model_validator
 
 from .base import Name, PerChannel, Strict
 from .evaluation import Protocol
+
+Architecture = Literal[
+    "alexnet_gn",
+    "alexnet_bn",
+    "alexnet",
+    "cornet_z_bn",
+    "cornet_z",
+    "resnet18",
+    "resnet50",
+    "resnet50x1",
+    "resnet50x2",
+    "resnet50x4",
+    "efficientnet_lite0",
+    "pixels",
+]
+Origin = Literal["trained here", "authors' weights", "proxy", "untrained", "unavailable"]
+FORMATS = {
+    "open_ipcl": ("alexnet_gn",),
+    "lemniscate": ("resnet18", "resnet50"),
+    "torchvision": ("resnet18", "resnet50"),
+    "moco_v2": ("resnet50",),
+    "simclr_tf": ("resnet50x1", "resnet50x2", "resnet50x4"),
+    "cornet_z": ("cornet_z",),
+}
+"""Format of a file of weights -> the architectures that it can hold."""
 
 
 class Preprocessing(Strict):
@@ -29,14 +54,32 @@ class Preprocessing(Strict):
         return self
 
 
+class Weights(Strict):
+    """A file of weights that somebody else trained; downloaded, checked by its hash and converted."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^(https://.+|[^:]+)$")]
+    """An address (https), or the path of a copy on this machine, for clusters that cannot reach the internet."""
+    hash: Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{8,32})$")] | None = None
+    """sha256: or md5: and the whole hash or its first 8 or more digits. null: not known; the download is kept, its SHA-256
+    printed, and the file not used until it is written here."""
+    max_mb: int = Field(1000, ge=1)
+    """Larger downloads are refused, megabytes."""
+    format: Literal[tuple(FORMATS)]
+    """Whose layout the file has, see `ipcl_core.weights`."""
+    origin: Literal["authors' weights", "proxy"]
+    """authors' weights: the file behind the published number; proxy: a stand-in that others trained."""
+
+
 class ModelBase(Strict):
     framework: str
     """Row label and colour: IPCL, Wusnet, Supervised, Untrained, ..."""
-    architecture: Literal["alexnet_gn", "alexnet_bn", "cornet_z_bn", "resnet18", "resnet50", "efficientnet_lite0"]
+    architecture: Architecture
     dim: int | None = Field(None, ge=2)
     """Output dimension d of the embedding; null for supervised models (the number of classes)."""
     width: float = Field(1.0, gt=0, le=4)
     """Multiplies the channels of every hidden layer (AlexNets only)."""
+    head: Literal["linear", "mlp"] = "linear"
+    """Behind the ResNets' average pool: one linear layer, or two with a ReLU between them (MoCo v2)."""
     preprocessing: Preprocessing = Preprocessing()
     embedding_layer: str | None = None
     """Layer whose activations the kNN uses; null: the network's output."""
@@ -48,15 +91,42 @@ class ModelBase(Strict):
     that has parameters of its own or no children."""
     dataset: Name
     """Data set to train on and to measure category accuracy on."""
+    unavailable: str | None = Field(None, min_length=1)
+    """Why these weights can be neither trained nor fetched. Such a model keeps its row in Table 1, with this reason, and
+    nothing is computed for it."""
+
+    @computed_field
+    @property
+    def origin(self) -> Origin:
+        """Where the weights come from, as Table 1 says it."""
+        if self.unavailable:
+            return "unavailable"
+        match self:
+            case Untrained():
+                return "untrained"
+            case Pretrained():
+                return "proxy"
+            case Trained(weights=None):
+                return "trained here"
+            case Trained() | Fetched():
+                return self.weights.origin
+
+    @computed_field
+    @property
+    def reason(self) -> str | None:
+        """Why the model is unavailable; None where it is not."""
+        return self.unavailable
 
 
 class Trained(ModelBase):
-    """A network trained here."""
+    """A network trained here, or one whose weights are fetched instead."""
 
     source: Literal["trained"] = "trained"
     recipe: Name
     seed: int = Field(0, ge=0)
     """Seed of the initial weights, the image order, the views and the negatives."""
+    weights: Weights | None = None
+    """Taken instead of training."""
 
 
 class Untrained(ModelBase):
@@ -78,4 +148,11 @@ class Pretrained(ModelBase):
     """Path of the state dict inside the package."""
 
 
-Model = Annotated[Trained | Untrained | Pretrained, Field(discriminator="source")]
+class Fetched(ModelBase):
+    """Weights that somebody else trained, from their address."""
+
+    source: Literal["fetched"]
+    weights: Weights
+
+
+Model = Annotated[Trained | Untrained | Pretrained | Fetched, Field(discriminator="source")]

@@ -5,6 +5,7 @@ A whole study: its blocks, the references between them, and its errors.
 from __future__ import annotations
 
 import difflib
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from .base import Name, Strict
 from .data import Brain, Dataset, ImageFolder, MagriKonkle2019
 from .evaluation import KNN, NoiseCeiling
-from .models import Model, Pretrained, Trained, Untrained
+from .models import FORMATS, Fetched, Model, Pretrained, Trained, Untrained
 from .recipes import Recipe
 
 
@@ -68,6 +69,8 @@ class Config(Strict):
                     raise ValueError(f"models.{name}.dim: a self-supervised model needs its dimension, for example 128")
             if isinstance(model, Untrained) and model.dim is None:
                 raise ValueError(f"models.{name}.dim: an untrained model needs its dimension, for example 128")
+            if isinstance(model, Fetched) and model.dim is None:
+                raise ValueError(f"models.{name}.dim: give the number of outputs of the fetched network")
             if model.width != 1 and not model.architecture.startswith("alexnet"):
                 raise ValueError(f"models.{name}.width: only the AlexNets have a width, {model.architecture} has not")
             if model.architecture == "alexnet_gn" and (model.width * 32) % 1:
@@ -80,6 +83,7 @@ class Config(Strict):
                 raise ValueError(
                     f"models.{name}: efficientnet_lite0 is the architecture that can be pretrained, and only so"
                 )
+            _check_network(f"models.{name}", model)
         for name in self.figure2_models:
             _require(name, self.models, "figure2_models", "models")
         return self
@@ -90,6 +94,24 @@ class Config(Strict):
         supervised = isinstance(model, Trained) and self.recipes[model.recipe].objective.name == "supervised"
         chosen = model.protocols or (["softmax"] if supervised else ["weighted kNN"])
         return list(dict.fromkeys([*chosen, "weighted kNN"]))
+
+
+def _check_network(key: str, model: Model) -> None:
+    """Refuse a head, a dimension or a file of weights that the architecture cannot have."""
+    weights, architecture = getattr(model, "weights", None), model.architecture
+    if weights and architecture not in FORMATS[weights.format]:
+        fitting = " or ".join(FORMATS[weights.format])
+        raise ValueError(f"{key}.weights.format: {weights.format} holds {fitting}, not {architecture}")
+    if model.head == "mlp" and architecture not in ("resnet18", "resnet50"):
+        raise ValueError(f"{key}.head: only resnet18 and resnet50 have an mlp head, {architecture} has not")
+    if architecture.startswith("resnet50x") and model.dim != 2048 * int(architecture[-1]):
+        n = 2048 * int(architecture[-1])
+        raise ValueError(f"{key}.dim: {architecture} ends in its average pool of {n} units; give {n}, not {model.dim}")
+    if architecture == "pixels":
+        if not isinstance(model, Untrained):
+            raise ValueError(f"{key}.source: pixels learn nothing; give untrained")
+        if model.dim is None or model.dim % 3 or math.isqrt(model.dim // 3) ** 2 != model.dim // 3:
+            raise ValueError(f"{key}.dim: give 3 x side x side, such as 3072 for 32 x 32 pixels, not {model.dim}")
 
 
 def _require(name: str, defined: dict, key: str, where: str) -> None:
