@@ -32,7 +32,7 @@ COLLAPSED_RANK = 2.0
 """Embeddings less spread than either, one of each image in a minibatch, count as collapsed (see `measure_spread`)."""
 
 
-def build_optimizer(network: nn.Module, settings: config.SGD | config.AdamW) -> torch.optim.Optimizer:
+def build_optimizer(network: nn.Module, settings: config.SGD | config.AdamW | config.Ranger) -> torch.optim.Optimizer:
     """Build the optimizer that a recipe names, at its peak learning rate."""
     match settings:
         case config.SGD():
@@ -41,6 +41,17 @@ def build_optimizer(network: nn.Module, settings: config.SGD | config.AdamW) -> 
             )
         case config.AdamW():
             return torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        case config.Ranger():
+            from pytorch_optimizer import Ranger  # here, because few recipes need it
+
+            # as first released: no gradient centralisation, momentum alone until the variance can be rectified
+            return Ranger(
+                network.parameters(),
+                lr=settings.lr,
+                weight_decay=settings.weight_decay,
+                use_gc=False,
+                degenerated_to_sgd=True,
+            )
     raise TypeError(f"unknown optimizer {settings!r}")
 
 

@@ -322,6 +322,7 @@ def test_wrong_value_is_refused(path, value, allowed):
         ("recipes.ipcl.augmentation.area", [0.5, 0.2], "give [low, high] with 0 < low <= high <= 1, not [0.5, 0.2]"),
         ("recipes.ipcl.augmentation.area", [0.5, 1.2], "high <= 1, not [0.5, 1.2]"),
         ("recipes.ipcl.augmentation.aspect_ratio", [0.0, 1.0], "0 < low <= high"),
+        ("recipes.ipcl.schedule.momentum_range", [0.95, 0.85], "0 <= low <= high < 1, not [0.95, 0.85]"),
         ("models.first.preprocessing.std", [0.2, 0.0, 0.2], "must be above 0, not [0.2, 0.0, 0.2]"),
     ],
 )

@@ -301,6 +301,7 @@ def test_steps_of_the_wusnets():
     [
         {"name": "sgd", "lr": 0.1, "momentum": 0.8, "weight_decay": 0.01},
         {"name": "adamw", "lr": 0.1, "weight_decay": 0.02},
+        {"name": "ranger", "lr": 0.1, "weight_decay": 0.02},
     ],
 )
 def test_optimizer_takes_its_settings(settings):
@@ -312,9 +313,34 @@ def test_optimizer_takes_its_settings(settings):
     assert len(optimizer.param_groups[0]["params"]) == 2
 
 
+def test_ranger_equals_rectified_adam_with_lookahead():
+    """Twenty steps of torch's RAdam; after every sixth, half the way from the weights six steps before."""
+    networks = [torch.nn.Linear(3, 2, dtype=torch.float64) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    settings = {"name": "ranger", "lr": 0.01, "weight_decay": 0.1}
+    ranger = build_optimizer(networks[0], make_recipe(optimizer=settings).optimizer)
+    fast = torch.optim.RAdam(
+        networks[1].parameters(), 0.01, (0.95, 0.999), 1e-5, weight_decay=0.1, decoupled_weight_decay=True
+    )
+    slow = [w.detach().clone() for w in networks[1].parameters()]
+    inputs = torch.randn(20, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for step, x in enumerate(inputs, start=1):
+        for network, optimizer in zip(networks, (ranger, fast), strict=True):
+            optimizer.zero_grad()
+            network(x).square().sum().backward()
+            optimizer.step()
+        if step % 6 == 0:
+            with torch.no_grad():
+                for old, w in zip(slow, networks[1].parameters(), strict=True):
+                    old += (w - old) / 2
+                    w.copy_(old)
+        for found, expected in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+            assert_close(found, expected, rtol=1e-6, atol=1e-9)
+
+
 def test_unknown_optimizer_and_schedule_are_refused():
     with pytest.raises(TypeError, match="unknown optimizer"):
-        build_optimizer(torch.nn.Linear(2, 2), {"name": "ranger"})
+        build_optimizer(torch.nn.Linear(2, 2), {"name": "adagrad"})
     optimizer = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1)
     with pytest.raises(TypeError, match="unknown schedule"):
         build_schedule(optimizer, {"name": "plateau"}, epochs=1, n_batches=1)
@@ -345,10 +371,11 @@ def test_resumed_training_ends_with_the_same_bits(loader, tmp_path, monkeypatch,
     "changes",
     [
         {"optimizer": {"name": "adamw", "lr": 0.003, "weight_decay": 0.01}},
+        {"optimizer": {"name": "ranger", "lr": 0.003, "weight_decay": 0.01}, "epochs": 3},
         {"schedule": {"name": "multi_step", "milestones": [1]}},
         {"schedule": {"name": "one_cycle", "momentum_range": [0.85, 0.95]}},
     ],
-    ids=["adamw", "multi_step", "momentum"],
+    ids=["adamw", "ranger", "multi_step", "momentum"],
 )
 def test_optimizer_and_schedule_are_resumed(loader, tmp_path, monkeypatch, changes):
     whole = make_training(loader, **changes)

@@ -9,7 +9,19 @@ from .base import Strict
 from .data import Brain, Dataset, ImageFolder, Kriegeskorte2008, MagriKonkle2019, Storage, Twemoji
 from .evaluation import KNN, NoiseCeiling
 from .models import Fetched, Model, Preprocessing, Pretrained, Trained, Untrained, Weights
-from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, Objective, OneCycle, Recipe, Supervised
+from .recipes import (
+    IPCL,
+    SGD,
+    AdamW,
+    Augmentation,
+    IndexedMemory,
+    MultiStep,
+    Objective,
+    OneCycle,
+    Ranger,
+    Recipe,
+    Supervised,
+)
 from .study import Config, ConfigError, load_config, missing_paths
 
 __all__ = [
@@ -34,6 +46,7 @@ __all__ = [
     "OneCycle",
     "Preprocessing",
     "Pretrained",
+    "Ranger",
     "Recipe",
     "Storage",
     "Strict",

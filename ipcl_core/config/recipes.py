@@ -65,6 +65,16 @@ class AdamW(Strict):
     weight_decay: float = Field(0.0, ge=0)
 
 
+class Ranger(Strict):
+    """Rectified Adam with LookAhead (appendix B.1), with Ranger's own constants: betas .95 and .999, eps 1e-5; every sixth
+    step the weights go half the way from where they were six steps before."""
+
+    name: Literal["ranger"]
+    lr: Positive
+    """Peak learning rate."""
+    weight_decay: float = Field(0.0, ge=0)
+
+
 class OneCycle(Strict):
     """Cosine from lr / div_factor up to lr over pct_start of the steps, then down to lr / (div_factor * final_div_factor)."""
 
@@ -73,7 +83,15 @@ class OneCycle(Strict):
     div_factor: Positive = 1000.0
     final_div_factor: Positive = 1e4
     momentum_range: Range | None = None
-    """(lowest, highest) momentum, cycled inversely to the learning rate; null keeps it constant."""
+    """(lowest, highest) momentum (beta 1 of AdamW and Ranger), cycled inversely to the learning rate; null keeps it
+    constant."""
+
+    @model_validator(mode="after")
+    def _momentum_ascends(self):
+        low, high = self.momentum_range or (0, 0)
+        if not 0 <= low <= high < 1:
+            raise ValueError(f"momentum_range: give [low, high] with 0 <= low <= high < 1, not [{low}, {high}]")
+        return self
 
 
 class MultiStep(Strict):
@@ -121,7 +139,7 @@ class Recipe(Strict):
     accumulate: int = Field(1, ge=1)
     """Minibatches whose gradients, each divided by this number, add up to one optimizer step; the count runs on across
     epochs, and the last step of a training takes what is left."""
-    optimizer: Annotated[SGD | AdamW, Field(discriminator="name")]
+    optimizer: Annotated[SGD | AdamW | Ranger, Field(discriminator="name")]
     schedule: Annotated[OneCycle | MultiStep, Field(discriminator="name")]
     augmentation: Augmentation = Augmentation()
     compile: bool = False
