@@ -10,7 +10,8 @@ category-supervision". One module per stage, in data-flow order:
     datasets       image folders -> .beton
     brains         published brain data -> stimuli and participants' similarity vectors
     architectures  the networks
-    views          crops and colours of a view, in compiled code
+    draws          random crops and colours, as numbers
+    views          the views themselves, in compiled code (resizing, colors)
     loading        .beton -> batches of views
     objectives     IPCL, indexed memory, cross entropy
     training       objective + recipe -> weights

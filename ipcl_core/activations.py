@@ -37,7 +37,7 @@ def transform_stimulus(path: str | Path, preprocessing: Preprocessing) -> Tensor
     height, width = (np.array([side]) for side in image.shape[:2])
     mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
     views = np.empty((1, preprocessing.image_size, preprocessing.image_size, 3), np.float32)
-    make_center_views(image.reshape(1, -1), height, width, 1.0, mean, std, views)
+    make_center_views(image.reshape(-1), height, width, 1.0, mean, std, views)
     return torch.from_numpy(views[0]).movedim(2, 0)  # (S, S, 3) -> (3, S, S)
 
 

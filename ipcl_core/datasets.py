@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from ffcv.fields import IntField, RGBImageField
-from ffcv.writer import DatasetWriter
 from PIL import Image
 
 from .downloads import read_members
 from .files import compute_sha256, write_csv, write_json, write_whole
 from .images import IMAGE_SUFFIXES, read_image
+from .quick_ffcv import DatasetWriter, IntField, RGBImageField
 
 SMART_THRESHOLD_BYTES = 128 * 128 * 3
 

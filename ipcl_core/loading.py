@@ -9,49 +9,81 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numba
 import numpy as np
 import torch
-from ffcv.fields.rgb_image import IMAGE_MODES, SimpleRGBImageDecoder
-from ffcv.libffcv import imdecode, memcpy
-from ffcv.loader import Loader, OrderOption
-from ffcv.loader.epoch_iterator import EpochIterator
-from ffcv.pipeline.allocation_query import AllocationQuery
-from ffcv.pipeline.compiler import Compiler
-from ffcv.reader import Reader
+from numpy.lib.stride_tricks import as_strided
 
 from .config import Augmentation, Preprocessing
-from .views import make_center_views, make_random_views, pack_policy
+from .draws import draw_views, pack_policy
+from .quick_ffcv import (
+    IMAGE_MODES,
+    AllocationQuery,
+    Compiler,
+    EpochIterator,
+    Loader,
+    OrderOption,
+    Reader,
+    SimpleRGBImageDecoder,
+    ctypes_imdecode,
+    ctypes_memcopy,
+)
+from .views import make_center_views, make_random_views, resize_images
+
+RELEASED_SHORTEST_SIDE = 256
+"""Pixels; the released code resizes images to it before it crops them."""
 
 
 class RaggedRGBImageDecoder(SimpleRGBImageDecoder):
-    """FFCV operation: decode images of any size, each once, into the start of its row of one uint8 buffer.
+    """FFCV operation: decode images of any size, each once, one behind the other into one uint8 buffer.
 
-    Row b of the (B, largest image's bytes) output holds image b in its first height * width * 3 bytes.
+    The output is (B, bytes), of which only the address counts: the images stand at its beginning, without gaps between
+    rows, and the last, smaller batch of an epoch may reach behind its own rows (`unpack`).
+
+    Args:
+        batch_size: the loader's; the buffer has room for its largest images.
     """
 
+    def __init__(self, batch_size: int):
+        super().__init__()
+        self.batch_size = batch_size
+
     def declare_state_and_memory(self, previous_state):
-        largest = 3 * int((self.metadata["width"].astype(np.int64) * self.metadata["height"]).max())
-        shape, dtype = (largest,), np.dtype("<u1")
+        sizes = 3 * self.metadata["width"].astype(np.int64) * self.metadata["height"]
+        largest = np.sort(sizes)[-self.batch_size :].sum()  # no batch is larger
+        shape, dtype = (-(-int(largest) // self.batch_size),), np.dtype("<u1")
         return replace(previous_state, jit_mode=True, shape=shape, dtype=dtype), AllocationQuery(shape, dtype)
 
     def generate_code(self) -> Callable:
-        mem_read = self.memory_read
-        decode_jpeg, copy = Compiler.compile(imdecode), Compiler.compile(memcpy)
+        mem_read, decode_jpeg, copy = self.memory_read, ctypes_imdecode, ctypes_memcopy
         my_range, jpg = Compiler.get_iterator(), IMAGE_MODES["jpg"]
 
         def decode(batch_indices, destination, metadata, storage_state):
+            ends = np.empty(len(batch_indices), np.int64)
+            end = 0
+            for b in range(len(batch_indices)):
+                field = metadata[batch_indices[b]]
+                end += np.int64(field["height"]) * np.int64(field["width"]) * 3
+                ends[b] = end
             for b in my_range(len(batch_indices)):
                 field = metadata[batch_indices[b]]
                 data = mem_read(field["data_ptr"], storage_state)
                 height, width = np.uint32(field["height"]), np.uint32(field["width"])
+                size = np.int64(height) * np.int64(width) * 3
+                to = destination.ctypes.data + ends[b] - size
                 if field["mode"] == jpg:
-                    decode_jpeg(data, destination[b], height, width, height, width, 0, 0, 1, 1, False, False)
+                    decode_jpeg(data.ctypes.data, data.size, height, width, to, height, width, 0, 0, 1, 1, False, False)
                 else:
-                    copy(data, destination[b])
-            return destination[: len(batch_indices)]
+                    copy(data.ctypes.data, to, size)
+            return destination
 
         decode.is_parallel = True
         return decode
+
+
+def unpack(rows: np.ndarray, size: int) -> np.ndarray:
+    """Return the first `size` bytes of a buffer of `RaggedRGBImageDecoder`, as (size,) uint8."""
+    return as_strided(rows, (size,), (1,))
 
 
 @dataclass
@@ -73,16 +105,17 @@ class ViewLoader:
         beton: FFCV file with fields `image` and `label`.
         batch_size: images a batch.
         preprocessing: side of the views, mean and standard deviation of the channels.
-        n_threads: of decoding and cutting; -1 for all cores.
+        n_threads: of decoding and cutting, at most as many as numba has (one a core); -1 for all.
 
     Attributes:
         n_images: images in the file.
     """
 
     def __init__(self, beton: str | Path, *, batch_size: int, preprocessing: Preprocessing, n_threads: int = -1):
-        metadata = Reader(str(beton)).metadata["f0"]
-        self.heights = metadata["height"].astype(np.int64)
-        self.widths = metadata["width"].astype(np.int64)
+        metadata = Reader(str(beton)).metadata
+        self.heights = metadata["f0"]["height"].astype(np.int64)
+        self.widths = metadata["f0"]["width"].astype(np.int64)
+        self.labels = metadata["f1"].astype(np.int64)
         self.n_images = len(self.heights)
         self.batch_size = batch_size
         self.side = preprocessing.image_size
@@ -91,10 +124,11 @@ class ViewLoader:
         self._loader = Loader(
             str(beton),
             batch_size=batch_size,
-            num_workers=n_threads,
+            num_workers=min(n_threads, numba.config.NUMBA_NUM_THREADS),
             order=OrderOption.SEQUENTIAL,
             drop_last=False,
-            pipelines={"image": [RaggedRGBImageDecoder()]},
+            batches_ahead=1,
+            pipelines={"image": [RaggedRGBImageDecoder(batch_size)], "label": None},
         )
 
     def iterate_random(
@@ -116,10 +150,12 @@ class ViewLoader:
         order = order[first_batch * self.batch_size : n_batches * self.batch_size]
         policy = pack_policy(augmentation)
 
-        def cut(pixels: np.ndarray, images: np.ndarray) -> np.ndarray:
+        def cut(images: np.ndarray, pixels: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
+            if augmentation.order == "released_code" and (np.minimum(heights, widths) != RELEASED_SHORTEST_SIDE).any():
+                pixels, heights, widths = resize_images(pixels, heights, widths, RELEASED_SHORTEST_SIDE)
             views = np.empty((len(images), n_views, self.side, self.side, 3), np.float32)
-            sizes = self.heights[images], self.widths[images]
-            make_random_views(pixels, *sizes, images, epoch, seed, policy, self.mean, self.std, views)
+            drawn = draw_views(heights, widths, images, n_views, epoch, seed, policy)
+            make_random_views(pixels, heights, widths, drawn, self.mean, self.std, views)
             return views
 
         return self._iterate(order, cut)
@@ -131,10 +167,9 @@ class ViewLoader:
             fraction: side of the square as a share of the shortest side, in (0, 1].
         """
 
-        def cut(pixels: np.ndarray, images: np.ndarray) -> np.ndarray:
+        def cut(images: np.ndarray, pixels: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
             views = np.empty((len(images), self.side, self.side, 3), np.float32)
-            sizes = self.heights[images], self.widths[images]
-            make_center_views(pixels, *sizes, fraction, self.mean, self.std, views)
+            make_center_views(pixels, heights, widths, fraction, self.mean, self.std, views)
             return views[:, None]
 
         return self._iterate(np.arange(self.n_images), cut)
@@ -148,11 +183,14 @@ class ViewLoader:
         def read():
             start, batches = 0, iter(self._loader)
             try:
-                for pixels, labels in _take(batches):
-                    images = order[start : start + len(labels)]
-                    start += len(labels)
-                    views = torch.from_numpy(cut(pixels, images)).movedim(-1, -3)  # (B, n, S, S, 3) -> (B, n, 3, S, S)
-                    yield Batch(views, labels.reshape(-1).clone(), torch.from_numpy(images))
+                for (rows,) in _take(batches):
+                    images = order[start : start + len(rows)]
+                    start += len(rows)
+                    heights, widths = self.heights[images], self.widths[images]
+                    pixels = unpack(rows, int(3 * heights @ widths))
+                    views = torch.from_numpy(cut(images, pixels, heights, widths))
+                    labels = torch.from_numpy(self.labels[images])
+                    yield Batch(views.movedim(-1, -3), labels, torch.from_numpy(images))  # -> (B, n, 3, S, S)
             finally:
                 _stop(batches)
 

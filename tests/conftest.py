@@ -118,6 +118,23 @@ def pixels(image_folder) -> list[np.ndarray]:
     return [np.array(Image.open(path)) for path in paths]
 
 
+def to_tensor(image: np.ndarray, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """(H, W, 3) uint8 in 0-255 or float in 0-1 -> (3, H, W) in 0-1."""
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    return tensor.to(dtype) / 255 if image.dtype == np.uint8 else tensor.to(dtype)
+
+
+def to_array(tensor: torch.Tensor) -> np.ndarray:
+    """(3, H, W) -> (H, W, 3)."""
+    return tensor.permute(1, 2, 0).numpy()
+
+
+def stack(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The images one behind the other, then rubbish, as the loader has them; their heights and widths."""
+    pixels = np.concatenate([image.ravel() for image in images] + [np.full(1000, 77, np.uint8)])
+    return pixels, *(np.array([image.shape[axis] for image in images]) for axis in (0, 1))
+
+
 def make_spec(**changes) -> NetworkSpec:
     """A tiny AlexNet-gn, 8 dimensions, 64 pixels a side."""
     values = {"architecture": "alexnet_gn", "dim": 8, "l2norm": True, "width": 1 / 32}

@@ -1,3 +1,5 @@
+import itertools
+import math
 import threading
 
 import cv2
@@ -5,7 +7,7 @@ import numba
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BATCH_SIZE, N_PICTURES
+from conftest import BATCH_SIZE, N_PICTURES, stack
 from ffcv.loader import Loader, OrderOption
 from ffcv.loader.epoch_iterator import EpochIterator
 from ffcv.reader import Reader
@@ -15,8 +17,9 @@ from torch.testing import assert_close
 from ipcl_core import loading
 from ipcl_core.config import Augmentation, Preprocessing
 from ipcl_core.datasets import read_image
-from ipcl_core.loading import RaggedRGBImageDecoder, ViewLoader
-from ipcl_core.views import make_center_views, make_random_views, pack_policy
+from ipcl_core.draws import draw_views, pack_policy
+from ipcl_core.loading import RaggedRGBImageDecoder, ViewLoader, unpack
+from ipcl_core.views import make_center_views, make_random_views, resize_images
 
 N_BATCHES = N_PICTURES // BATCH_SIZE
 TWO_THREADS = min(2, numba.config.NUMBA_NUM_THREADS)
@@ -25,12 +28,15 @@ TWO_THREADS = min(2, numba.config.NUMBA_NUM_THREADS)
 def decode(beton, *, n_threads: int = 1) -> list[np.ndarray]:
     """Decode all images of a .beton file, (H, W, 3) uint8, in batches of 4 in the file's order."""
     options = {"batch_size": 4, "num_workers": n_threads, "order": OrderOption.SEQUENTIAL, "drop_last": False}
-    loader = Loader(str(beton), pipelines={"image": [RaggedRGBImageDecoder()]}, **options)
+    loader = Loader(str(beton), pipelines={"image": [RaggedRGBImageDecoder(4)]}, **options)
     metadata, images = loader.reader.metadata["f0"], []
-    for rows, _ in loader:
-        for row in rows:
-            height, width = (int(metadata[side][len(images)]) for side in ("height", "width"))
-            images.append(row[: height * width * 3].reshape(height, width, 3).copy())
+    for rows, labels in loader:
+        shapes = [
+            (int(row["height"]), int(row["width"]), 3) for row in metadata[len(images) : len(images) + len(labels)]
+        ]
+        sizes = [math.prod(shape) for shape in shapes]
+        parts = np.split(unpack(rows, sum(sizes)), np.cumsum(sizes)[:-1])
+        images += [part.reshape(shape).copy() for part, shape in zip(parts, shapes, strict=True)]
     return images
 
 
@@ -94,9 +100,9 @@ def test_random_views_are_those_of_the_images(loader, pixels):
         for b, image in enumerate(batch.images.tolist()):
             picture = pixels[image]
             expected = np.empty((1, 2, 64, 64, 3), np.float32)
-            sizes = (np.array([side]) for side in picture.shape[:2])
-            arguments = (np.array([image]), 4, 5, pack_policy(Augmentation()), loader.mean, loader.std)
-            make_random_views(picture.reshape(1, -1), *sizes, *arguments, expected)
+            sizes = [np.array([side]) for side in picture.shape[:2]]
+            drawn = draw_views(*sizes, np.array([image]), 2, 4, 5, pack_policy(Augmentation()))
+            make_random_views(picture.reshape(-1), *sizes, drawn, loader.mean, loader.std, expected)
             assert_allclose(batch.views[b].movedim(1, 3), expected[0], rtol=0, atol=0)
 
 
@@ -157,6 +163,22 @@ def test_views_do_not_depend_on_threads_or_batch_size(loader, raw_split):
     assert len(found) == 18
 
 
+def test_released_order_resizes_the_images_first(jpg_split):
+    """Images of shortest side 64 become 256 pixels; those that have it already are left alone."""
+    options = {"batch_size": 2, "preprocessing": Preprocessing(image_size=16), "n_threads": 1}
+    small = ViewLoader(jpg_split.beton, **options)
+    augmentation = Augmentation(order="released_code", jitter_order="fixed")
+    images = decode(jpg_split.beton)
+    for batch in itertools.islice(iterate(small, augmentation=augmentation), 3):
+        pictures = [images[image] for image in batch.images.tolist()]
+        pixels, *sizes = resize_images(*stack(pictures), 256)
+        assert np.minimum(*sizes).tolist() == [256, 256]
+        drawn = draw_views(*sizes, batch.images.numpy(), 2, 1, 3, pack_policy(augmentation))
+        expected = np.empty((2, 2, 16, 16, 3), np.float32)
+        make_random_views(pixels, *sizes, drawn, small.mean, small.std, expected)
+        assert_allclose(batch.views.movedim(2, 4), expected, rtol=0, atol=0)
+
+
 # ---- central views ---------------------------------------------------------------------------------------------------
 
 
@@ -170,7 +192,7 @@ def test_central_views_come_in_the_files_order(loader, raw_split, pixels):
     for view, picture in zip(found, pixels, strict=True):
         expected = np.empty((1, 64, 64, 3), np.float32)
         sizes = (np.array([side]) for side in picture.shape[:2])
-        make_center_views(picture.reshape(1, -1), *sizes, 0.875, loader.mean, loader.std, expected)
+        make_center_views(picture.reshape(-1), *sizes, 0.875, loader.mean, loader.std, expected)
         assert view.shape == (1, 3, 64, 64)
         assert_allclose(view[0].permute(1, 2, 0), expected[0], rtol=0, atol=0)
 
@@ -179,6 +201,19 @@ def test_random_and_central_views_can_alternate(loader):
     order = list_order(iterate(loader))
     assert list_order(loader.iterate_center(fraction=1.0)) == list(range(N_PICTURES))
     assert list_order(iterate(loader)) == order
+
+
+def test_more_threads_than_cores_are_as_many_as_there_are(raw_split, pixels):
+    loader = ViewLoader(raw_split.beton, batch_size=4, preprocessing=Preprocessing(image_size=16), n_threads=1000)
+    assert list_order(loader.iterate_center(fraction=1.0)) == list(range(N_PICTURES))
+
+
+def test_the_buffer_holds_no_more_than_the_largest_batch(raw_split, pixels):
+    pipelines = {"image": [RaggedRGBImageDecoder(4)], "label": None}
+    loader = Loader(str(raw_split.beton), batch_size=4, pipelines=pipelines)
+    largest = sum(sorted(image.size for image in pixels)[-4:])
+    (rows,) = loader.graph.allocate_memory(4, 1)["operation"].values()
+    assert largest <= rows.size < largest + 4
 
 
 # ---- threads ---------------------------------------------------------------------------------------------------------

@@ -104,8 +104,14 @@ class MultiStep(Strict):
 
 
 class Augmentation(Strict):
-    """Random views (section 4.1; order of operations as in Wu et al. 2018: crop, grayscale, jitter, flip)."""
+    """Random views (section 4.1)."""
 
+    order: Literal["wu", "released_code"] = "wu"
+    """wu: crop, grayscale, jitter, flip (Wu et al. 2018); released_code: shortest side resized to 256 pixels, crop, flip,
+    grayscale, jitter (open_ipcl). The two give the same views of images that are stored with that shortest side."""
+    jitter_order: Literal["random", "fixed"] = "random"
+    """random: the four adjustments in an order drawn for each view (torchvision); fixed: brightness, contrast,
+    saturation, hue (open_ipcl)."""
     area: Range = [0.2, 1.0]
     """Range of the crop's area, as a share of the image's."""
     aspect_ratio: Range = [3 / 4, 4 / 3]
