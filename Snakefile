@@ -27,7 +27,7 @@ report: "docs/captions/workflow.rst"
 rule all:
     default_target: True
     input:
-        "<results>/table1.csv",
+        expand("<results>/table1.{format}", format=["csv", "tex", "html"]),
         expand(
             "<results>/figures/{brain}/{figure}.{format}",
             brain=study.brains,

@@ -1,5 +1,5 @@
 """
-The tables: every layer's r with every region, the noise ceilings, and Table 1.
+The tables behind Table 1: every layer's r with every region, and the noise ceilings.
 """
 
 import logging
@@ -14,9 +14,6 @@ from .files import write_csv, write_hdf5
 from .rsa import compute_rsm, correlate, measure_noise_ceiling, vectorize_rsm
 
 logger = logging.getLogger(__name__)
-
-COLUMNS = ("model", "framework", "architecture", "dim", "width", "source", "dataset", "origin", "reason")
-"""Columns of Table 1 that say what a model is."""
 
 
 def make_rsms(activations: str | Path, rsms: str | Path) -> None:
@@ -112,42 +109,3 @@ def find_best_layers(fits: pd.DataFrame) -> pd.DataFrame:
     group = fits[fits["participant"] == "group"].dropna(subset="r")
     best = group.loc[group.groupby("region")["r"].idxmax(), ["region", "layer", "r"]].set_index("region")
     return best.reindex(fits["region"].unique())
-
-
-def make_table1(models: list[dict], brains: list[dict], table: str | Path) -> None:
-    """Write Table 1: one row a model and brain data set.
-
-    Args:
-        models: in the table's order; for each: model, framework, architecture, dim, width, source, dataset, origin, reason,
-            and accuracy (CSV of `measure_accuracies`; None for an unavailable model, whose row has no numbers).
-        brains: for each: brain, ceilings (CSV of `make_noise_ceilings`), fits (model -> CSV of `fit_layers`).
-        table: CSV to write. Accuracy in %: `top1` by the paper's protocol for this kind of model, named in
-            `top1_protocol` (softmax for models supervised on this data set, else weighted kNN), and `knn_top1` for all.
-            For each region: `<region>_r`, `<region>_layer` (best layer), `<region>_noise_ceiling` (split-half).
-
-    Source: appendix D.2, Table 1.
-    """
-    rows = []
-    for brain in brains:
-        ceilings = pd.read_csv(brain["ceilings"], index_col="region")
-        for model in models:
-            row = {key: model[key] for key in COLUMNS} | {"brain": brain["brain"]}
-            rows.append(row)
-            if model["accuracy"] is None:
-                continue
-            accuracy = pd.read_csv(model["accuracy"], index_col="protocol")
-            knn = accuracy.loc["weighted kNN"]
-            protocol = "softmax" if "softmax" in accuracy.index else "weighted kNN"
-            label = f"weighted kNN (k={knn['k']:.0f}, tau={knn['tau']:g}, {knn['layer']})"
-            row |= {
-                "top1": round(accuracy.loc[protocol, "top1"], 2),
-                "top1_protocol": label if protocol == "weighted kNN" else protocol,
-                "knn_top1": round(knn["top1"], 2),
-                "n_test": int(knn["n_query"]),
-            }
-            best = find_best_layers(pd.read_csv(brain["fits"][model["model"]]))
-            for region, ceiling in ceilings["r"].items():
-                row[f"{region}_r"] = round(best.loc[region, "r"], 4)
-                row[f"{region}_layer"] = best.loc[region, "layer"]
-                row[f"{region}_noise_ceiling"] = round(ceiling, 4)
-    write_csv(pd.DataFrame(rows).astype({"dim": "Int64", "n_test": "Int64"}), table)

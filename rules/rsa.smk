@@ -5,7 +5,7 @@ NEEDS  <results>/rsm/{brain}/{model}.h5
        <results>/brain/{brain}/brain.h5, noise_ceilings.csv
        <results>/accuracy/{dataset}/{model}.csv
 MAKES  <results>/rsa/{brain}/{model}.csv                  r of every layer with every region, group and participants
-       <results>/table1.csv                               one row a model and brain data set
+       <results>/table1.{csv,tex,html}                    one row a model and brain data set, beside the published numbers
 """
 
 
@@ -29,13 +29,19 @@ rule fit_layers:
 
 rule table1:
     input:
-        code=f"{workflow.basedir}/ipcl_core/tables.py",
+        code=[f"{workflow.basedir}/ipcl_core/{name}.py" for name in ("table1", "tables")],
         accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
         ceilings=expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),
     output:
         table=report(
             "<results>/table1.csv",
+            caption="../docs/captions/table1.rst",
+            category="Table 1",
+        ),
+        tex="<results>/table1.tex",
+        page=report(
+            "<results>/table1.html",
             caption="../docs/captions/table1.rst",
             category="Table 1",
         ),
@@ -46,6 +52,6 @@ rule table1:
         "../envs/analysis.yaml"
     params:
         models=config["models"],
-        brains=list(study.brains),
+        brains=config["brains"],
     script:
         "../workflow_scripts/table1.py"

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from ipcl_core.brains import Region, write_brain
 from ipcl_core.files import write_hdf5
-from ipcl_core.tables import find_best_layers, fit_layers, make_noise_ceilings, make_rsms, make_table1
+from ipcl_core.tables import find_best_layers, fit_layers, make_noise_ceilings, make_rsms
 
 STIMULI = [f"{i:02d}" for i in range(8)]
 N_PAIRS = 28
@@ -127,54 +127,3 @@ def test_best_layers_by_hand():
     assert list(best.index) == ["V1", "IT", "none", "tie"]
     assert best["layer"].tolist()[:2] + best["layer"].tolist()[3:] == ["b", "a", "a"]
     assert_allclose(best["r"], [0.3, -0.3, math.nan, 0.2], rtol=0, atol=0)
-
-
-def test_table1_by_hand(tmp_path):
-    def write(name: str, text: str):
-        (tmp_path / name).write_text(text)
-        return tmp_path / name
-
-    header = "protocol,layer,top1,top5,k,tau,n_bank,n_query\n"
-    knn = "weighted kNN,fc7,36.6666,80,200,0.07,1000,50\n"
-    accuracies = {
-        "ipcl": write("a.csv", header + knn),
-        "labelled": write("b.csv", header + knn + "softmax,output,60.123,90,,,,50\n"),
-    }
-    columns = {"framework": "F", "architecture": "alexnet_gn", "width": 1.0, "source": "trained", "dataset": "d"}
-    columns |= {"origin": "trained here", "reason": None}
-    models = [
-        {"model": "ipcl", "dim": 128, "accuracy": accuracies["ipcl"]} | columns,
-        {"model": "labelled", "dim": None, "accuracy": accuracies["labelled"]} | columns,
-        {"model": "lost", "dim": 64, "accuracy": None} | columns | {"origin": "unavailable", "reason": "no copy"},
-    ]
-    ceilings = "region,kind,r,n_splits,exhaustive,n_participants\n"
-    brains = []
-    for name, regions in (("one", {"V1": 0.91237, "IT": ""}), ("two", {"V1": 0.5})):
-        lines = "".join(f"{region},x,{r},3,True,3\n" for region, r in regions.items())
-        fits = {}
-        for i, model in enumerate(("ipcl", "labelled")):
-            fits[model] = tmp_path / f"{name}_{model}.csv"
-            make_fits({region: [0.1, 0.31239 + i, 0.2] for region in regions}).to_csv(fits[model], index=False)
-        brains.append({"brain": name, "ceilings": write(f"{name}.csv", ceilings + lines), "fits": fits})
-
-    make_table1(models, brains, tmp_path / "table1.csv")
-    table = pd.read_csv(tmp_path / "table1.csv")
-    lost = table.groupby("brain", sort=False).nth(2)
-    assert lost["model"].tolist() == ["lost"] * 2 and lost["reason"].tolist() == ["no copy"] * 2
-    assert lost["origin"].tolist() == ["unavailable"] * 2 and lost[["top1", "n_test", "V1_r", "V1_layer"]].isna().all(
-        None
-    )
-    table = table[table["model"] != "lost"]
-    assert table["brain"].tolist() == ["one", "one", "two", "two"]
-    assert table["model"].tolist() == ["ipcl", "labelled"] * 2
-    assert table["top1"].tolist() == [36.67, 60.12] * 2
-    assert table["knn_top1"].tolist() == [36.67] * 4
-    assert table["top1_protocol"].tolist() == ["weighted kNN (k=200, tau=0.07, fc7)", "softmax"] * 2
-    assert table["n_test"].tolist() == [50] * 4
-    assert_allclose(table["dim"], [128, math.nan] * 2, rtol=0, atol=0)
-    assert "128,1.0" in (tmp_path / "table1.csv").read_text()  # whole dimensions, no 128.0
-    assert_allclose(table["V1_r"], [0.3124, 1.3124] * 2, rtol=0, atol=0)
-    assert table["V1_layer"].tolist() == ["b"] * 4
-    assert_allclose(table["V1_noise_ceiling"], [0.9124, 0.9124, 0.5, 0.5], rtol=0, atol=0)
-    assert_allclose(table["IT_r"], [0.3124, 1.3124, math.nan, math.nan], rtol=0, atol=0)
-    assert table["IT_noise_ceiling"].isna().all()
