@@ -7,16 +7,29 @@ triangle without the diagonal as a vector of n (n - 1) / 2 pairs (the paper call
 Source: Konkle and Alvarez 2020, section 4.2, appendix C.2; Kriegeskorte et al. 2008.
 """
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import scipy.stats
 from numpy.typing import ArrayLike, NDArray
+
+Comparator = Literal["pearson", "spearman", "kendall", "cosine", "cka"]
+
+BLOCK = 8192
+"""Units whose products are summed at a time: 2.4 MB of 72 float32 patterns."""
 
 
 def compute_rsm(patterns: ArrayLike) -> NDArray:
     """Return the representational similarity matrix of some patterns.
+
+    Wide float32 patterns are read once, and their products summed in float32 within BLOCK units and in float64 over
+    blocks: the result differs from that in float64 by at most 2e-6. Where that is not enough (a pattern that hardly varies
+    around its mean, very large or small values, fewer than 2 BLOCK units) and for all other types, everything is done in
+    float64.
 
     Args:
         patterns: (n_stimuli, ...) activations or voxel responses; the axes behind the first are flattened.
@@ -28,25 +41,63 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
     Raises:
         ValueError: fewer than two units, or a pattern holds a non-finite value; the message names the stimulus's number.
     """
-    patterns = np.asarray(patterns, dtype=np.float64).reshape(len(patterns), -1)  # (n, ...) -> (n, units)
-    if patterns.shape[1] < 2:
-        raise ValueError(f"patterns of {patterns.shape[1]} unit(s): a correlation needs at least two")
+    patterns = np.asarray(patterns)
+    patterns = patterns.reshape(len(patterns), -1)  # (n, ...) -> (n, units)
+    units = patterns.shape[1]
+    if units < 2:
+        raise ValueError(f"patterns of {units} unit(s): a correlation needs at least two")
+    if patterns.dtype == np.float32 and units >= 2 * BLOCK:
+        with np.errstate(over="ignore", invalid="ignore"):
+            products, means = _sum_products(patterns)
+            norms = np.sqrt(np.diag(products))
+        least = np.maximum(1e-2 * np.abs(means).max(1), 1e-15) * math.sqrt(units)
+        if np.isfinite(products).all() and (norms > least).all():
+            return _normalize(products, norms)
+    patterns = patterns.astype(np.float64, copy=False)
     finite = np.isfinite(patterns).all(1)
     if not finite.all():
         raise ValueError(f"the pattern of stimulus {np.flatnonzero(~finite)[0]} (from 0) holds non-finite values")
-    centered, norms = _center(patterns)
-    centered /= norms[:, None]
-    rsm = np.clip(centered @ centered.T, -1, 1)
+    products, _ = _sum_products(patterns)
+    norms = np.sqrt(np.diag(products))
+    return _normalize(products, np.where(norms <= _bound_rounding(patterns), np.nan, norms))
+
+
+def _sum_products(patterns: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the sums of the products of (n, units) patterns less their means, (n, n) float64, and the means of each
+    block of units, (n, n_blocks).
+
+    The products are taken around the block's means; those of the block's means around the whole mean are added.
+    """
+    n, units = patterns.shape
+    products, means, widths = np.zeros((n, n)), [], []
+    centered = np.empty((n, min(BLOCK, units)), patterns.dtype)
+    for start in range(0, units, BLOCK):
+        block = patterns[:, start : start + BLOCK]
+        widths.append(block.shape[1])
+        means.append(block @ np.full(widths[-1], 1 / widths[-1], patterns.dtype))
+        block = np.subtract(block, means[-1][:, None], out=centered[:, : widths[-1]])
+        products += block @ block.T
+    means, widths = np.array(means, np.float64).T, np.array(widths)  # (n, n_blocks), (n_blocks,)
+    around = means - (means @ widths / units)[:, None]
+    return products + (around * widths) @ around.T, means
+
+
+def _normalize(products: NDArray, norms: NDArray) -> NDArray:
+    rsm = np.clip(products / np.outer(norms, norms), -1, 1)
     np.fill_diagonal(rsm, np.where(np.isnan(norms), np.nan, 1.0))
     return rsm
+
+
+def _bound_rounding(rows: NDArray) -> NDArray:
+    """Return the largest norm that (..., n) rows less their mean can owe to rounding alone: (...)."""
+    return 1e-12 * np.abs(rows).max(-1, initial=0) * math.sqrt(rows.shape[-1])
 
 
 def _center(rows: NDArray) -> tuple[NDArray, NDArray]:
     """Return (..., n) rows less their mean, and the norms of these, (...): NaN for a row that is constant."""
     centered = rows - rows.mean(-1, keepdims=True)
     norms = np.linalg.norm(centered, axis=-1)
-    rounding = 1e-12 * np.abs(rows).max(-1, initial=0) * math.sqrt(rows.shape[-1])
-    return centered, np.where(norms <= rounding, np.nan, norms)
+    return centered, np.where(norms <= _bound_rounding(rows), np.nan, norms)
 
 
 def vectorize_rsm(rsm: ArrayLike) -> NDArray:
@@ -60,6 +111,70 @@ def correlate(a: ArrayLike, b: ArrayLike) -> float:
     a, a_norm = _center(np.asarray(a, dtype=np.float64))
     b, b_norm = _center(np.asarray(b, dtype=np.float64))
     return float(a @ b / (a_norm * b_norm))
+
+
+def embed_rsvs(rsvs: ArrayLike, comparator: Comparator = "pearson") -> NDArray:
+    """Return unit vectors whose scalar products are the similarity of RSVs by a comparator other than kendall.
+
+    Args:
+        rsvs: (k, n_pairs) Pearson similarities.
+        comparator: pearson; spearman; cosine (of the distances 1 - similarity); cka (linear centred kernel alignment of
+            the patterns, each standardised over its units, for which the RSM is the kernel).
+
+    Returns:
+        (k, n_pairs), for cka (k, n (n + 1) / 2) with the diagonal; NaN in the rows that are constant or hold NaN.
+
+    Source: Kriegeskorte et al. 2008; Kornblith et al. 2019 (cka).
+    """
+    rsvs = np.asarray(rsvs, dtype=np.float64)
+    if comparator == "cka":
+        kernels = fill_rsms(rsvs)
+        means = kernels.mean(1, keepdims=True)  # (k, 1, n)
+        kernels = kernels - means - means.swapaxes(1, 2) + means.mean(2, keepdims=True)
+        rows, columns = np.tril_indices(kernels.shape[1])
+        vectors = kernels[:, rows, columns] * np.where(rows == columns, 1, math.sqrt(2))
+        norms = np.linalg.norm(vectors, axis=1)
+        norms[norms <= _bound_rounding(rsvs)] = np.nan
+    elif comparator == "cosine":
+        vectors = 1 - rsvs
+        norms = np.linalg.norm(vectors, axis=1)
+        norms[norms == 0] = np.nan
+    else:
+        vectors, norms = _center(scipy.stats.rankdata(rsvs, axis=1) if comparator == "spearman" else rsvs)
+        norms[np.isnan(rsvs).any(1)] = np.nan
+    return vectors / norms[:, None]
+
+
+def fill_rsms(rsvs: NDArray) -> NDArray:
+    """Return the symmetric matrices with unit diagonals whose RSVs these are: (k, n_pairs) -> (k, n, n)."""
+    n = count_stimuli(rsvs.shape[-1])
+    rsms = np.ones((len(rsvs), n, n))
+    rows, columns = np.tril_indices(n, -1)
+    rsms[:, rows, columns] = rsms[:, columns, rows] = rsvs
+    return rsms
+
+
+def count_stimuli(n_pairs: int) -> int:
+    """Return n for n (n - 1) / 2 pairs."""
+    return (1 + math.isqrt(1 + 8 * n_pairs)) // 2
+
+
+def compare_rsvs(a: ArrayLike, b: ArrayLike, comparator: Comparator = "pearson") -> NDArray:
+    """Return the similarity of each RSV of (k, n_pairs) with each of (l, n_pairs) by a comparator: (k, l).
+
+    kendall is tau-a, which does not prefer models that predict ties. NaN where an RSV is constant or holds NaN. Errors and
+    the other comparators: see `embed_rsvs`.
+    """
+    if comparator == "kendall":
+        return np.array([[_measure_tau_a(one, other) for other in np.asarray(b)] for one in np.asarray(a)])
+    return np.clip(embed_rsvs(a, comparator) @ embed_rsvs(b, comparator).T, -1, 1)
+
+
+def _measure_tau_a(a: NDArray, b: NDArray) -> float:
+    """tau-a from scipy's tau-b, which is divided by the pairs of values that are not tied."""
+    n = len(a) * (len(a) - 1) / 2
+    untied = [n - (counts * (counts - 1)).sum() / 2 for _, counts in (np.unique(v, return_counts=True) for v in (a, b))]
+    return float(scipy.stats.kendalltau(a, b).statistic * math.sqrt(untied[0] * untied[1]) / n)
 
 
 @dataclass(frozen=True)
@@ -92,16 +207,52 @@ def measure_noise_ceiling(rsvs: ArrayLike, *, n_splits: int, seed: int) -> Noise
     n = len(rsvs)
     if n < 2:
         return NoiseCeiling(float("nan"), 0, True)
+    first, exhaustive = _list_halves(n, n_splits, seed)  # (n_splits, n)
+    centered, _ = _center(rsvs)
+    gram = centered @ centered.T
+    products = [((a @ gram) * b).sum(1) for a, b in ((first, first), (1 - first, 1 - first), (first, 1 - first))]
+    rounding = (n * _bound_rounding(rsvs).max()) ** 2
+    norms = [np.where(product <= rounding, np.nan, product) for product in products[:2]]
+    return NoiseCeiling(float(np.mean(products[2] / np.sqrt(norms[0] * norms[1]))), len(first), exhaustive)
+
+
+@functools.cache
+def _list_halves(n: int, n_splits: int, seed: int) -> tuple[NDArray, bool]:
+    """Return who of n participants is in the first half, (n_splits, n) of 0 and 1, and whether these are all splits."""
     half = n // 2
     n_distinct = math.comb(n, half) // (2 if n % 2 == 0 else 1)
     exhaustive = n_distinct <= n_splits
     if exhaustive:
-        halves = itertools.islice(itertools.combinations(range(n), half), n_distinct)
+        members = np.array(list(itertools.islice(itertools.combinations(range(n), half), n_distinct)))
     else:
         rng = np.random.default_rng(seed)
-        halves = (rng.permutation(n)[:half] for _ in range(n_splits))
-    total, correlations = rsvs.sum(0), []
-    for members in halves:
-        first = rsvs[list(members)].sum(0)
-        correlations.append(correlate(first / half, (total - first) / (n - half)))
-    return NoiseCeiling(float(np.mean(correlations)), len(correlations), exhaustive)
+        members = np.array([rng.permutation(n)[:half] for _ in range(n_splits)])
+    first = np.zeros((len(members), n))
+    np.put_along_axis(first, members, 1, axis=1)
+    return first, exhaustive
+
+
+def correct_length(r: float) -> float:
+    """Return the reliability of the whole group from that of halves (Spearman-Brown): 2 r / (1 + r)."""
+    return 2 * r / (1 + r)
+
+
+def measure_leave_one_out(rsvs: ArrayLike) -> tuple[float, float]:
+    """Return the (lower, upper) noise ceiling of a model's mean correlation with single participants.
+
+    lower: mean correlation of each participant's RSV with the mean of the others'; upper: with the mean of all, which
+    no other vector exceeds. RSVs are standardised before they are averaged. NaN with fewer than two participants.
+
+    Args:
+        rsvs: (n_participants, n_pairs).
+
+    Source: Nili et al. 2014.
+    """
+    rsvs = np.asarray(rsvs, dtype=np.float64)
+    if len(rsvs) < 2:
+        return float("nan"), float("nan")
+    units = embed_rsvs(rsvs)
+    gram = units @ units.T
+    own, total = gram.sum(1), gram.sum()  # with the sum of all; of the sum of all with itself
+    lower = (own - 1) / np.sqrt(total - 2 * own + 1)
+    return float(lower.mean()), float((own / np.sqrt(total)).mean())

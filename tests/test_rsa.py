@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from ipcl_core.rsa import compute_rsm, correlate, measure_noise_ceiling, vectorize_rsm
+from ipcl_core.rsa import (
+    BLOCK,
+    compare_rsvs,
+    compute_rsm,
+    correct_length,
+    correlate,
+    fill_rsms,
+    measure_leave_one_out,
+    measure_noise_ceiling,
+    vectorize_rsm,
+)
 
 
 def draw(*shape: int, seed: int = 0) -> np.ndarray:
@@ -87,6 +97,53 @@ def test_one_unit_is_refused():
         compute_rsm(draw(5, 1))
 
 
+# ---- RSM of wide float32 patterns, in blocks --------------------------------------------------------------------------
+
+
+def draw_wide(n: int = 24, units: int = 5 * BLOCK + 17) -> np.ndarray:
+    """Patterns like those of a layer after ReLU that share a signal, each unit with its own mean."""
+    signal = draw(n, 4, seed=2) @ draw(4, units, seed=3)
+    return np.maximum(signal + draw(n, units) + 1 + np.arange(units) / units, 0).astype(np.float32)
+
+
+def test_wide_float32_rsm_equals_corrcoef():
+    patterns = draw_wide()
+    assert_allclose(compute_rsm(patterns), np.corrcoef(patterns), rtol=0, atol=2e-6)
+
+
+def test_wide_float64_rsm_equals_corrcoef():
+    patterns = draw_wide().astype(np.float64)
+    assert_allclose(compute_rsm(patterns), np.corrcoef(patterns), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("offset,scale", [(1e4, 1.0), (0, 1e25), (0, 1e-25)])
+def test_float32_that_would_lose_precision_is_summed_in_float64(offset, scale):
+    patterns = (scale * (draw_wide() + np.float32(offset))).astype(np.float32)
+    assert_allclose(compute_rsm(patterns), np.corrcoef(patterns), rtol=0, atol=2e-6)
+
+
+def test_narrow_float32_is_summed_in_float64():
+    patterns = draw_wide(units=4096)
+    assert_allclose(compute_rsm(patterns), np.corrcoef(patterns), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 3e4])
+def test_constant_wide_pattern_has_no_similarities(value):
+    patterns = draw_wide()
+    patterns[2] = value
+    rsm, others = compute_rsm(patterns), [i for i in range(24) if i != 2]
+    assert np.isnan(rsm[2]).all() and np.isnan(rsm[:, 2]).all()
+    assert_allclose(rsm[np.ix_(others, others)], np.corrcoef(patterns[others]), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_wide_pattern_is_refused(value):
+    patterns = draw_wide()
+    patterns[3, 2 * BLOCK] = value
+    with pytest.raises(ValueError, match=r"stimulus 3 \(from 0\) holds non-finite values"):
+        compute_rsm(patterns)
+
+
 def test_vectorize_takes_the_lower_triangle_row_by_row():
     matrix = np.arange(16).reshape(4, 4)
     assert vectorize_rsm(matrix).tolist() == [4, 8, 9, 12, 13, 14]
@@ -161,6 +218,61 @@ def test_correlate_equals_rsatoolbox():
     found = correlate(vectorize_rsm(compute_rsm(patterns)), vectorize_rsm(compute_rsm(others)))
     assert abs(expected) > 0.01
     assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "comparator,method",
+    [("pearson", "corr"), ("spearman", "spearman"), ("kendall", "tau-a"), ("cosine", "cosine")],
+)
+@pytest.mark.parametrize("ties", [False, True])
+def test_comparators_equal_rsatoolbox(comparator, method, ties):
+    """Of distances: rsatoolbox gets the upper triangles of 1 - RSM."""
+    a, b = (
+        np.stack([vectorize_rsm(np.corrcoef(draw(12, 40, seed=seed))) for seed in seeds]) for seeds in ([0, 1], [2])
+    )
+    if ties:
+        a, b = a.round(1), b.round(1)
+    others = [rsatoolbox.rdm.RDMs(1 - fill_rsms(rsvs)) for rsvs in (a, b)]
+    expected = rsatoolbox.rdm.compare(*others, method=method)
+    assert expected.shape == (2, 1) and abs(expected).min() > 1e-3
+    assert_allclose(compare_rsvs(a, b, comparator), expected, rtol=0, atol=1e-12)
+
+
+def test_cka_equals_that_of_standardised_patterns():
+    """Linear CKA by its definition: |Yc' Xc|^2 / (|Xc' Xc| |Yc' Yc|), columns centred over stimuli."""
+    patterns = [draw(12, 40), draw(12, 25, seed=1)]
+    rsvs = [vectorize_rsm(compute_rsm(p))[None] for p in patterns]
+    x, y = ((p - p.mean(1, keepdims=True)) / p.std(1, keepdims=True) for p in patterns)
+    x, y = x - x.mean(0), y - y.mean(0)
+    expected = np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
+    assert_allclose(compare_rsvs(*rsvs, "cka").item(), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("comparator", ["pearson", "spearman", "cosine", "cka"])
+def test_comparators_of_undefined_vectors_are_undefined(comparator):
+    rsvs = draw(3, 45)
+    rsvs[1, 7] = math.nan
+    found = compare_rsvs(rsvs, rsvs[:1], comparator)[:, 0]
+    assert np.isnan(found).tolist() == [False, True, False] and found[0] == pytest.approx(1, abs=1e-12)
+    if comparator in ("pearson", "spearman"):
+        assert np.isnan(compare_rsvs(np.full((1, 45), 0.1), rsvs[:1], comparator)).all()
+
+
+def test_leave_one_out_ceilings_equal_rsatoolbox():
+    rsvs = np.stack([draw(45) + draw(45, seed=seed) for seed in range(1, 6)])
+    rdms = rsatoolbox.rdm.RDMs(1 - fill_rsms(rsvs))
+    expected = rsatoolbox.inference.noise_ceiling.boot_noise_ceiling(rdms, method="corr")
+    assert_allclose(measure_leave_one_out(rsvs), expected, rtol=0, atol=1e-12)
+    assert 0.3 < expected[0] < expected[1] < 0.9
+
+
+def test_leave_one_out_needs_two_participants():
+    assert np.isnan(measure_leave_one_out(draw(1, 45))).all()
+
+
+def test_spearman_brown_by_hand():
+    # half the participants share a variance of 1 with a noise of 1: r = 1/2; all: 1 / (1 + 1/2)
+    assert correct_length(0.5) == pytest.approx(2 / 3)
 
 
 # ---- noise ceiling ---------------------------------------------------------------------------------------------------
