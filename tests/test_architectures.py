@@ -16,12 +16,12 @@ from ipcl_core.architectures import (
     CORnetZ,
     ResNet,
     build_network,
-    fetch_pretrained,
     initialize_network,
     load_network,
     save_network,
 )
 from ipcl_core.config import Preprocessing
+from ipcl_core.weights import fetch_pretrained
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -310,7 +310,7 @@ def test_pretrained_weights_come_from_a_package(tmp_path, make_wheel):
 def test_pretrained_weights_of_another_architecture_are_refused(tmp_path, make_wheel):
     state = initialize_network(make_spec(dim=9), 0).state_dict()
     sha256, weights = make_wheel("somenet", {"somenet/weights.pth": dump(state)}), tmp_path / "weights.safetensors"
-    with pytest.raises(ValueError, match=r"weights.pth of somenet==1.0 does not fit alexnet_gn"):
+    with pytest.raises(ValueError, match=r"weights.pth of somenet==1.0: does not fit alexnet_gn"):
         fetch_pretrained(package="somenet==1.0", sha256=sha256, member="weights.pth", spec=make_spec(), path=weights)
     assert not weights.exists()
 

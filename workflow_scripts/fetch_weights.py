@@ -1,0 +1,8 @@
+"""Download somebody else's weights."""
+
+from ipcl_core.downloads import fetch_file
+from ipcl_core.logs import start_log
+
+start_log(snakemake.log[0])
+weights = snakemake.params.weights
+fetch_file(weights["url"], snakemake.output.weights, digest=weights["hash"], max_mb=weights["max_mb"])
