@@ -76,7 +76,7 @@ def read_state(file: str | Path, format: str) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
             f"{file}: is no file of plain tensors; one that holds other objects may run code and is not read. If you trust "
-            f"it, load it yourself and save its state dict alone, with torch.save. ({(str(error) or repr(error)).splitlines()[0]})"
+            f"it, load it yourself and save its state dict alone, with torch.save. ({repr(error)[:200]})"
         ) from None
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
