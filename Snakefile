@@ -32,7 +32,7 @@ rule all:
             "<results>/figures/{brain}/{figure}.{format}",
             brain=study.brains,
             figure=["figure2", "figure3", "stimuli", "layers"],
-            format=["svg", "png"],
+            format=["svg", "png", "pdf"],
         ),
         # what the table is made of, so that a lost artifact is made again
         expand("<results>/data/{dataset}/{split}.beton", dataset=study.datasets, split=["train", "val"]),

@@ -3,20 +3,23 @@ The paper's figures, each from tables alone.
 
 NEEDS  <results>/table1.csv
        <results>/rsa/{brain}/{model}.csv
-       <results>/brain/{brain}/noise_ceilings.csv, stimuli
-MAKES  <results>/figures/{brain}/figure2.{svg,png}        layer curves of selected models, bars of best layers
-       <results>/figures/{brain}/figure3.{svg,png}        top-1 accuracy against best r
-       <results>/figures/{brain}/stimuli.{svg,png}        supplementary figure 1
-       <results>/figures/{brain}/layers.{svg,png}         supplementary figure 2: layer curves of all models
+       <results>/brain/{brain}/stimuli
+MAKES  <results>/figures/{brain}/figure2.{svg,png,pdf}    layer curves of selected models, bars of best layers
+       <results>/figures/{brain}/figure3.{svg,png,pdf}    top-1 accuracy against best r
+       <results>/figures/{brain}/stimuli.{svg,png,pdf}    supplementary figure 1
+       <results>/figures/{brain}/layers.{svg,png,pdf}     supplementary figure 2: layer curves of all models
+
+A rule is named after the function in ipcl_core/figures that draws it.
 """
+
+CODE = [f"{workflow.basedir}/ipcl_core/figures/{name}.py" for name in ("accuracy", "layers", "pictures", "style")]
 
 
 rule figure2:
     input:
-        code=f"{workflow.basedir}/ipcl_core/figures.py",
+        code=CODE,
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=available),
-        ceilings="<results>/brain/{brain}/noise_ceilings.csv",
     output:
         svg=report(
             "<results>/figures/{brain}/figure2.svg",
@@ -25,24 +28,24 @@ rule figure2:
             subcategory="{brain}",
         ),
         png="<results>/figures/{brain}/figure2.png",
+        pdf="<results>/figures/{brain}/figure2.pdf",
     log:
         "<logs>/figures/{brain}/figure2.log",
     localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
+        brain="{brain}",
+        models=[name for name in study.figure2_models if name in available],
         title=lookup("brains/{brain}/title", within=config),
-        models=list(available),
-        shown=[name for name in study.figure2_models if name in available],
     script:
-        "../workflow_scripts/figure2.py"
+        "../workflow_scripts/draw_figure.py"
 
 
 rule figure3:
     input:
-        code=f"{workflow.basedir}/ipcl_core/figures.py",
+        code=CODE,
         table="<results>/table1.csv",
-        ceilings="<results>/brain/{brain}/noise_ceilings.csv",
     output:
         svg=report(
             "<results>/figures/{brain}/figure3.svg",
@@ -51,20 +54,22 @@ rule figure3:
             subcategory="{brain}",
         ),
         png="<results>/figures/{brain}/figure3.png",
+        pdf="<results>/figures/{brain}/figure3.pdf",
     log:
         "<logs>/figures/{brain}/figure3.log",
     localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
+        brain="{brain}",
         title=lookup("brains/{brain}/title", within=config),
     script:
-        "../workflow_scripts/figure3.py"
+        "../workflow_scripts/draw_figure.py"
 
 
 rule figure_stimuli:
     input:
-        code=f"{workflow.basedir}/ipcl_core/figures.py",
+        code=CODE,
         stimuli="<results>/brain/{brain}/stimuli",
     output:
         svg=report(
@@ -74,6 +79,7 @@ rule figure_stimuli:
             subcategory="{brain}",
         ),
         png="<results>/figures/{brain}/stimuli.png",
+        pdf="<results>/figures/{brain}/stimuli.pdf",
     log:
         "<logs>/figures/{brain}/stimuli.log",
     localrule: True
@@ -82,15 +88,14 @@ rule figure_stimuli:
     params:
         title=lookup("brains/{brain}/title", within=config),
     script:
-        "../workflow_scripts/figure_stimuli.py"
+        "../workflow_scripts/draw_figure.py"
 
 
 rule figure_layers:
     input:
-        code=f"{workflow.basedir}/ipcl_core/figures.py",
+        code=CODE,
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=available),
-        ceilings="<results>/brain/{brain}/noise_ceilings.csv",
     output:
         svg=report(
             "<results>/figures/{brain}/layers.svg",
@@ -99,13 +104,14 @@ rule figure_layers:
             subcategory="{brain}",
         ),
         png="<results>/figures/{brain}/layers.png",
+        pdf="<results>/figures/{brain}/layers.pdf",
     log:
         "<logs>/figures/{brain}/layers.log",
     localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
+        brain="{brain}",
         title=lookup("brains/{brain}/title", within=config),
-        models=list(available),
     script:
-        "../workflow_scripts/figure_layers.py"
+        "../workflow_scripts/draw_figure.py"

@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from ipcl_core import figures
-from ipcl_core.figures import COLORS, draw_figure2, draw_figure3, draw_layers, draw_stimuli
+from ipcl_core.figures import draw_figure2, draw_figure3, draw_figure_layers, draw_figure_stimuli
+from ipcl_core.figures.accuracy import plot_figure3
+from ipcl_core.figures.layers import find_blocks, plot_figure2, plot_figure_layers
+from ipcl_core.figures.style import COLORS, STYLE, WIDTH
 
 BLOCKS = {"conv_block_1": 4, "conv_block_2": 4, "conv_block_3": 3, "conv_block_4": 3, "conv_block_5": 4}
 BLOCKS |= {"ave_pool": 1, "fc6": 3, "fc7": 3, "fc8": 1, "l2norm": 1}
@@ -45,6 +47,10 @@ for architecture in ("alexnet_gn", "alexnet_bn", "resnet18"):
     PAPER += [model(f"wusnet_{architecture}_{dim}", "Wusnet", architecture, 38.4, dim=dim) for dim in (128, 256, 1000)]
     PAPER += [model(f"supervised_{architecture}", "Supervised", architecture, 60.6, dim=None)]
     PAPER += [model(f"new_{architecture}", "A new one", architecture, 70.0)]
+PAPER += [model(f"simclr_{n}", "SimCLR", f"resnet50x{n}", 70.0 + n, source="fetched", dim=2048 * n) for n in (1, 2, 4)]
+PAPER += [model("supervised_resnet50", "Supervised", "resnet50", 75.0, dim=None)]
+PAPER += [model("untrained_alexnet_gn", "Untrained", "alexnet_gn", 3.0, source="untrained")]
+PAPER += [model("pixels", "Pixels", "pixels", 3.0, source="untrained", dim=3072)]
 
 
 class Study:
@@ -52,10 +58,11 @@ class Study:
 
     def __init__(self, folder, models: list[dict], ceilings: dict[str, float], missing=()):
         rng = np.random.default_rng(0)
-        self.table, self.ceilings, self.fits, self.r = folder / "table1.csv", folder / "ceilings.csv", {}, {}
+        self.table, self.fits, self.r = folder / "table1.csv", [], {}
         rows = []
         for row in models:
             layers = RESNET if row["architecture"].startswith("resnet") else ALEXNET
+            layers = ["pixels"] if row["architecture"] == "pixels" else layers
             layers = layers[:-1] if row["framework"] == "Supervised" else layers
             fit, row = [], row | {"brain": "objects"}
             for region, ceiling in ceilings.items():
@@ -71,24 +78,22 @@ class Study:
                 best = np.nan if np.isnan(r).all() else np.nanmax(r)
                 row |= {f"{region}_r": best, f"{region}_layer": "", f"{region}_noise_ceiling": ceiling}
             rows.append(row)
-            self.fits[row["model"]] = folder / f"{row['model']}.csv"
+            self.fits.append(folder / f"{row['model']}.csv")
             columns = ["region", "layer", "layer_index", "participant", "r", "n_pairs"]
-            pd.DataFrame(fit, columns=columns).sample(frac=1, random_state=0).to_csv(
-                self.fits[row["model"]], index=False
-            )
+            pd.DataFrame(fit, columns=columns).sample(frac=1, random_state=0).to_csv(self.fits[-1], index=False)
         self.rows = pd.DataFrame(rows).set_index("model")
         other = self.rows.assign(
             brain="elsewhere", framework="Elsewhere", **{f"{region}_r": 9.0 for region in ceilings}
         )
         pd.concat([self.rows, other]).to_csv(self.table)
-        pd.DataFrame({"region": list(ceilings), "r": list(ceilings.values())}).to_csv(self.ceilings, index=False)
 
     @functools.cache  # noqa: B019, figures are only read
     def plot(self, name: str, **arguments) -> Figure:
-        """The Figure that `_plot_<name>` builds."""
-        tables = [self.table, self.ceilings] if name == "figure3" else [self.table, self.fits, self.ceilings]
-        with matplotlib.rc_context(figures.STYLE):
-            return getattr(figures, f"_plot_{name}")(*tables, brain="objects", title=TITLE, **arguments)
+        """The Figure of that name."""
+        plot = {"figure2": plot_figure2, "figure3": plot_figure3, "layers": plot_figure_layers}[name]
+        tables = [self.table] if name == "figure3" else [self.table, self.fits]
+        with matplotlib.rc_context(STYLE):
+            return plot(*tables, brain="objects", title=TITLE, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -122,15 +127,14 @@ def find_panel(figure, title: str, row: int = 0):
 
 def draw_all(study: Study, stimuli, folder) -> list:
     """Draw the four figures; return their paths."""
-    paths = {
-        name: {kind: folder / f"{name}.{kind}" for kind in ("svg", "png")} for name in ("2", "3", "stimuli", "layers")
-    }
+    kinds = ("svg", "png", "pdf")
+    paths = {name: {kind: folder / f"{name}.{kind}" for kind in kinds} for name in ("2", "3", "stimuli", "layers")}
     common = {"brain": "objects", "title": TITLE}
-    draw_figure2(study.table, study.fits, study.ceilings, models=["ipcl"], **common, **paths["2"])
-    draw_figure3(str(study.table), str(study.ceilings), **common, **paths["3"])
-    draw_stimuli(stimuli, title=TITLE, **paths["stimuli"])
-    draw_layers(study.table, study.fits, study.ceilings, **common, **paths["layers"])
-    return [path for pair in paths.values() for path in pair.values()]
+    draw_figure2(study.table, study.fits, models=["ipcl"], **common, **paths["2"])
+    draw_figure3(str(study.table), **common, **paths["3"])
+    draw_figure_stimuli(stimuli, title=TITLE, **paths["stimuli"])
+    draw_figure_layers(study.table, study.fits, **common, **paths["layers"])
+    return [path for several in paths.values() for path in several.values()]
 
 
 def test_figures_are_whole_and_the_same_each_time(image_folder, tmp_path):
@@ -142,10 +146,13 @@ def test_figures_are_whole_and_the_same_each_time(image_folder, tmp_path):
         assert content == two.read_bytes()
         if one.suffix == ".svg":
             assert content.startswith(b"<?xml") and content.rstrip().endswith(b"</svg>")
+        elif one.suffix == ".pdf":
+            assert content.startswith(b"%PDF") and b"/FontFile2" in content and b"/Type3" not in content
         else:
             with Image.open(one) as image:
                 image.load()
                 assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+                assert image.width <= WIDTH * 300
     assert sorted((tmp_path / "first").iterdir()) == sorted(first)  # no temporary file is left
     assert dict(matplotlib.rcParams) == style
 
@@ -158,10 +165,10 @@ def test_figures_are_whole_and_the_same_each_time(image_folder, tmp_path):
     ],
 )
 def test_unknown_names_are_errors(demo, tmp_path, brain, models, message):
-    out = {"svg": tmp_path / "2.svg", "png": tmp_path / "2.png"}
+    out = {kind: tmp_path / f"2.{kind}" for kind in ("svg", "png", "pdf")}
     with pytest.raises(ValueError, match=message):
-        draw_figure2(demo.table, demo.fits, demo.ceilings, brain=brain, title="", models=models, **out)
-    assert not out["svg"].exists() and not out["png"].exists()
+        draw_figure2(demo.table, demo.fits, brain=brain, title="", models=models, **out)
+    assert not list(tmp_path.iterdir())
 
 
 # ---- figure 2 --------------------------------------------------------------------------------------------------------
@@ -207,11 +214,20 @@ def test_figure2_shows_replications_and_dims_in_one_panel(paper):
     assert [text for text in legend if text.startswith("dim")] == ["dim 128", "dim 256", "dim 1000"]
 
 
+def test_figure2_shows_the_widths_of_a_resnet_in_one_panel_with_their_twin(paper):
+    figure = paper.plot("figure2", models=("simclr_2",))
+    lines = read_lines(find_panel(figure, "SimCLR ResNet-50"))
+    assert {*lines} == {"simclr_1", "simclr_2", "simclr_4", "supervised_resnet50", CEILING}
+    assert [lines[f"simclr_{n}"].get_linestyle() for n in (1, 2, 4)] == [":", "--", "-"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"x1", "x2", "x4"} <= {*legend} and not [text for text in legend if text.startswith("dim")]
+
+
 def test_figure2_bars_are_means_over_a_frameworks_models(paper):
     figure = paper.plot("figure2", models=("ipcl0",))
     ax = find_panel(figure, "best layer of every model", 1)
     bars = {bar.get_label(): bar[0] for bar in ax.containers}
-    assert len(bars) == 3 * 3 + 1  # three frameworks, and IPCL with AlexNet-gn
+    assert len(bars) == 3 * 3 + 5  # three frameworks; IPCL, SimCLR and its twin, untrained, pixels
     best = paper.rows["pOTC_r"]
     assert bars["IPCL AlexNet-gn"].get_height() == pytest.approx(best[["ipcl0", "ipcl1", "ipcl2"]].mean())
     assert bars["Supervised ResNet-18"].get_height() == pytest.approx(best["supervised_resnet18"])
@@ -219,7 +235,9 @@ def test_figure2_bars_are_means_over_a_frameworks_models(paper):
     dots = np.concatenate([dots.get_offsets()[:, 1] for dots in ax.collections])
     assert_allclose(np.sort(dots), np.sort(best), rtol=0, atol=0)
     bottom = find_panel(figure, "best layer of every model", 2)
-    assert [label.get_text() for label in bottom.get_xticklabels()] == ["AlexNet-gn", "AlexNet-bn", "ResNet-18"]
+    labels = [label.get_text() for label in bottom.get_xticklabels()]
+    assert labels == ["AlexNet-gn", "AlexNet-bn", "ResNet-18", "ResNet-50", "pixels"]
+    assert bars["SimCLR ResNet-50"].get_height() == pytest.approx(best[["simclr_1", "simclr_2", "simclr_4"]].mean())
 
 
 def test_figure2_row_has_one_range_that_holds_everything(paper):
@@ -303,43 +321,33 @@ def test_figure3_draws_a_ceiling_that_is_near(tmp_path, spans, drawn):
 # ---- supplementary figures -------------------------------------------------------------------------------------------
 
 
-def test_layers_shows_every_model_once_a_region_with_its_peak(paper):
+def test_layers_shows_every_model_in_the_panels_of_its_framework_and_of_its_twins(paper, demo):
     figure = paper.plot("layers")
     shown = [name for ax in figure.axes for name in read_lines(ax) if name not in (CEILING, "peak")]
-    assert sorted(shown) == sorted([*paper.rows.index] * 3)
+    twins = dict.fromkeys(("supervised_alexnet_bn", "supervised_resnet18"), 2) | {"supervised_alexnet_gn": 3}
+    assert {name: shown.count(name) for name in paper.rows.index} == {
+        name: 3 * twins.get(name, 1) for name in paper.rows.index
+    }
+    assert {*read_lines(find_panel(figure, "Untrained AlexNet-gn"))} == {"untrained_alexnet_gn", CEILING, "peak"}
+    assert {*read_lines(find_panel(demo.plot("layers"), "Supervised AlexNet-bn x0.25", 1))} == {
+        "other",
+        CEILING,
+        "peak",
+    }
     for row, region in enumerate(("EarlyV", "pOTC", "aOTC")):
         lines = read_lines(find_panel(figure, "Wusnet ResNet-18", row))
         names = [f"wusnet_resnet18_{dim}" for dim in (128, 256, 1000)]
         assert_array_equal(lines[names[1]].get_ydata(), paper.r[names[1], region])
-        assert_array_equal(lines["peak"].get_ydata(), [paper.rows.loc[names, f"{region}_r"].max()] * 2)
+        best = paper.rows.loc[[*names, "supervised_resnet18"], f"{region}_r"].max()
+        assert_array_equal(lines["peak"].get_ydata(), [best] * 2)
+        assert read_lines(find_panel(figure, "Pixels pixels", row))["pixels"].get_marker() == "o"  # a line of one point
 
 
 def test_layers_wraps_columns_onto_bands(paper):
     specs = [ax.get_subplotspec() for ax in paper.plot("layers").axes]
-    assert len(specs) == 10 * 3  # groups x regions
-    assert {spec.colspan.start for spec in specs} == set(range(5))  # 10 groups are more than 6: two bands of 5
+    assert len(specs) == 10 * 3  # panels x regions
+    assert {spec.colspan.start for spec in specs} == set(range(5))  # 10 panels are more than 8: two bands of 5
     assert {spec.rowspan.start for spec in specs} == set(range(6))
-
-
-def test_stimuli_are_all_shown_in_the_order_of_their_names(tmp_path):
-    folder = tmp_path / "stimuli"
-    folder.mkdir()
-    (folder / ".hidden").touch()
-    values = {"b": 50, "a": 10, "c": 90, "e": 210, "d": 130}
-    for name, value in values.items():
-        Image.new("RGB", (40, 20), (value, value, value)).save(folder / f"{name}.png")
-    with matplotlib.rc_context(figures.STYLE):
-        figure = figures._plot_stimuli(folder, title="Greys")
-    canvas = np.asarray(figure.axes[0].images[0].get_array())
-    cells = [np.array_split(band, 3, axis=1) for band in np.array_split(canvas, 2)]  # 2 rows of 3
-    centers = [int(cell[cell.shape[0] // 2, cell.shape[1] // 2, 0]) for row in cells for cell in row]
-    assert centers == [10, 50, 90, 130, 210, 255]
-    assert figure.get_suptitle() == "Greys: 5 stimuli"
-
-
-def test_no_stimuli_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="holds no stimuli"):
-        figures._plot_stimuli(tmp_path, title="")
 
 
 # ---- legibility ------------------------------------------------------------------------------------------------------
@@ -359,10 +367,10 @@ def test_layer_labels_name_the_last_layer_of_blocks(paper):
     ax = find_panel(paper.plot("figure2", models=("wusnet_resnet18_128", "ipcl0")), "IPCL AlexNet-gn", 2)
     labels = {label.get_text(): ALEXNET[int(x)] for x, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)}
     assert labels["conv1"] == "conv_block_1.3" and labels["conv5"] == "conv_block_5.3" and labels["fc7"] == "fc7.2"
-    assert figures._find_blocks(RESNET)[len(RESNET) - 4] == ("layer4", 8)
-    assert figures._find_blocks(["a", "b", "b#2"]) == {0: ("a", 1), 1: ("b", 1), 2: ("b#2", 1)}
+    assert find_blocks(RESNET)[len(RESNET) - 4] == ("layer4", 8)
+    assert find_blocks(["a", "b", "b#2"]) == {0: ("a", 1), 1: ("b", 1), 2: ("b#2", 1)}
     deep = ["_stem.pad_of_the_stem"] + [f"_blocks.{i}.conv" for i in range(4)]
-    assert [name for name, _ in figures._find_blocks(deep).values()] == ["stem", *(f"block {i}" for i in range(4))]
+    assert [name for name, _ in find_blocks(deep).values()] == ["stem", *(f"block {i}" for i in range(4))]
 
 
 def find_texts(figure) -> list:
@@ -377,10 +385,13 @@ def find_texts(figure) -> list:
 
 
 @pytest.mark.parametrize("name", ["figure2", "figure3", "layers"])
-@pytest.mark.parametrize(("study", "models"), [("demo", ("ipcl", "wusnet", "efficientnet")), ("paper", ("ipcl0",))])
+@pytest.mark.parametrize(
+    ("study", "models"),
+    [("demo", ("ipcl", "wusnet", "efficientnet")), ("paper", ("ipcl0", "wusnet_resnet18_128", "simclr_1"))],
+)
 def test_texts_are_large_enough_and_neither_overlap_nor_are_cut(request, study, models, name):
     figure = request.getfixturevalue(study).plot(name, **({"models": models} if name == "figure2" else {}))
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.draw_without_rendering()
         texts = find_texts(figure)
         boxes = [text.get_window_extent() for text in texts]

@@ -71,6 +71,7 @@ def test_everything_is_made(study):
     for figure in ("figure2", "figure3", "stimuli", "layers"):
         assert (study / f"results/figures/inanimate44/{figure}.svg").read_text().startswith("<?xml")
         assert (study / f"results/figures/inanimate44/{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (study / f"results/figures/inanimate44/{figure}.pdf").read_bytes().startswith(b"%PDF")
     log = pd.read_csv(study / "results/models/ipcl_alexnet_gn/log.csv")
     assert list(log["minibatch"]) == [22] and log["loss"].notna().all()
     provenance = yaml.safe_load((study / "results/models/ipcl_alexnet_gn/provenance.json").read_text())
@@ -99,7 +100,7 @@ def test_deleted_artifact_rebuilds_only_its_dependants(study):
 def test_edited_figure_code_redraws_figures_only(study):
     weights = study / "results/models/ipcl_alexnet_gn/weights.safetensors"
     before = weights.stat().st_mtime_ns
-    with (study / "workflow/ipcl_core/figures.py").open("a") as file:
+    with (study / "workflow/ipcl_core/figures/style.py").open("a") as file:
         file.write("# edited\n")
     jobs = count_jobs(run(study))
     assert jobs == {"figure2": 1, "figure3": 1, "figure_stimuli": 1, "figure_layers": 1}
