@@ -1,30 +1,39 @@
 """
-Category accuracy from embeddings: the weighted k-nearest-neighbour classifier, and softmax for supervised models.
+The weighted k-nearest-neighbour classifier: an exact search over a bank of any size in constant memory.
 """
 
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
-import pandas as pd
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
-from torch.nn import functional as F
 
-from .files import read_json, write_csv
+BLOCK = 8192
+"""Bank images that are compared at once."""
+CHUNK = 1024
+"""Queries that they are compared with at once."""
+GROUP = 32
+"""Similarities that are passed over at once where the largest of them is too small."""
 
-CHUNK = 512
 
-
-def vote_weighted_knn(bank: Tensor, labels: Tensor, queries: Tensor, *, n_classes: int, k: int, tau: float) -> Tensor:
+def vote_weighted_knn(
+    bank: Tensor | h5py.Dataset, labels: Tensor, queries: Tensor, *, n_classes: int, k: int, tau: float
+) -> Tensor:
     """Return the class votes of the similarity-weighted kNN classifier.
 
     votes[i, c] = sum of exp(s / tau) over those of the k bank images nearest to query i that have label c,
-    s = cosine similarity.
+    s = cosine similarity in float32. Among equally similar images the earlier ones of the bank are nearer.
+
+    The bank is read once, in blocks. Beside the arguments and the votes, memory holds a block twice (BLOCK, d), its
+    similarities with a chunk of queries for every thread (CHUNK, BLOCK), and 2 k neighbours a query.
 
     Args:
         bank: (n_bank, d) float, any scale (L2-normalised here).
         labels: (n_bank,) int64 in [0, n_classes).
-        queries: (n_queries, d) float.
+        queries: (n_queries, d) float; the search runs where they are, on the processor or a GPU.
         n_classes: number of columns of the result.
         k: number of neighbours that vote, 1 <= k <= n_bank.
         tau: temperature > 0, in units of cosine similarity.
@@ -41,63 +50,125 @@ def vote_weighted_knn(bank: Tensor, labels: Tensor, queries: Tensor, *, n_classe
         raise ValueError(f"k = {k} neighbours: give a number from 1 to the {len(bank)} images of the bank")
     if not tau > 0:
         raise ValueError(f"tau = {tau}: the temperature must be above 0")
-    for name, embeddings in (("bank", bank), ("queries", queries)):
-        if not torch.isfinite(embeddings).all():
-            raise ValueError(f"the {name} embeddings hold non-finite values")
-    bank = F.normalize(bank.float(), dim=1)
-    votes = torch.zeros(len(queries), n_classes)
-    for start in range(0, len(queries), CHUNK):
-        chunk = F.normalize(queries[start : start + CHUNK].float(), dim=1)
-        similarity, neighbours = (chunk @ bank.T).topk(k, dim=1)  # (chunk, n_bank) -> (chunk, k)
-        votes[start : start + CHUNK].scatter_add_(1, labels[neighbours], torch.exp(similarity / tau))
-    return votes
+    queries = _normalize(queries, "queries")
+    find_nearest = find_nearest_on_gpu if queries.is_cuda else find_nearest_on_cpu
+    similarity, neighbour = find_nearest(queries, _read_blocks(bank, queries.device), k)
+    votes = torch.zeros(len(queries), n_classes, device=queries.device)
+    return votes.scatter_add_(1, labels.to(queries.device)[neighbour], torch.exp(similarity / tau))
 
 
-def measure_accuracy(scores: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Return top-1 and top-5 accuracy in %; top-5 is top-n_classes where there are fewer than five classes.
-
-    Args:
-        scores: (n, n_classes), higher is more likely.
-        labels: (n,) int64.
-    """
-    best = scores.topk(min(5, scores.shape[1]), dim=1).indices  # (n, 5)
-    hits = best == labels[:, None]
-    return 100 * hits[:, 0].float().mean().item(), 100 * hits.any(1).float().mean().item()
+def _normalize(embeddings: Tensor, name: str) -> Tensor:
+    """Divide rows by their L2 norm; refuse what is not finite."""
+    embeddings = embeddings.float()
+    norm = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+    if not norm.isfinite().all():
+        raise ValueError(f"the {name} embeddings hold non-finite values")
+    return embeddings / norm.clamp(min=1e-12)
 
 
-def measure_accuracies(
-    embeddings: str | Path, summary: str | Path, accuracy: str | Path, *, k: int, tau: float, protocols: list[str]
-) -> None:
-    """Write a model's category accuracies, one row a protocol.
+def _read_blocks(bank: Tensor | h5py.Dataset, device: torch.device) -> Iterator[Tensor]:
+    for start in range(0, len(bank), BLOCK):
+        yield _normalize(torch.as_tensor(bank[start : start + BLOCK]).to(device), "bank")
+
+
+def find_nearest_on_cpu(queries: Tensor, blocks: Iterator[Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """Find the k images of the bank that are most similar to each query; among equally similar ones the first.
+
+    Each thread compares one chunk of queries with a block and keeps what exceeds the k-th largest similarity so far.
 
     Args:
-        embeddings: HDF5 file of `embedding.embed_dataset` with the splits train and val.
-        summary: JSON of the training split, for the number of classes.
-        accuracy: CSV to write: protocol, layer, top1, top5 (both in %), k, tau, n_bank, n_query, headline (true in the
-            row that Table 1 prints).
-        k, tau: of the weighted kNN, whose bank is the training split and whose queries are the validation split.
-        protocols: "weighted kNN", "softmax" or both; the first is the headline. The kNN is measured in any case.
+        queries: (q, d) float32 of unit length.
+        blocks: (b, d) float32 of unit length, together the bank.
+        k: at most the number of bank images.
 
-    Raises:
-        ValueError: see `vote_weighted_knn`; softmax is asked for and the network has not one output a class.
-
-    Source: appendix B.3; section 4.1 for supervised models.
+    Returns:
+        (q, k) float32 similarities and (q, k) int64 positions in the bank, both in the bank's order.
     """
-    n_classes = len(read_json(summary)["classes"])
-    with h5py.File(embeddings) as file:
-        bank, queries = (torch.from_numpy(file[f"{split}/embedding"][:]) for split in ("train", "val"))
-        bank_labels, labels = (torch.from_numpy(file[f"{split}/label"][:]) for split in ("train", "val"))
-        output, layer = torch.from_numpy(file["val/output"][:]), file.attrs["layer"]
-    votes = vote_weighted_knn(bank, bank_labels, queries, n_classes=n_classes, k=k, tau=tau)
-    top1, top5 = measure_accuracy(votes, labels)
-    rows = [("weighted kNN", layer, top1, top5, k, tau, len(bank), len(labels))]
-    if "softmax" in protocols:
-        if output.shape[1] != n_classes:
-            raise ValueError(
-                f"{embeddings}: softmax needs one output a class: {output.shape[1]} for {n_classes} classes"
-            )
-        top1, top5 = measure_accuracy(output, labels)
-        rows.append(("softmax", "output", top1, top5, None, None, None, len(labels)))
-    columns = ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query"]
-    table = pd.DataFrame(rows, columns=columns).astype({"k": "Int64", "n_bank": "Int64"})
-    write_csv(table.assign(headline=table["protocol"] == protocols[0]), accuracy)
+    n_threads = torch.get_num_threads()
+    chunks = queries.split(min(CHUNK, -(-len(queries) // n_threads)))
+    kept = [
+        (
+            np.full((len(chunk), 2 * k), -np.inf, np.float32),
+            np.zeros((len(chunk), 2 * k), np.int32),
+            np.zeros(len(chunk), np.int64),
+            np.full(len(chunk), -np.inf, np.float32),
+        )
+        for chunk in chunks
+    ]
+    start = 0
+
+    def compare(chunk: Tensor, kept: tuple) -> None:
+        keep_nearest((chunk @ block.T).numpy(), start, k, *kept)
+
+    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+        for block in blocks:
+            list(threads.map(compare, chunks, kept))
+            start += len(block)
+    torch.set_num_threads(n_threads)  # what threads to come begin with
+    for similarity, position, n, _ in kept:
+        for i in range(len(n)):
+            similarity[i, n[i] :] = -np.inf
+            choose_largest(similarity[i], position[i], k)
+    similarity, position = (torch.from_numpy(np.concatenate([part[i][:, :k] for part in kept])) for i in (0, 1))
+    return similarity, position.long()
+
+
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc"})
+def keep_nearest(similarity, start, k, kept, positions, n_kept, limits):
+    """Add to each query's (row's) kept images those of a block that exceed its limit; the block begins at `start`.
+
+    Once 2 k are kept, only the k most similar stay, and the smallest of them is the new limit.
+    """
+    for i in range(similarity.shape[0]):
+        row = similarity[i]
+        n, limit = n_kept[i], limits[i]
+        for first in range(0, len(row), GROUP):
+            group = row[first : first + GROUP]
+            largest = group[0]
+            for value in group:
+                largest = max(largest, value)
+            if largest > limit:
+                for j in range(len(group)):
+                    if group[j] > limit:
+                        kept[i, n], positions[i, n] = group[j], start + first + j
+                        n += 1
+                        if n == 2 * k:
+                            limit = choose_largest(kept[i], positions[i], k)
+                            n = k
+        n_kept[i], limits[i] = n, limit
+
+
+@njit(cache=True, nogil=True)
+def choose_largest(values, positions, k):
+    """Move the k largest values and their positions to the front, in their order, the first of equal ones; return the k-th."""
+    limit = np.partition(values, len(values) - k)[len(values) - k]
+    n_equal = k - (values > limit).sum()
+    n = 0
+    for j in range(len(values)):
+        equal = values[j] == limit and n_equal > 0
+        if values[j] > limit or equal:
+            n_equal -= equal
+            values[n], positions[n] = values[j], positions[j]
+            n += 1
+    return limit
+
+
+def find_nearest_on_gpu(queries: Tensor, blocks: Iterator[Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """Do what `find_nearest_on_cpu` does, by operations that suit a GPU (it runs anywhere)."""
+    similarity = queries.new_full((len(queries), k), -torch.inf)
+    position = torch.zeros_like(similarity, dtype=torch.int64)
+    start = 0
+    for block in blocks:
+        positions = torch.arange(start, start + len(block), device=queries.device)
+        for first in range(0, len(queries), CHUNK):
+            rows = slice(first, first + CHUNK)
+            values = torch.cat([similarity[rows], queries[rows] @ block.T], dim=1)  # (chunk, k + b)
+            smallest = values.topk(k, dim=1).values[:, -1:]  # (chunk, 1)
+            larger, equal = values > smallest, values == smallest
+            nearest = larger | (equal & (equal.cumsum(1) <= k - larger.sum(1, keepdim=True)))  # k in every row
+            row, column = nearest.nonzero(as_tuple=True)
+            kept = position[rows][row, column.clamp(max=k - 1)]
+            similarity[rows] = values[row, column].view(-1, k)
+            position[rows] = torch.where(column < k, kept, positions[(column - k).clamp(min=0)]).view(-1, k)
+        start += len(block)
+    return similarity, position

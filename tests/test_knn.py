@@ -1,15 +1,13 @@
 import math
 
+import h5py
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
 from ipcl_core import knn
-from ipcl_core.files import write_hdf5, write_json
-from ipcl_core.knn import measure_accuracies, measure_accuracy, vote_weighted_knn
+from ipcl_core.knn import find_nearest_on_cpu, find_nearest_on_gpu, vote_weighted_knn
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -59,7 +57,8 @@ def test_votes_do_not_depend_on_scale():
     assert_close(found, vote_weighted_knn(bank, labels, queries, n_classes=2, k=5, tau=0.07), rtol=1e-4, atol=0)
 
 
-def test_more_queries_than_a_chunk():
+def test_more_queries_than_a_chunk(monkeypatch):
+    monkeypatch.setattr(knn, "CHUNK", 8)
     n = 2 * knn.CHUNK + 5
     bank, queries, labels = draw(50, 8), draw(n, 8, seed=1), torch.arange(50) % 3
     whole = vote_weighted_knn(bank, labels, queries, n_classes=3, k=9, tau=0.07)
@@ -90,77 +89,49 @@ def test_non_finite_embeddings_are_refused(name, value):
         vote_weighted_knn(**arguments, labels=torch.zeros(20, dtype=torch.long), n_classes=2, k=1, tau=0.07)
 
 
-def test_accuracy_by_hand():
-    # the true class is ranked 1st, 2nd, 5th and 6th of six
-    scores = torch.tensor(
-        [
-            [9.0, 1, 2, 3, 4, 5],
-            [8.0, 9, 2, 3, 4, 5],
-            [1.0, 0, 9, 8, 7, 6],
-            [0.0, 1, 2, 3, 4, 5],
-        ]
-    )
-    assert_close(measure_accuracy(scores, torch.zeros(4, dtype=torch.long)), (25.0, 75.0), rtol=1e-6, atol=0)
+def sort_nearest(queries, bank, k):
+    """Similarities (q, n) of every pair in float64; positions of each query's k most similar, earlier first among equals."""
+    similarities = [[sum(a * b for a, b in zip(x, y, strict=True)) for y in bank.tolist()] for x in queries.tolist()]
+    nearest = [sorted(sorted(range(len(bank)), key=lambda j: -row[j])[:k]) for row in similarities]
+    return torch.tensor(similarities), torch.tensor(nearest)
 
 
-def test_accuracy_with_fewer_than_five_classes():
-    scores, labels = torch.tensor([[3.0, 2, 1], [3.0, 2, 1], [1.0, 2, 3], [1.0, 2, 3]]), torch.tensor([0, 2, 0, 2])
-    assert_close(measure_accuracy(scores, labels), (50.0, 100.0), rtol=1e-6, atol=0)
+@pytest.mark.parametrize("find_nearest", [find_nearest_on_cpu, find_nearest_on_gpu])
+@pytest.mark.parametrize("k", [1, 3, 40, 97])
+@pytest.mark.parametrize("order", ["random", "nearest last", "nearest first"])
+def test_neighbours_equal_sorting(monkeypatch, find_nearest, k, order):
+    monkeypatch.setattr(knn, "CHUNK", 4)
+    # quarters: every product is exact, and many are equal
+    bank, queries = (draw(97, 3) * 4).round() / 4, (draw(11, 3, seed=1) * 4).round() / 4
+    bank[50:60] = bank[20:30]
+    if order != "random":
+        bank = bank[(bank @ queries[0]).argsort(descending=order == "nearest first")]
+    similarities, expected = sort_nearest(queries, bank, k)
+    similarity, position = find_nearest(queries, iter(bank.split(13)), k)
+    assert torch.equal(position, expected)
+    assert torch.equal(similarity, similarities.gather(1, expected).float())
 
 
-def test_accuracy_equals_loop():
-    scores, labels = draw(200, 9), torch.arange(200) % 9
-    ranks = []
-    for row, label in zip(scores.tolist(), labels.tolist(), strict=True):
-        ranks.append(sum(score > row[label] for score in row))
-    expected = (100 * sum(rank == 0 for rank in ranks) / 200, 100 * sum(rank < 5 for rank in ranks) / 200)
-    assert_close(measure_accuracy(scores, labels), expected, rtol=1e-6, atol=0)
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_number_of_threads_changes_nothing(n_threads):
+    bank, queries, labels = draw(500, 8), draw(23, 8, seed=1), torch.arange(500) % 3
+    expected = vote_weighted_knn(bank, labels, queries, n_classes=3, k=9, tau=0.07)
+    torch.set_num_threads(n_threads)
+    found = vote_weighted_knn(bank, labels, queries, n_classes=3, k=9, tau=0.07)
+    assert_close(found, expected, rtol=1e-5, atol=0)
+    assert torch.get_num_threads() == n_threads
 
 
-def test_accuracy_refuses_different_numbers_of_labels():
-    with pytest.raises(RuntimeError):
-        measure_accuracy(draw(4, 3), torch.zeros(3, dtype=torch.long))
+def test_bank_is_read_from_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(knn, "BLOCK", 7)
+    bank, queries, labels = draw(50, 8), draw(6, 8, seed=1), torch.arange(50) % 3
+    with h5py.File(tmp_path / "bank.h5", "w") as file:
+        file["bank"] = bank.numpy().astype(np.float64)
+        found = vote_weighted_knn(file["bank"], labels, queries, n_classes=3, k=9, tau=0.07)
+    assert_close(found, vote_weighted_knn(bank, labels, queries, n_classes=3, k=9, tau=0.07), rtol=1e-5, atol=0)
 
 
-@pytest.fixture
-def measure(tmp_path):
-    """Return a function that measures the accuracies of random embeddings, and those embeddings."""
-    rng = np.random.default_rng(0)
-    bank, queries = rng.standard_normal((30, 4)), rng.standard_normal((12, 4))
-    bank_labels, labels, logits = np.arange(30) % 3, np.arange(12) % 3, rng.standard_normal((12, 3))
-    with write_hdf5(tmp_path / "e.h5") as file:
-        file["train/embedding"], file["train/label"] = bank, bank_labels
-        file["val/embedding"], file["val/label"], file["val/output"] = queries, labels, logits
-        file.attrs["layer"] = "fc7"
-
-    def measure(protocols: list[str], classes: str = "abc") -> pd.DataFrame:
-        write_json({"classes": list(classes)}, tmp_path / "summary.json")
-        paths = (tmp_path / name for name in ("e.h5", "summary.json", "accuracy.csv"))
-        measure_accuracies(*paths, k=5, tau=0.5, protocols=protocols)
-        return pd.read_csv(tmp_path / "accuracy.csv")
-
-    return measure, (bank, bank_labels, queries, labels, logits)
-
-
-@pytest.mark.parametrize("protocols", [["weighted kNN"], ["softmax", "weighted kNN"], ["softmax"]])
-def test_accuracies(measure, protocols):
-    measure, (bank, bank_labels, queries, labels, logits) = measure
-    found = measure(protocols)
-    assert list(found.columns) == ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query", "headline"]
-    assert list(found.loc[found["headline"], "protocol"]) == protocols[:1]
-    arrays = (torch.from_numpy(array) for array in (bank, bank_labels, queries))
-    votes = vote_weighted_knn(*arrays, n_classes=3, k=5, tau=0.5).argmax(1).numpy()
-    row = found.iloc[0]
-    assert (row["protocol"], row["layer"]) == ("weighted kNN", "fc7")
-    assert_allclose(row[2:8].astype(float), [100 * (votes == labels).mean(), 100, 5, 0.5, 30, 12], rtol=1e-6, atol=0)
-    assert len(found) == 1 + ("softmax" in protocols)
-    if "softmax" in protocols:
-        row = found.iloc[1]
-        assert (row["protocol"], row["layer"], row["n_query"]) == ("softmax", "output", 12)
-        assert_allclose(row["top1"], 100 * (logits.argmax(1) == labels).mean(), rtol=1e-6, atol=0)
-        assert row[["k", "tau", "n_bank"]].isna().all()
-
-
-def test_softmax_needs_one_output_a_class(measure):
-    with pytest.raises(ValueError, match="one output a class: 3 for 4 classes"):
-        measure[0](["softmax"], classes="abcd")
+def test_equal_embeddings_vote_in_the_order_of_the_bank():
+    bank, labels = torch.ones(40, 4), torch.arange(40) // 10
+    votes = vote_weighted_knn(bank, labels, torch.ones(2, 4), n_classes=4, k=15, tau=1.0)
+    assert_close(votes / math.e, torch.tensor([[10.0, 5, 0, 0]]).expand(2, 4), rtol=1e-6, atol=0)

@@ -1,6 +1,6 @@
 """Measure category accuracy from embeddings."""
 
-from ipcl_core.knn import measure_accuracies
+from ipcl_core.accuracy import measure_accuracies
 from ipcl_core.logs import start_log
 
 start_log(snakemake.log[0])
