@@ -1,16 +1,18 @@
 """
-Colour adjustments, in compiled code: torchvision's arithmetic on float tensors.
-"""
+Colour adjustments, in compiled code: torchvision's arithmetic on float tensors, written without branches.
 
-import math
+`pixels` is always (3, n) float32 in [0, 1], overwritten.
+"""
 
 import numpy as np
 from numba import njit
 
+_ZERO, _ONE = np.float32(0), np.float32(1)
+
 
 @njit(cache=True, inline="always")
 def _clip(x):
-    return min(max(x, np.float32(0)), np.float32(1))
+    return min(max(x, _ZERO), _ONE)
 
 
 @njit(cache=True, inline="always")
@@ -19,81 +21,73 @@ def _gray(r, g, b):
 
 
 @njit(cache=True, fastmath=True)
-def adjust_grayscale(view):
-    """Replace each pixel of a (S, S, 3) float32 view by its luminance."""
-    pixels = view.reshape(-1, 3)
-    for p in range(pixels.shape[0]):
-        pixels[p, :] = _gray(pixels[p, 0], pixels[p, 1], pixels[p, 2])
+def adjust_grayscale(pixels):
+    """Replace each pixel by its luminance."""
+    reds, greens, blues = pixels[0], pixels[1], pixels[2]
+    for p in range(pixels.shape[1]):
+        gray = _gray(reds[p], greens[p], blues[p])
+        reds[p], greens[p], blues[p] = gray, gray, gray
 
 
 @njit(cache=True, fastmath=True)
-def adjust_brightness(view, factor):
-    """Multiply a (S, S, 3) float32 view by `factor`, within [0, 1]."""
-    pixels = view.reshape(-1)
-    f = np.float32(factor)
-    for p in range(pixels.shape[0]):
-        pixels[p] = _clip(f * pixels[p])
-
-
-@njit(cache=True, fastmath=True)
-def adjust_contrast(view, factor):
-    """Blend a (S, S, 3) float32 view with its mean luminance, within [0, 1]."""
-    pixels = view.reshape(-1, 3)
-    total = 0.0
-    for p in range(pixels.shape[0]):
-        total += _gray(pixels[p, 0], pixels[p, 1], pixels[p, 2])
-    f = np.float32(factor)
-    offset = np.float32((1.0 - factor) * total / pixels.shape[0])
-    flat = view.reshape(-1)
+def adjust_linear(pixels, factor, offset):
+    """Multiply by a factor and add an offset, within [0, 1]: brightness; with the mean luminance, contrast."""
+    flat = pixels.reshape(-1)
     for p in range(flat.shape[0]):
-        flat[p] = _clip(f * flat[p] + offset)
+        flat[p] = _clip(factor * flat[p] + offset)
 
 
 @njit(cache=True, fastmath=True)
-def adjust_saturation(view, factor):
-    """Blend each pixel of a (S, S, 3) float32 view with its luminance, within [0, 1]."""
-    pixels = view.reshape(-1, 3)
-    f = np.float32(factor)
-    for p in range(pixels.shape[0]):
-        offset = (np.float32(1) - f) * _gray(pixels[p, 0], pixels[p, 1], pixels[p, 2])
-        for c in range(3):
-            pixels[p, c] = _clip(f * pixels[p, c] + offset)
+def sum_luminance(pixels):
+    """Return the sum of the luminance over (3, m, n) pixels."""
+    total = _ZERO
+    for i in range(pixels.shape[1]):
+        reds, greens, blues = pixels[0, i], pixels[1, i], pixels[2, i]
+        for j in range(pixels.shape[2]):
+            total += _gray(reds[j], greens[j], blues[j])
+    return total
 
 
 @njit(cache=True, fastmath=True)
-def adjust_hue(view, shift):
-    """Turn the hue of a (S, S, 3) float32 view by `shift`, in turns of the colour circle, [-.5, .5]."""
-    pixels = view.reshape(-1, 3)
-    one, six = np.float32(1), np.float32(6)
-    for p in range(pixels.shape[0]):
-        r, g, b = pixels[p, 0], pixels[p, 1], pixels[p, 2]
-        high, low = max(r, g, b), min(r, g, b)
-        chroma = high - low
-        if chroma == 0:
-            continue
+def adjust_saturation(pixels, factor):
+    """Blend each pixel with its luminance, within [0, 1]."""
+    reds, greens, blues = pixels[0], pixels[1], pixels[2]
+    rest = _ONE - factor
+    for p in range(pixels.shape[1]):
+        offset = rest * _gray(reds[p], greens[p], blues[p])
+        reds[p] = _clip(factor * reds[p] + offset)
+        greens[p] = _clip(factor * greens[p] + offset)
+        blues[p] = _clip(factor * blues[p] + offset)
+
+
+@njit(cache=True, inline="always")
+def _fall(hue, sector):
+    """How far a channel is below the largest, 0 to 1 chromas, at a hue in sixths of the circle."""
+    k = hue + np.float32(sector)
+    k -= np.float32(6) * np.floor(k * np.float32(1 / 6))
+    return _clip(min(k, np.float32(4) - k))
+
+
+@njit(cache=True, fastmath=True)
+def adjust_hue(pixels, shift):
+    """Turn the hue by `shift`, in turns of the colour circle, [-.5, .5].
+
+    The same as torchvision's way through HSV and back: of the value v and the chroma c, a channel is v - c * fall.
+    """
+    reds, greens, blues = pixels[0], pixels[1], pixels[2]
+    sixths = np.float32(6) * shift
+    for p in range(pixels.shape[1]):
+        r, g, b = reds[p], greens[p], blues[p]
+        high = max(r, max(g, b))
+        chroma = high - min(r, min(g, b))
+        inverse = _ONE / (chroma if chroma > _ZERO else _ONE)
         if high == r:
-            h = (g - b) / chroma
+            hue = (g - b) * inverse
         elif high == g:
-            h = (b - r) / chroma + np.float32(2)
+            hue = (b - r) * inverse + np.float32(2)
         else:
-            h = (r - g) / chroma + np.float32(4)
-        h = h / six + np.float32(shift)
-        h = (h - np.float32(math.floor(h))) * six
-        sector = int(h)
-        f = h - np.float32(sector)
-        s = chroma / high
-        lowest, falling, rising = high * (one - s), high * (one - s * f), high * (one - s * (one - f))
-        sector = sector % 6
-        if sector == 0:
-            r, g, b = high, rising, lowest
-        elif sector == 1:
-            r, g, b = falling, high, lowest
-        elif sector == 2:
-            r, g, b = lowest, high, rising
-        elif sector == 3:
-            r, g, b = lowest, falling, high
-        elif sector == 4:
-            r, g, b = rising, lowest, high
-        else:
-            r, g, b = high, lowest, falling
-        pixels[p, 0], pixels[p, 1], pixels[p, 2] = r, g, b
+            hue = (r - g) * inverse + np.float32(4)
+        hue += sixths
+        reds[p] = high - chroma * _fall(hue, 5)
+        greens[p] = high - chroma * _fall(hue, 3)
+        blues[p] = high - chroma * _fall(hue, 1)

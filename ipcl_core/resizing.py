@@ -1,5 +1,10 @@
 """
 Antialiased bilinear resizing, in compiled code: torchvision's arithmetic on float tensors.
+
+A resized image is kept in blocks of 16 rows, each (3, width * 16) float32: 16 pixels of one column stand side by side.
+So the filter along y runs over whole rows of the source and the filter along x over 16 rows at once, and both, like the
+colour adjustments, are loops over neighbouring numbers that the compiler can vectorise. Rows behind the image's last
+repeat it.
 """
 
 import math
@@ -7,115 +12,135 @@ import math
 import numpy as np
 from numba import njit
 
+ROWS = 16
+"""Rows of a block."""
+
 
 @njit(cache=True)
-def _resize_weights(n_in, n_resized, start, n_out):
-    """Weights of the antialiased bilinear (triangle) filter for some outputs of a resizing along one axis.
+def make_filter(n_in, n_resized, start, n_out, gain):
+    """Make the antialiased bilinear (triangle) filter for some outputs of a resizing along one axis.
 
     Args:
         n_in, n_resized: pixels before and after the resizing.
         start, n_out: the outputs wanted are start ... start + n_out - 1.
+        gain: sum of the weights of an output.
 
     Returns:
-        (n_out,) first input, (n_out,) number of inputs, (n_out, largest number) weights, which sum to 1.
+        (n_out,) int64 first input; (n_out, n) float32 weights of it and those behind it, n >= 2. All of them exist,
+        except where n_in = 1.
     """
     scale = n_in / n_resized
     support = max(scale, 1.0)
     first = np.empty(n_out, np.int64)
-    count = np.empty(n_out, np.int64)
-    weights = np.zeros((n_out, math.ceil(support) * 2 + 1), np.float32)
+    weights = np.zeros((n_out, max(2, min(n_in, math.ceil(2 * support) + 1))), np.float32)
+    width = 2
     for i in range(n_out):
         center = scale * (start + i + 0.5)
         low = max(int(center - support + 0.5), 0)
         high = min(int(center + support + 0.5), n_in)
+        width = max(width, high - low)
         total = 0.0
-        for j in range(high - low):
-            w = max(0.0, 1.0 - abs((j + low - center + 0.5) / support))
-            weights[i, j] = w
-            total += w
-        for j in range(high - low):
-            weights[i, j] /= total
-        first[i], count[i] = low, high - low
-    return first, count, weights
+        for j in range(low, high):
+            total += max(0.0, 1.0 - abs((j - center + 0.5) / support))
+        first[i] = low
+        for j in range(low, high):
+            weights[i, j - low] = gain * max(0.0, 1.0 - abs((j - center + 0.5) / support)) / total
+    for i in range(n_out):  # at the end of the axis: begin earlier, so that all `width` inputs exist
+        shift = min(first[i], max(0, first[i] + width - n_in))
+        if shift > 0:
+            first[i] -= shift
+            for j in range(width - 1, -1, -1):
+                weights[i, j] = weights[i, j - shift] if j >= shift else 0
+    return first, weights[:, :width].copy()
 
 
 @njit(cache=True, fastmath=True)
-def _resample(image, top, left, x_filter, y_filter, out):
-    """Apply a filter along x and one along y to the part of an image that begins at (top, left), 0-255 to 0-1."""
-    height, side = out.shape[:2]
-    first_x, count_x, weights_x = x_filter
-    first_y, count_y, weights_y = y_filter
-    start = first_y[0]
-    rows = np.empty((first_y[height - 1] + count_y[height - 1] - start, side, 3), np.float32)
-    for y in range(rows.shape[0]):
-        for i in range(side):
-            r = np.float32(0)
-            g = np.float32(0)
-            b = np.float32(0)
-            for j in range(count_x[i]):
-                x = left + first_x[i] + j
-                w = weights_x[i, j]
-                r += w * image[top + start + y, x, 0]
-                g += w * image[top + start + y, x, 1]
-                b += w * image[top + start + y, x, 2]
-            rows[y, i, 0] = r
-            rows[y, i, 1] = g
-            rows[y, i, 2] = b
-    flat_rows = rows.reshape(rows.shape[0], side * 3)
-    flat_out = out.reshape(height, side * 3)
-    for i in range(height):
-        flat_out[i, :] = 0
-        for j in range(count_y[i]):
-            w = weights_y[i, j] / np.float32(255)
-            y = first_y[i] - start + j
-            for x in range(side * 3):
-                flat_out[i, x] += w * flat_rows[y, x]
-
-
-@njit(cache=True)
-def resize_crop(image, top, left, height, width, out):
-    """Cut a rectangle and resize it to a square, antialiased bilinear, 0-255 to 0-1.
+def resize_block(image, top, left, y_filter, x_filter, b, block):
+    """Make one block of 16 rows of a resized image.
 
     Args:
         image: (H, W, 3) uint8.
-        top, left, height, width: the rectangle in pixels, inside the image.
-        out: (S, S, 3) float32, overwritten, in [0, 1].
+        top, left: in pixels, where the filters' input 0 stands.
+        y_filter, x_filter: of `make_filter`, for the height and the width.
+        b: number of the block, which begins at row 16 b.
+        block: (3, width * 16) float32, overwritten.
     """
-    side = out.shape[0]
-    x_filter = _resize_weights(width, side, 0, side)
-    y_filter = _resize_weights(height, side, 0, side)
-    _resample(image, top, left, x_filter, y_filter, out)
+    first_y, weights_y = y_filter
+    first_x, weights_x = x_filter
+    n_y, n_x = weights_y.shape[1], weights_x.shape[1]
+    begin = first_x[0]
+    width = min(first_x[-1] + n_x, image.shape[1] - left) - begin
+    source = image.reshape(image.shape[0], -1)
+    begin, n = 3 * (left + begin), 3 * width
+    rows = np.empty((ROWS, n), np.float32)
+    for r in range(ROWS):
+        i = min(b * ROWS + r, len(first_y) - 1)
+        y, row = top + first_y[i], rows[r]
+        w0, w1 = weights_y[i, 0], weights_y[i, 1]
+        row0 = source[y, begin : begin + n]
+        row1 = source[min(y + 1, image.shape[0] - 1), begin : begin + n]
+        if n_y == 3:
+            w2, row2 = weights_y[i, 2], source[y + 2, begin : begin + n]
+            for k in range(n):
+                row[k] = w0 * row0[k] + w1 * row1[k] + w2 * row2[k]
+            continue
+        for k in range(n):
+            row[k] = w0 * row0[k] + w1 * row1[k]
+        for j in range(2, n_y):
+            w2, row2 = weights_y[i, j], source[y + j, begin : begin + n]
+            for k in range(n):
+                row[k] += w2 * row2[k]
+    columns = np.zeros((width + 1) * ROWS, np.float32)
+    for c in range(3):
+        out = block[c]
+        for x in range(width):
+            for r in range(ROWS):
+                columns[x * ROWS + r] = rows[r, 3 * x + c]
+        for i in range(len(first_x)):
+            x, to = (first_x[i] - first_x[0]) * ROWS, i * ROWS
+            w0, w1 = weights_x[i, 0], weights_x[i, 1]
+            if n_x == 3:
+                w2 = weights_x[i, 2]
+                for r in range(ROWS):
+                    out[to + r] = w0 * columns[x + r] + w1 * columns[x + ROWS + r] + w2 * columns[x + 2 * ROWS + r]
+                continue
+            for r in range(ROWS):
+                out[to + r] = w0 * columns[x + r] + w1 * columns[x + ROWS + r]
+            for j in range(2, n_x):
+                w2 = weights_x[i, j]
+                for r in range(ROWS):
+                    out[to + r] += w2 * columns[x + j * ROWS + r]
+
+
+@njit(cache=True, fastmath=True)
+def write_block(block, b, mean, std, flip, view):
+    """Write a block to its place in a (H, W, 3) float32 view, normalised, mirrored where `flip` is true."""
+    height, width = view.shape[:2]
+    scale0, scale1, scale2 = np.float32(1) / std[0], np.float32(1) / std[1], np.float32(1) / std[2]
+    offset0, offset1, offset2 = mean[0] * scale0, mean[1] * scale1, mean[2] * scale2
+    reds, greens, blues, flat = block[0], block[1], block[2], view.reshape(-1)
+    for begin in range(0, width, 16):  # small tiles stay in the nearest cache
+        for r in range(min(ROWS, height - b * ROWS)):
+            row = (b * ROWS + r) * width
+            to, step = (3 * (row + width - 1 - begin), -3) if flip else (3 * (row + begin), 3)
+            for x in range(begin, min(width, begin + 16)):
+                p = x * ROWS + r
+                flat[to] = reds[p] * scale0 - offset0
+                flat[to + 1] = greens[p] * scale1 - offset1
+                flat[to + 2] = blues[p] * scale2 - offset2
+                to += step
 
 
 @njit(cache=True)
-def resize_center(image, shortest_side, out):
-    """Resize an image to a shortest side and keep the central square, antialiased bilinear, 0-255 to 0-1.
+def resize_view(image, top, left, y_filter, x_filter, mean, std, view):
+    """Resize a part of an image and normalise it.
 
     Args:
-        image: (H, W, 3) uint8.
-        shortest_side: after the resizing, in pixels, at least S.
-        out: (S, S, 3) float32, overwritten, in [0, 1].
+        image, top, left, y_filter, x_filter: as in `resize_block`.
+        mean, std: (3,) float32.
+        view: (height, width, 3) float32, overwritten; its size is that of the filters.
     """
-    side, (height, width) = out.shape[0], image.shape[:2]
-    shortest = min(height, width)
-    filters = []
-    for length in (width, height):
-        resized = shortest_side * length // shortest
-        filters.append(_resize_weights(length, resized, round((resized - side) / 2), side))
-    _resample(image, 0, 0, filters[0], filters[1], out)
-
-
-@njit(cache=True)
-def resize_whole(image, out):
-    """Resize an image to another size, antialiased bilinear, rounded to whole grey levels.
-
-    Args:
-        image: (H, W, 3) uint8.
-        out: (H', W', 3) uint8, overwritten.
-    """
-    height, width = out.shape[:2]
-    resized = np.empty((height, width, 3), np.float32)
-    x_filter = _resize_weights(image.shape[1], width, 0, width)
-    y_filter = _resize_weights(image.shape[0], height, 0, height)
-    _resample(image, 0, 0, x_filter, y_filter, resized)
-    out[:] = np.rint(resized * np.float32(255))
+    block = np.empty((3, view.shape[1] * ROWS), np.float32)
+    for b in range(-(-view.shape[0] // ROWS)):
+        resize_block(image, top, left, y_filter, x_filter, b, block)
+        write_block(block, b, mean, std, False, view)

@@ -11,40 +11,55 @@ grayscale, jitter) gives the same pixels.
 import numpy as np
 from numba import njit, prange
 
-from .colors import adjust_brightness, adjust_contrast, adjust_grayscale, adjust_hue, adjust_saturation
+from .colors import adjust_grayscale, adjust_hue, adjust_linear, adjust_saturation, sum_luminance
 from .draws import BRIGHTNESS, CONTRAST, FACTOR, FLIP, GRAYSCALE, HEIGHT, HUE, LEFT, SATURATION, STEP, TOP, WIDTH
-from .resizing import resize_center, resize_crop, resize_whole
+from .resizing import ROWS, make_filter, resize_block, resize_view, write_block
 
 
 @njit(cache=True)
-def _jitter(view, drawn):
-    """Brightness, contrast, saturation and hue, in the drawn order."""
-    for step in drawn[STEP : STEP + 4]:
-        if step == BRIGHTNESS and drawn[FACTOR + BRIGHTNESS] != 1:
-            adjust_brightness(view, drawn[FACTOR + BRIGHTNESS])
-        elif step == CONTRAST and drawn[FACTOR + CONTRAST] != 1:
-            adjust_contrast(view, drawn[FACTOR + CONTRAST])
-        elif step == SATURATION and drawn[FACTOR + SATURATION] != 1:
-            adjust_saturation(view, drawn[FACTOR + SATURATION])
-        elif step == HUE and drawn[FACTOR + HUE] != 0:
-            adjust_hue(view, drawn[FACTOR + HUE])
+def _adjust(pixels, drawn, steps):
+    """Brightness, saturation and hue, in the drawn order; those that change nothing are passed over."""
+    for step in steps:
+        factor = drawn[FACTOR + int(step)]
+        if step == BRIGHTNESS and factor != 1:
+            adjust_linear(pixels, factor, np.float32(0))
+        elif step == SATURATION and factor != 1:
+            adjust_saturation(pixels, factor)
+        elif step == HUE and factor != 0 and not drawn[GRAYSCALE]:
+            adjust_hue(pixels, factor)
 
 
-@njit(cache=True, fastmath=True)
-def _normalize(view, mean, std):
-    for y in range(view.shape[0]):
-        for x in range(view.shape[1]):
-            for c in range(3):
-                view[y, x, c] = (view[y, x, c] - mean[c]) / std[c]
+@njit(cache=True)
+def make_random_view(image, drawn, mean, std, view):
+    """Make one augmented, normalised view, in two passes over its blocks: up to the contrast's mean, and from there on.
 
-
-@njit(cache=True, fastmath=True)
-def _flip(view):
-    width = view.shape[1]
-    for y in range(view.shape[0]):
-        for x in range(width // 2):
-            for c in range(3):
-                view[y, x, c], view[y, width - 1 - x, c] = view[y, width - 1 - x, c], view[y, x, c]
+    Args:
+        image: (H, W, 3) uint8.
+        drawn: (14,) float32, of `draws.draw_view`.
+        mean, std: (3,) float32, of channels in [0, 1].
+        view: (S, S, 3) float32, overwritten.
+    """
+    side, steps = view.shape[0], drawn[STEP : STEP + 4]
+    contrast, position = drawn[FACTOR + CONTRAST], 0
+    while steps[position] != CONTRAST:
+        position += 1
+    y_filter = make_filter(int(drawn[HEIGHT]), side, 0, side, 1 / 255)
+    x_filter = make_filter(int(drawn[WIDTH]), side, 0, side, 1.0)
+    blocks, total = np.empty((-(-side // ROWS), 3, side * ROWS), np.float32), 0.0
+    for b in range(len(blocks)):
+        resize_block(image, int(drawn[TOP]), int(drawn[LEFT]), y_filter, x_filter, b, blocks[b])
+        if drawn[GRAYSCALE]:
+            adjust_grayscale(blocks[b])
+        _adjust(blocks[b], drawn, steps[:position])
+        if contrast != 1:
+            rows = min(ROWS, side - b * ROWS)
+            total += sum_luminance(blocks[b].reshape(3, side, ROWS)[:, :, :rows])
+    offset = (np.float32(1) - contrast) * np.float32(total / side**2)
+    for b in range(len(blocks)):
+        if contrast != 1:
+            adjust_linear(blocks[b], contrast, offset)
+        _adjust(blocks[b], drawn, steps[position + 1 :])
+        write_block(blocks[b], b, mean, std, drawn[FLIP] != 0, view)
 
 
 @njit(cache=True)
@@ -71,14 +86,7 @@ def make_random_views(pixels, heights, widths, drawn, mean, std, views):
     for i in prange(views.shape[0] * n_views):
         b, v = i // n_views, i % n_views
         image = pixels[starts[b] : starts[b + 1]].reshape(heights[b], widths[b], 3)
-        view, draw = views[b, v], drawn[b, v]
-        resize_crop(image, int(draw[TOP]), int(draw[LEFT]), int(draw[HEIGHT]), int(draw[WIDTH]), view)
-        if draw[GRAYSCALE]:
-            adjust_grayscale(view)
-        _jitter(view, draw)
-        if draw[FLIP]:
-            _flip(view)
-        _normalize(view, mean, std)
+        make_random_view(image, drawn[b, v], mean, std, views[b, v])
 
 
 @njit(cache=True, parallel=True)
@@ -90,11 +98,15 @@ def make_center_views(pixels, heights, widths, fraction, mean, std, views):
         fraction: side of the square as a share of the shortest side, in (0, 1].
         views: (B, S, S, 3) float32, overwritten.
     """
-    starts, shortest_side = list_starts(heights, widths), round(views.shape[1] / fraction)
+    starts, side = list_starts(heights, widths), views.shape[1]
+    shortest_side = round(side / fraction)
     for b in prange(views.shape[0]):
         image = pixels[starts[b] : starts[b + 1]].reshape(heights[b], widths[b], 3)
-        resize_center(image, shortest_side, views[b])
-        _normalize(views[b], mean, std)
+        shortest = min(heights[b], widths[b])
+        height, width = shortest_side * heights[b] // shortest, shortest_side * widths[b] // shortest
+        y_filter = make_filter(heights[b], height, round((height - side) / 2), side, 1 / 255)
+        x_filter = make_filter(widths[b], width, round((width - side) / 2), side, 1.0)
+        resize_view(image, 0, 0, y_filter, x_filter, mean, std, views[b])
 
 
 @njit(cache=True, parallel=True)
@@ -112,8 +124,14 @@ def resize_images(pixels, heights, widths, shortest_side):
     new_heights, new_widths = shortest_side * heights // shortest, shortest_side * widths // shortest
     starts, new_starts = list_starts(heights, widths), list_starts(new_heights, new_widths)
     resized = np.empty(new_starts[-1], np.uint8)
+    zero, one = np.zeros(3, np.float32), np.ones(3, np.float32)
     for b in prange(len(heights)):
         image = pixels[starts[b] : starts[b + 1]].reshape(heights[b], widths[b], 3)
         out = resized[new_starts[b] : new_starts[b + 1]].reshape(new_heights[b], new_widths[b], 3)
-        resize_whole(image, out)
+        height, width = new_heights[b], new_widths[b]
+        y_filter = make_filter(heights[b], height, 0, height, 1.0)
+        x_filter = make_filter(widths[b], width, 0, width, 1.0)
+        levels = np.empty((height, width, 3), np.float32)
+        resize_view(image, 0, 0, y_filter, x_filter, zero, one, levels)
+        out[:] = np.rint(levels)
     return resized, new_heights, new_widths

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from torchvision.transforms.v2 import functional as F2
 
-from ipcl_core.resizing import resize_crop
+from ipcl_core.resizing import make_filter, resize_view
 from ipcl_core.views import make_center_views, resize_images
 
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
@@ -17,6 +17,12 @@ MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224,
 def image(photo) -> np.ndarray:
     """(600, 512, 3) uint8."""
     return np.array(photo)
+
+
+def resize_crop(image: np.ndarray, top: int, left: int, height: int, width: int, out: np.ndarray) -> None:
+    """Resize a rectangle to a square, 0-255 to 0-1."""
+    filters = make_filter(height, len(out), 0, len(out), 1 / 255), make_filter(width, len(out), 0, len(out), 1.0)
+    resize_view(image, top, left, *filters, np.zeros(3, np.float32), np.ones(3, np.float32), out)
 
 
 # ---- resizing --------------------------------------------------------------------------------------------------------
