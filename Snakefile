@@ -13,6 +13,7 @@ if not workflow.configfiles:
 
 include: "rules/common.smk"
 include: "rules/data.smk"
+include: "rules/conversion.smk"
 include: "rules/brains.smk"
 include: "rules/models.smk"
 include: "rules/activations.smk"

@@ -7,7 +7,10 @@ category-supervision". One module per stage, in data-flow order:
     config         what may stand in a configuration file
     downloads      packages that carry data, by name and hash
     files          files that appear whole or not at all, and their checksums
-    datasets       image folders -> .beton
+    datasets       labelled images in folders
+    images         image files of any kind -> RGB pixels
+    conversion     image folders -> encoded shards
+    beton          encoded shards -> .beton, and whether it is whole
     brains         published brain data -> stimuli and participants' similarity vectors
     architectures  the networks
     draws          random crops and colours, as numbers

@@ -1,29 +1,25 @@
 """
-Labelled images: folders of them, and the .beton files made from those.
+Labelled images in folders: where each comes from, what its class is.
 
-A data set is a folder per split with one sub-folder a class. `convert_split` writes it as an FFCV .beton file beside a
-manifest (CSV: one row an image) and a summary (JSON: classes, counts, hashes).
+A data set is a folder per split with one sub-folder a class. The classes of the training split, sorted by name, are the
+labels of both splits.
 """
 
 import json
-import multiprocessing
+import logging
+import os
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.io
 from PIL import Image
 
 from .downloads import read_members
-from .files import compute_sha256, write_csv, write_json, write_whole
-from .images import IMAGE_SUFFIXES, read_image
-from .quick_ffcv import DatasetWriter, IntField, RGBImageField
+from .images import IMAGE_SUFFIXES
 
-SMART_THRESHOLD_BYTES = 128 * 128 * 3
-
-
-class CorruptImageError(ValueError):
-    """Images that cannot be decoded; the message names them."""
+log = logging.getLogger(__name__)
 
 
 def export_twemoji(
@@ -64,136 +60,141 @@ def export_twemoji(
             Image.alpha_composite(white, picture).convert("RGB").save(target)
 
 
+def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | None = None) -> dict[str, pd.DataFrame]:
+    """List the images of both splits with the training split's classes as labels.
+
+    Args:
+        train: folder of the training images, one sub-folder a class.
+        val: folder of the validation images, one sub-folder a class; or all in one folder, with `val_labels`.
+        val_labels: file of the validation images' classes, see `read_labels`.
+
+    Returns:
+        train and val -> one row an image, sorted by class and name (by name alone with `val_labels`): path (relative to
+        the folder), class, label (int, from 0, in the order of the training classes' names).
+
+    Raises:
+        ValueError: a folder does not hold what it should; or validation classes are not among the training ones.
+    """
+    images = {"train": list_images(train), "val": list_flat_images(val, val_labels) if val_labels else list_images(val)}
+    classes = {split: sorted(set(table["class"])) for split, table in images.items()}
+    if unknown := sorted(set(classes["val"]) - set(classes["train"])):
+        raise ValueError(f"{val}: {len(unknown)} class(es) that {train} has not, among them {unknown[0]!r}")
+    if absent := sorted(set(classes["train"]) - set(classes["val"])):
+        log.warning("%s: no image of %d class(es) of %s, among them %r", val, len(absent), train, absent[0])
+    for table in images.values():
+        table["label"] = np.searchsorted(classes["train"], table["class"])
+    return images
+
+
 def list_images(folder: str | Path) -> pd.DataFrame:
-    """List the images of one split.
+    """List the images of one split; names that begin with a dot are passed over.
 
     Args:
         folder: holds one sub-folder a class.
 
     Returns:
-        One row an image, sorted by class and name: path (relative to `folder`), class, label (int, from 0, in the
-        order of the class names).
+        One row an image, sorted by class and name: path (relative to `folder`), class.
 
     Raises:
-        ValueError: there is no folder, no class, fewer than two classes, or a class without images.
+        ValueError: there is no folder, no class, fewer than two classes, a class without images, or a name that is not
+            UTF-8.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; it should hold one sub-folder of images a class")
-    classes = sorted(child.name for child in folder.iterdir() if child.is_dir())
+    classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     if len(classes) < 2:
         raise ValueError(f"{folder}: found {len(classes)} class folder(s); at least two are needed")
     rows = []
-    for label, name in enumerate(classes):
-        paths = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    for name in classes:
+        paths = _find_images(folder / name)
         if not paths:
             raise ValueError(f"{folder / name}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        rows += [(str(path.relative_to(folder)), name, label) for path in paths]
-    return pd.DataFrame(rows, columns=["path", "class", "label"])
+        rows += [(f"{name}/{path}", name) for path in paths]
+    return pd.DataFrame(rows, columns=["path", "class"])
 
 
-def check_image(path: Path) -> tuple[str, str]:
-    """Return (SHA-256, reason why the image cannot be decoded or an empty string)."""
-    try:
-        digest = compute_sha256(path)
-        read_image(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return "", f"{type(error).__name__}: {error}"
-    return digest, ""
-
-
-class _FolderImages:
-    """The images of one split, decoded on demand, as FFCV's writer reads them.
-
-    The writer waits for ever for a worker that has ended with an error. So an image that cannot be decoded, though it
-    could be a moment ago, is noted in `failure` and stands as one black pixel in the file, which is then thrown away.
-    """
-
-    def __init__(self, folder: Path, images: pd.DataFrame, shortest_side: int | None):
-        self.paths = [folder / path for path in images["path"]]
-        self.labels = images["label"].tolist()
-        self.shortest_side = shortest_side
-        self.failure = multiprocessing.get_context("fork").Array("c", 2000)  # shared with the writer's workers
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        try:
-            return read_image(self.paths[index], self.shortest_side), self.labels[index]
-        except Exception as error:
-            self.failure.value = f"{self.paths[index]}: {type(error).__name__}: {error}".encode()[:1999]
-            return np.zeros((1, 1, 3), np.uint8), self.labels[index]
-
-
-def convert_split(
-    folder: str | Path,
-    beton: str | Path,
-    manifest: str | Path,
-    summary: str | Path,
-    *,
-    shortest_side: int | None,
-    write_mode: str,
-    jpeg_quality: int,
-    on_corrupt: str,
-    n_workers: int,
-) -> None:
-    """Write one split of an image folder as a .beton file with fields `image` and `label`.
+def list_flat_images(folder: str | Path, labels: str | Path) -> pd.DataFrame:
+    """List the images of a split that lie in one folder, as those of ImageNet's validation split do.
 
     Args:
-        folder: the split's folder, one sub-folder of images a class.
-        beton: the FFCV file to write.
-        manifest: CSV to write, one row an image in the order of the .beton file: path, class, label, sha256. Refused
-            images follow with label -1 and the reason.
-        summary: JSON to write: n_images, n_refused, classes (their order is the label), sha256 of the .beton file.
-        shortest_side: images are shrunk to this shortest side in pixels; None keeps their size.
-        write_mode: jpg, raw or smart (raw up to 128 x 128 pixels, else JPEG).
-        jpeg_quality: 1 to 100.
-        on_corrupt: error or skip.
-        n_workers: processes.
+        folder: the images.
+        labels: their classes, see `read_labels`.
+
+    Returns:
+        One row an image, sorted by name: path (relative to `folder`), class.
 
     Raises:
-        CorruptImageError: images cannot be decoded and on_corrupt is error; the message names up to 20 of them.
-        ValueError: see `list_images`; or no image is left.
+        ValueError: images and labels are not the same ones; the message names one that is too many.
     """
     folder = Path(folder)
-    images = list_images(folder)
-    classes = sorted(set(images["class"]))
-    with multiprocessing.get_context("spawn").Pool(n_workers) as pool:
-        checks = pool.map(check_image, [folder / path for path in images["path"]], chunksize=64)
-    images["sha256"], images["refused"] = zip(*checks, strict=True)
-    corrupt = images["refused"] != ""
-    if corrupt.any() and on_corrupt == "error":
-        lines = [f"  {folder / row.path}: {row.refused}" for row in images[corrupt].head(20).itertuples()]
-        raise CorruptImageError(
-            f"{corrupt.sum()} of {len(images)} images cannot be decoded. Repair or remove them, or set on_corrupt: skip "
-            "for this data set:\n" + "\n".join(lines)
-        )
-    images.loc[corrupt, "label"] = -1
-    images = pd.concat([images[~corrupt], images[corrupt]], ignore_index=True)
-    kept = images[images["label"] >= 0]
-    if kept.empty:
-        raise ValueError(f"{folder}: none of the {len(images)} images can be decoded")
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; it should hold the images of {labels}")
+    paths = _find_images(folder)
+    truth = read_labels(labels, [Path(path).stem for path in paths])
+    if unlabelled := [path for path in paths if Path(path).stem not in truth]:
+        raise ValueError(f"{labels}: no class for {len(unlabelled)} images of {folder}, among them {unlabelled[0]}")
+    if lost := sorted(set(truth) - {Path(path).stem for path in paths}):
+        raise ValueError(f"{folder}: {len(lost)} images of {labels} are not there, among them {lost[0]}")
+    return pd.DataFrame([(path, truth[Path(path).stem]) for path in paths], columns=["path", "class"])
 
-    fields = {
-        "image": RGBImageField(write_mode=write_mode, smart_threshold=SMART_THRESHOLD_BYTES, jpeg_quality=jpeg_quality),
-        "label": IntField(),
-    }
-    with write_whole(beton) as temporary:
-        dataset = _FolderImages(folder, kept, shortest_side)
-        DatasetWriter(str(temporary), fields, num_workers=n_workers).from_indexed_dataset(dataset)
-        if failure := dataset.failure.value.decode(errors="replace"):
-            raise CorruptImageError(f"an image could be read before, and not while writing: {failure}")
-    write_csv(images, manifest)
-    write_json(
-        {
-            "n_images": len(kept),
-            "n_refused": int(corrupt.sum()),
-            "classes": classes,
-            "shortest_side": shortest_side,
-            "write_mode": write_mode,
-            "jpeg_quality": jpeg_quality,
-            "sha256": compute_sha256(beton),
-        },
-        summary,
-    )
+
+def _find_images(folder: Path) -> list[str]:
+    """Sorted paths, relative to the folder, of the files in and below it that are images by their suffix."""
+    found, others = [], []
+
+    def fail(error: OSError):
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=fail):
+        below = Path(place).relative_to(folder)
+        others += [str(below / name) for name in folders if Path(place, name).is_symlink()]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"{place}: the name {os.fsencode(name)} is not UTF-8; rename it") from None
+            is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+            (found if is_image else others).append(str(below / name))
+    if others:
+        log.warning("%s: %d entries are no images by their names, among them %s", folder, len(others), min(others))
+    return sorted(found)
+
+
+def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
+    """Read the classes of ImageNet's validation images.
+
+    Args:
+        path: a CSV with a header and the columns image (with or without suffix) and class, where only the first word of
+            the class counts, as in Kaggle's LOC_val_solution.csv (ImageId,PredictionString); or the development kit's
+            ILSVRC2012_validation_ground_truth.txt beside its meta.mat: a number a line, in the order of the images'
+            names, which meta.mat translates into a synset. (The numbers are not in the order of the synsets' names.)
+        names: of the images without suffix, sorted.
+
+    Returns:
+        Name of an image without suffix -> name of its class, for example n01440764.
+
+    Raises:
+        ValueError: the file is of no such kind; or of the second kind with another number of lines than there are images.
+    """
+    path = Path(path)
+    if path.suffix == ".csv":
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if len(table.columns) != 2:
+            raise ValueError(f"{path}: found the columns {', '.join(table)}; needs an image and its class")
+        stems, classes = table.iloc[:, 0].map(lambda name: Path(name).stem), table.iloc[:, 1].str.split().str[0]
+        if wrong := stems[classes.isna() | stems.duplicated()].tolist():
+            raise ValueError(f"{path}: {wrong[0]!r} has no class or is there twice")
+        return dict(zip(stems, classes, strict=True))
+    meta = path.with_name("meta.mat")
+    if path.suffix != ".txt" or not meta.exists():
+        raise ValueError(f"{path}: needs a .csv of images and classes, or the ground truth (.txt) beside {meta.name}")
+    synsets = scipy.io.loadmat(meta, squeeze_me=True)["synsets"]
+    wnid = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets if row["num_children"] == 0}
+    numbers = path.read_text().split()
+    if len(numbers) != len(names):
+        raise ValueError(f"{path}: {len(numbers)} lines for {len(names)} images")
+    if unknown := [number for number in numbers if not number.isdigit() or int(number) not in wnid]:
+        raise ValueError(f"{path}: {unknown[0]!r} is not among the {len(wnid)} numbers of {meta}")
+    return {name: wnid[int(number)] for name, number in zip(names, numbers, strict=True)}

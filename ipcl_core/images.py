@@ -1,19 +1,29 @@
 """
-Image files of any kind -> RGB pixels.
+Image files of any kind -> RGB pixels, and the bytes that a .beton file stores.
 """
 
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # of Pillow; others may start programs (EPS)
+MAX_SIDE = 65535  # .beton files store sides as 16-bit numbers
+SMART_BYTES = 128 * 128 * 3
 
 
 def read_image(path: str | Path, shortest_side: int | None = None) -> np.ndarray:
-    """Decode an image file and shrink it.
+    """Decode an image file, whatever its suffix says, and shrink it.
 
-    EXIF rotation is applied; transparent pixels become white; grey, palette and CMYK become RGB.
+    EXIF rotation is applied; transparent pixels become white; grey, palette and CMYK become RGB; 16-bit levels are
+    divided by 256; of an animation the first frame is read.
 
     Args:
         path: the image file.
@@ -23,13 +33,25 @@ def read_image(path: str | Path, shortest_side: int | None = None) -> np.ndarray
         (height, width, 3) uint8.
 
     Raises:
-        OSError, ValueError, SyntaxError: the file cannot be decoded.
+        OSError, ValueError, SyntaxError: the file cannot be read or decoded.
+        DecompressionBombWarning, DecompressionBombError: it has more than Pillow's limit of 89 million pixels.
     """
-    with Image.open(path) as file:
-        file.load()
-        image = ImageOps.exif_transpose(file)
+    return np.asarray(_decode(path, shortest_side))
+
+
+def _decode(source: str | Path | BinaryIO, shortest_side: int | None) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(source, formats=FORMATS) as file:
+            file.load()
+            image = ImageOps.exif_transpose(file)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose range is unknown")
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's conversion would clip, not scale
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+        levels = np.asarray(image).astype(np.int64)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ValueError(f"grey levels from {levels.min()} to {levels.max()}; at most 16 bits are read")
+        image = Image.fromarray((levels >> 8).astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -38,4 +60,49 @@ def read_image(path: str | Path, shortest_side: int | None = None) -> np.ndarray
         ratio = shortest_side / min(image.size)
         size = tuple(max(shortest_side, round(side * ratio)) for side in image.size)
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
-    return np.asarray(image)
+    return image
+
+
+@dataclass
+class EncodedImage:
+    """An image as a .beton file stores it, or the reason why it is refused."""
+
+    sha256: str = ""
+    """Of the source file."""
+    refused: str = ""
+    jpeg: bool = False
+    height: int = 0
+    width: int = 0
+    stored: bytes = b""
+    """A JPEG file, or height x width x 3 bytes of pixels."""
+
+
+def encode_images(
+    paths: Sequence[str | Path], *, shortest_side: int | None, write_mode: str, jpeg_quality: int
+) -> list[EncodedImage]:
+    """Decode, shrink and encode image files; see `Storage` in the configuration for the settings."""
+    return [_encode(path, shortest_side, write_mode, jpeg_quality) for path in paths]
+
+
+def _encode(path: str | Path, shortest_side: int | None, write_mode: str, jpeg_quality: int) -> EncodedImage:
+    try:
+        content = Path(path).read_bytes()
+        image = _decode(BytesIO(content), shortest_side)
+        if max(image.size) > MAX_SIDE:
+            raise ValueError(f"{image.width} x {image.height} pixels; no side may have more than {MAX_SIDE}")
+        jpeg = write_mode == "jpg" or (write_mode == "smart" and 3 * image.width * image.height > SMART_BYTES)
+        stored = _encode_jpeg(image, jpeg_quality) if jpeg else image.tobytes()
+    except MemoryError:
+        raise
+    except UnidentifiedImageError:  # Pillow's words would hold an address in memory
+        return EncodedImage(refused=f"UnidentifiedImageError: {len(content)} bytes that are no {', '.join(FORMATS)}")
+    except Exception as error:  # of damaged files, decoders raise errors of many kinds
+        return EncodedImage(refused=f"{type(error).__name__}: {error}")
+    return EncodedImage(hashlib.sha256(content).hexdigest(), "", jpeg, image.height, image.width, stored)
+
+
+def _encode_jpeg(image: Image.Image, quality: int) -> bytes:
+    image.info.clear()  # else Pillow writes the source's comment
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import as_strided
 
+from .beton import check_beton
 from .config import Augmentation, Preprocessing
 from .draws import draw_views, pack_policy
 from .quick_ffcv import (
@@ -112,6 +113,7 @@ class ViewLoader:
     """
 
     def __init__(self, beton: str | Path, *, batch_size: int, preprocessing: Preprocessing, n_threads: int = -1):
+        check_beton(beton)
         metadata = Reader(str(beton)).metadata
         self.heights = metadata["f0"]["height"].astype(np.int64)
         self.widths = metadata["f0"]["width"].astype(np.int64)

@@ -17,16 +17,21 @@ try:
     from ffcv.pipeline.allocation_query import AllocationQuery
     from ffcv.pipeline.compiler import Compiler
     from ffcv.reader import Reader
+    from ffcv.types import ALLOC_TABLE_TYPE, CURRENT_VERSION, FieldDescType, HeaderType, get_metadata_type
     from ffcv.writer import DatasetWriter
 finally:
     numba.typed.Dict = _typed_dict
 
 __all__ = [
+    "ALLOC_TABLE_TYPE",
+    "CURRENT_VERSION",
     "IMAGE_MODES",
     "AllocationQuery",
     "Compiler",
     "DatasetWriter",
     "EpochIterator",
+    "FieldDescType",
+    "HeaderType",
     "IntField",
     "Loader",
     "OrderOption",
@@ -35,4 +40,5 @@ __all__ = [
     "SimpleRGBImageDecoder",
     "ctypes_imdecode",
     "ctypes_memcopy",
+    "get_metadata_type",
 ]

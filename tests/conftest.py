@@ -25,8 +25,11 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from ipcl_core.architectures import NetworkSpec
+from ipcl_core.beton import join_shards
 from ipcl_core.config import Preprocessing, Recipe
-from ipcl_core.datasets import convert_split
+from ipcl_core.conversion import encode_shard
+from ipcl_core.datasets import label_splits
+from ipcl_core.files import write_csv
 from ipcl_core.loading import ViewLoader
 
 
@@ -84,11 +87,25 @@ class Converted:
     summary: Path
 
 
-def convert(folder: Path, target: Path, **changes) -> Converted:
+def convert(folder: Path, target: Path, *, n_shards: int = 1, on_corrupt: str = "skip", n_workers: int = 1, **changes):
     """Convert an image folder into `target`, by default raw, unresized and without the pictures that are corrupt."""
     paths = Converted(folder, target / "a.beton", target / "a.csv", target / "a.json")
-    settings = {"shortest_side": None, "write_mode": "raw", "jpeg_quality": 90, "on_corrupt": "skip", "n_workers": 1}
-    convert_split(folder, paths.beton, paths.manifest, paths.summary, **settings | changes)
+    storage = {"shortest_side": None, "write_mode": "raw", "jpeg_quality": 90} | changes
+    images, shards = target / "images.csv", [target / f"{shard}.bin" for shard in range(n_shards)]
+    write_csv(label_splits(folder, folder)["train"], images)
+    for shard, stored in enumerate(shards):
+        encode_shard(
+            folder,
+            images,
+            stored,
+            stored.with_suffix(".csv"),
+            shard=shard,
+            n_shards=n_shards,
+            storage=storage,
+            on_corrupt=on_corrupt,
+            n_workers=n_workers,
+        )
+    join_shards(images, shards, paths.beton, paths.manifest, paths.summary, train_images=images, storage=storage)
     return paths
 
 

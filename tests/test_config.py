@@ -233,7 +233,7 @@ def test_addresses_and_hashes_of_weights(url, digest):
     "path,near,allowed",
     [
         ("titel", "title", "title, pathvars, datasets"),
-        ("datasets.pictures.trian", "train", "source, train, val, storage, on_corrupt"),
+        ("datasets.pictures.trian", "train", "storage, on_corrupt, n_shards, source, train, val, val_labels"),
         ("datasets.pictures.storage.shortest_sid", "shortest_side", "shortest_side, write_mode, jpeg_quality"),
         ("datasets.emoji.sed", "seed", "source, val_fraction, seed"),
         ("brains.objects92.stimulus", "stimuli", "source, title, stimuli"),

@@ -16,8 +16,8 @@ from torch.testing import assert_close
 
 from ipcl_core import loading
 from ipcl_core.config import Augmentation, Preprocessing
-from ipcl_core.datasets import read_image
 from ipcl_core.draws import draw_views, pack_policy
+from ipcl_core.images import read_image
 from ipcl_core.loading import RaggedRGBImageDecoder, ViewLoader, unpack
 from ipcl_core.views import make_center_views, make_random_views, resize_images
 

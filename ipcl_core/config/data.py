@@ -22,7 +22,17 @@ class Storage(Strict):
     """JPEG quality, 1 to 100."""
 
 
-class ImageFolder(Strict):
+class Labelled(Strict):
+    """What every labelled data set has."""
+
+    storage: Storage = Storage()
+    on_corrupt: Literal["error", "skip"] = "error"
+    """error: an image that cannot be decoded stops the conversion; skip: it is left out and listed in the manifest."""
+    n_shards: int = Field(1, ge=1, le=1000)
+    """Jobs that encode the training images; one encodes the validation images. It changes no byte of the result."""
+
+
+class ImageFolder(Labelled):
     """A labelled data set in folders: <split folder>/<class>/<image>."""
 
     source: Literal["image_folder"] = "image_folder"
@@ -30,12 +40,13 @@ class ImageFolder(Strict):
     """Folder of the training images, one sub-folder a class. null: not on this machine."""
     val: str | None
     """Folder of the validation images, with the same classes."""
-    storage: Storage = Storage()
-    on_corrupt: Literal["error", "skip"] = "error"
-    """error: an image that cannot be decoded stops the conversion; skip: it is left out and listed in the manifest."""
+    val_labels: str | None = None
+    """File of the classes, where the validation images lie in one folder without sub-folders, as ImageNet's are
+    distributed: Kaggle's LOC_val_solution.csv, or the development kit's ILSVRC2012_validation_ground_truth.txt, which is
+    read with the meta.mat beside it."""
 
 
-class Twemoji(Strict):
+class Twemoji(Labelled):
     """Twemoji object pictures (CC-BY 4.0) with the emoji categories as labels, from two packages."""
 
     source: Literal["twemoji"]
@@ -44,7 +55,6 @@ class Twemoji(Strict):
     seed: int = Field(0, ge=0)
     """Seed of the split by concept."""
     storage: Storage = Storage(shortest_side=64, write_mode="raw")
-    on_corrupt: Literal["error", "skip"] = "error"
 
 
 Dataset = Annotated[ImageFolder | Twemoji, Field(discriminator="source")]

@@ -181,6 +181,8 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str]) -> list[
                 (f"datasets.{name}.{split}", getattr(block, split), "a folder with one sub-folder of images a class")
                 for split in ("train", "val")
             ]
+            if block.val_labels:
+                needed.append((f"datasets.{name}.val_labels", block.val_labels, "the file of the validation classes"))
     for name in sorted(brains):
         block = config.brains[name]
         if isinstance(block, MagriKonkle2019):

@@ -1,0 +1,95 @@
+"""
+Labelled images as .beton files: listed, encoded in shards (which may run at the same time), joined.
+
+NEEDS  the image folders that the configuration names, or <results>/images/{dataset}
+MAKES  <results>/data/{dataset}/{split}/          list of the images, encoded shards; removed once they are joined
+       <results>/data/{dataset}/{split}.beton     FFCV file; beside it a manifest (.csv) and a summary (.json)
+"""
+
+
+def get_conversion(wildcards):
+    """The data set's block as far as its .beton files depend on it."""
+    return {key: value for key, value in config["datasets"][wildcards.dataset].items() if key != "n_shards"}
+
+
+def count_shards(wildcards):
+    return study.datasets[wildcards.dataset].n_shards if wildcards.split == "train" else 1
+
+
+def list_shards(suffix):
+    """Input function: the files of a split's shards, in order."""
+
+    def list_files(wildcards):
+        return [f"<results>/data/{{dataset}}/{{split}}/{i}.{suffix}" for i in range(count_shards(wildcards))]
+
+    return list_files
+
+
+rule list_images:
+    input:
+        get_image_folder,
+    output:
+        train=temp("<results>/data/{dataset}/train/images.csv"),
+        val=temp("<results>/data/{dataset}/val/images.csv"),
+    log:
+        "<logs>/data/{dataset}/images.log",
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        dataset=get_conversion,
+    script:
+        "../workflow_scripts/list_images.py"
+
+
+rule encode_shard:
+    input:
+        get_image_folder,
+        images="<results>/data/{dataset}/{split}/images.csv",
+    output:
+        stored=temp("<results>/data/{dataset}/{split}/{shard}.bin"),
+        table=temp("<results>/data/{dataset}/{split}/{shard}.csv"),
+    log:
+        "<logs>/data/{dataset}/{split}/{shard}.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}/{split}/{shard}.tsv"
+    wildcard_constraints:
+        shard=r"\d+",
+    conda:
+        "../envs/torch.yaml"
+    threads: 16
+    resources:
+        mem_mb=16000,
+        runtime=720,
+    params:
+        dataset=get_conversion,
+        n_shards=count_shards,
+    script:
+        "../workflow_scripts/encode_shard.py"
+
+
+rule join_shards:
+    input:
+        images="<results>/data/{dataset}/{split}/images.csv",
+        train_images="<results>/data/{dataset}/train/images.csv",
+        stored=list_shards("bin"),
+        tables=list_shards("csv"),
+    output:
+        beton="<results>/data/{dataset}/{split}.beton",
+        manifest="<results>/data/{dataset}/{split}.csv",
+        summary="<results>/data/{dataset}/{split}.json",
+    log:
+        "<logs>/data/{dataset}/{split}.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}/{split}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        dataset=get_conversion,
+    script:
+        "../workflow_scripts/join_shards.py"

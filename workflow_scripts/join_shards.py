@@ -1,0 +1,15 @@
+"""Join the encoded shards of a split to a .beton file."""
+
+from ipcl_core.beton import join_shards
+from ipcl_core.logs import start_log
+
+start_log(snakemake.log[0])
+join_shards(
+    snakemake.input.images,
+    snakemake.input.stored,
+    snakemake.output.beton,
+    snakemake.output.manifest,
+    snakemake.output.summary,
+    train_images=snakemake.input.train_images,
+    storage=snakemake.params.dataset["storage"],
+)

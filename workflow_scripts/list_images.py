@@ -1,0 +1,13 @@
+"""List the images of both splits of a data set."""
+
+from ipcl_core.conversion import list_splits
+from ipcl_core.logs import start_log
+
+start_log(snakemake.log[0])
+dataset = snakemake.params.dataset
+list_splits(
+    {split: dataset.get(split) or f"{snakemake.input[0]}/{split}" for split in ("train", "val")},
+    dict(snakemake.output.items()),
+    val_labels=dataset.get("val_labels"),
+    storage=dataset["storage"],
+)
