@@ -2,6 +2,7 @@
 Category accuracy from embeddings, by each protocol that a model names.
 """
 
+import logging
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from .files import read_json, write_csv
 from .knn import vote_weighted_knn
+
+logger = logging.getLogger(__name__)
 
 
 def measure_accuracy(scores: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -28,7 +31,7 @@ def measure_accuracy(scores: Tensor, labels: Tensor) -> tuple[float, float]:
 def measure_accuracies(
     embeddings: str | Path, summary: str | Path, accuracy: str | Path, *, k: int, tau: float, protocols: list[str]
 ) -> None:
-    """Write a model's category accuracies, one row a protocol.
+    """Write a model's category accuracies, one row a protocol and layer; the layer of Table 1 comes first.
 
     Args:
         embeddings: HDF5 file of `embedding.embed_dataset` with the splits train and val.
@@ -44,20 +47,24 @@ def measure_accuracies(
     Source: appendix B.3; section 4.1 for supervised models.
     """
     n_classes = len(read_json(summary)["classes"])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rows = []
     with h5py.File(embeddings) as file:
-        bank, queries = (torch.from_numpy(file[f"{split}/embedding"][:]) for split in ("train", "val"))
         bank_labels, labels = (torch.from_numpy(file[f"{split}/label"][:]) for split in ("train", "val"))
-        output, layer = torch.from_numpy(file["val/output"][:]), file.attrs["layer"]
-    votes = vote_weighted_knn(bank, bank_labels, queries, n_classes=n_classes, k=k, tau=tau)
-    top1, top5 = measure_accuracy(votes, labels)
-    rows = [("weighted kNN", layer, top1, top5, k, tau, len(bank), len(labels))]
-    if "softmax" in protocols:
-        if output.shape[1] != n_classes:
-            raise ValueError(
-                f"{embeddings}: softmax needs one output a class: {output.shape[1]} for {n_classes} classes"
-            )
-        top1, top5 = measure_accuracy(output, labels)
-        rows.append(("softmax", "output", top1, top5, None, None, None, len(labels)))
+        for layer in file.attrs["layers"]:
+            logger.info("weighted kNN at layer %s", layer)
+            bank, queries = file[f"train/layers/{layer}"], torch.from_numpy(file[f"val/layers/{layer}"][:]).to(device)
+            votes = vote_weighted_knn(bank, bank_labels, queries, n_classes=n_classes, k=k, tau=tau)
+            scores = measure_accuracy(votes.cpu(), labels)
+            rows.append(("weighted kNN", layer, *scores, k, tau, len(bank), len(labels)))
+        if "softmax" in protocols:
+            output = torch.from_numpy(file["val/layers/output"][:])
+            if output.shape[1] != n_classes:
+                raise ValueError(
+                    f"{embeddings}: softmax needs one output a class: {output.shape[1]} for {n_classes} classes"
+                )
+            rows.append(("softmax", "output", *measure_accuracy(output, labels), None, None, None, len(labels)))
     columns = ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query"]
     table = pd.DataFrame(rows, columns=columns).astype({"k": "Int64", "n_bank": "Int64"})
-    write_csv(table.assign(headline=table["protocol"] == protocols[0]), accuracy)
+    is_headline = (table["protocol"] == protocols[0]) & ~table["protocol"].duplicated()
+    write_csv(table.assign(headline=is_headline), accuracy)

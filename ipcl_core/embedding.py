@@ -1,15 +1,19 @@
 """
-Embeddings of a labelled data set.
+Features of a labelled data set: the embedding, and other layers whose accuracy is asked for.
 
-The HDF5 file holds, for each split, `<split>/embedding` (n, d), `<split>/output` (n, c), `<split>/label` (n,), and the
-attribute `layer`, where the embedding was taken.
+The HDF5 file holds, for each split, `<split>/label` (n,) and, for each layer, `<split>/layers/<layer>` (n, d) float32. The
+attribute `layers` names the layers at which accuracy is measured, that of Table 1 first. The network's output is there in
+any case, as the layer "output".
 """
 
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from .activations import record_layers
@@ -20,23 +24,61 @@ from .loading import ViewLoader
 BATCH = 64
 
 
+def pool_maps(activations: Tensor, max_dim: int | None) -> Tensor:
+    """Flatten activations (B, ...) to (B, d) float32; larger maps are first averaged to a grid with d <= max_dim.
+
+    Maps (B, c, h, w) with c * h * w > max_dim become the largest grid (B, c, s, s) that has at most max_dim numbers, or
+    (B, c, 1, 1) where c alone exceeds it (adaptive average pooling). None: nothing is averaged.
+    """
+    if activations.ndim == 4 and max_dim is not None and activations[0].numel() > max_dim:
+        side = max(1, int((max_dim / activations.shape[1]) ** 0.5))
+        activations = F.adaptive_avg_pool2d(activations, side)
+    return activations.flatten(1).float()  # (B, c, s, s) -> (B, d)
+
+
+@contextmanager
+def record_features(
+    network: nn.Module, layers: list[str], max_dim: int | None
+) -> Iterator[Callable[[Tensor], dict[str, Tensor]]]:
+    """Give a function of views (B, 3, S, S) that returns layer -> features (B, d), the first of `layers` first.
+
+    Args:
+        network: on the device of the views.
+        layers: names or patterns (`choose_layers`); "output" is what the network returns.
+        max_dim: see `pool_maps`.
+    """
+    inside = [layer for layer in layers if layer != "output"]
+    with record_layers(network, inside) as recorded:
+
+        def compute(views: Tensor) -> dict[str, Tensor]:
+            recorded.clear()
+            output = network(views)
+            found = recorded | ({"output": output} if "output" in layers else {})
+            first_first = sorted(found, key=lambda layer: layer != layers[0])
+            return {layer: pool_maps(found[layer], max_dim) for layer in first_first}
+
+        yield compute
+
+
 def embed_dataset(
     weights: str | Path,
     betons: dict[str, str | Path],
     embeddings: str | Path,
     *,
-    layer: str | None,
+    layers: list[str],
     center_crop: float,
+    max_dim: int | None,
     n_threads: int,
 ) -> None:
-    """Write the embedding of every image's central view (layout: see the module).
+    """Write the features of every image's central view (layout: see the module); memory holds one batch.
 
     Args:
         weights: safetensors file of `architectures.save_network`.
         betons: split -> .beton file.
         embeddings: HDF5 file to write.
-        layer: module whose output is the embedding; None for the network's output.
+        layers: see `record_features`.
         center_crop: side of the central square as a share of the shortest side.
+        max_dim: see `pool_maps`.
         n_threads: processor threads.
 
     Raises:
@@ -46,24 +88,20 @@ def embed_dataset(
     network, spec = load_network(weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device, memory_format=torch.channels_last)
-    loaders = {
-        split: ViewLoader(beton, batch_size=BATCH, preprocessing=spec.preprocessing, n_threads=n_threads)
-        for split, beton in betons.items()
-    }
-    with ExitStack() as stack:
-        recorded = {} if layer is None else stack.enter_context(record_layers(network, [layer]))
-        stack.enter_context(torch.inference_mode())
-        file = stack.enter_context(write_hdf5(embeddings))
-        for split, loader in loaders.items():
-            found: dict[str, list[np.ndarray]] = {"embedding": [], "output": [], "label": []}
+    kept = list(dict.fromkeys([*layers, "output"]))
+    with record_features(network, kept, max_dim) as compute, torch.inference_mode(), write_hdf5(embeddings) as file:
+        for split, beton in betons.items():
+            loader = ViewLoader(beton, batch_size=BATCH, preprocessing=spec.preprocessing, n_threads=n_threads)
+            file[f"{split}/label"] = np.empty(loader.n_images, np.int64)
             batches = loader.iterate_center(fraction=center_crop)
             n_batches = -(-loader.n_images // BATCH)
             for batch in tqdm(batches, total=n_batches, desc=f"embedding {split}", unit="batch", mininterval=10):
-                recorded.clear()
-                output = network(batch.views[:, 0].to(device)).float()  # (B, 1, 3, S, S) -> (B, c)
-                embedding = output if layer is None else recorded[layer].flatten(1).float()  # (B, d)
-                for key, value in (("embedding", embedding), ("output", output), ("label", batch.labels)):
-                    found[key].append(value.cpu().numpy())
-            for key, chunks in found.items():
-                file[f"{split}/{key}"] = np.concatenate(chunks)
-        file.attrs["layer"] = layer or "output"
+                found = compute(batch.views[:, 0].to(device))  # (B, 1, 3, S, S) -> (B, d) each
+                images = slice(int(batch.images[0]), int(batch.images[-1]) + 1)
+                file[f"{split}/label"][images] = batch.labels
+                for layer, features in found.items():
+                    path = f"{split}/layers/{layer}"
+                    if path not in file:
+                        file.create_dataset(path, (loader.n_images, features.shape[1]), np.float32)
+                    file[path][images] = features.cpu().numpy()
+        file.attrs["layers"] = [layer for layer in found if layer != "output" or "output" in layers]

@@ -28,8 +28,9 @@ rule embed_images:
         mem_mb=32000,
         runtime=240,
     params:
-        layer=lookup("models/{model}/embedding_layer", within=config),
+        layers=get_accuracy_layers,
         center_crop=lookup("knn/center_crop", within=config),
+        max_dim=lookup("knn/max_dim", within=config),
     script:
         "../workflow_scripts/embed_images.py"
 

@@ -64,6 +64,10 @@ def get_protocols(wildcards):
     return study.choose_protocols(wildcards.model)
 
 
+def get_accuracy_layers(wildcards):
+    return study.choose_accuracy_layers(wildcards.model)
+
+
 def keep_if(key, path):
     """The path, or a temporary file where the configuration does not ask to keep it."""
     return path if config[key] else temp(path)

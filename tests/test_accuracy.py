@@ -50,9 +50,10 @@ def measure(tmp_path):
     bank, queries = rng.standard_normal((30, 4)), rng.standard_normal((12, 4))
     bank_labels, labels, logits = np.arange(30) % 3, np.arange(12) % 3, rng.standard_normal((12, 3))
     with write_hdf5(tmp_path / "e.h5") as file:
-        file["train/embedding"], file["train/label"] = bank, bank_labels
-        file["val/embedding"], file["val/label"], file["val/output"] = queries, labels, logits
-        file.attrs["layer"] = "fc7"
+        for split, values in (("train", bank), ("val", queries)):
+            file[f"{split}/layers/fc7"], file[f"{split}/layers/conv"] = values, values[:, ::-1] ** 3
+        file["train/label"], file["val/label"], file["val/layers/output"] = bank_labels, labels, logits
+        file.attrs["layers"] = ["fc7", "conv"]
 
     def measure(protocols: list[str], classes: str = "abc") -> pd.DataFrame:
         write_json({"classes": list(classes)}, tmp_path / "summary.json")
@@ -69,14 +70,16 @@ def test_accuracies(measure, protocols):
     found = measure(protocols)
     assert list(found.columns) == ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query", "headline"]
     assert list(found.loc[found["headline"], "protocol"]) == protocols[:1]
-    arrays = (torch.from_numpy(array) for array in (bank, bank_labels, queries))
-    votes = vote_weighted_knn(*arrays, n_classes=3, k=5, tau=0.5).argmax(1).numpy()
-    row = found.iloc[0]
-    assert (row["protocol"], row["layer"]) == ("weighted kNN", "fc7")
-    assert_allclose(row[2:8].astype(float), [100 * (votes == labels).mean(), 100, 5, 0.5, 30, 12], rtol=1e-6, atol=0)
-    assert len(found) == 1 + ("softmax" in protocols)
+    for i, (layer, change) in enumerate({"fc7": lambda x: x, "conv": lambda x: x.flip(1) ** 3}.items()):
+        arrays = (change(torch.from_numpy(bank)), torch.from_numpy(bank_labels), change(torch.from_numpy(queries)))
+        votes = vote_weighted_knn(*arrays, n_classes=3, k=5, tau=0.5).argmax(1).numpy()
+        row = found.iloc[i]
+        assert (row["protocol"], row["layer"]) == ("weighted kNN", layer)
+        expected = [100 * (votes == labels).mean(), 100, 5, 0.5, 30, 12]
+        assert_allclose(row[2:8].astype(float), expected, rtol=1e-6, atol=0)
+    assert len(found) == 2 + ("softmax" in protocols)
     if "softmax" in protocols:
-        row = found.iloc[1]
+        row = found.iloc[2]
         assert (row["protocol"], row["layer"], row["n_query"]) == ("softmax", "output", 12)
         assert_allclose(row["top1"], 100 * (logits.argmax(1) == labels).mean(), rtol=1e-6, atol=0)
         assert row[["k", "tau", "n_bank"]].isna().all()

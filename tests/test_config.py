@@ -163,6 +163,14 @@ def test_protocols_begin_with_the_one_of_table1(name, given, chosen):
     assert load_config(change(f"models.{name}.protocols", given)).choose_protocols(name) == chosen
 
 
+def test_accuracy_layers_begin_with_the_one_of_table1():
+    assert load_config(STUDY).choose_accuracy_layers("first") == ["output"]
+    study = load_config(change("models.first.accuracy_layers", ["conv_block_*", "fc7.2"]))
+    assert study.choose_accuracy_layers("first") == ["output", "conv_block_*", "fc7.2"]
+    study = load_config(change("models.first", STUDY["models"]["first"] | {"embedding_layer": "fc7.2"}))
+    assert study.choose_accuracy_layers("first") == ["fc7.2"]
+
+
 def test_the_given_dictionary_is_left_alone():
     study = copy.deepcopy(STUDY)
     load_config(study)
@@ -250,7 +258,7 @@ def test_addresses_and_hashes_of_weights(url, digest):
         ("models.theirs.members", "member", "package, sha256, member"),
         ("models.fetched.wights", "weights", "unavailable, source, weights"),
         ("models.fetched.weights.hashes", "hash", "url, hash, max_mb, format, origin"),
-        ("knn.taus", "tau", "k, tau, center_crop"),
+        ("knn.taus", "tau", "k, tau, center_crop, max_dim"),
         ("noise_ceiling.n_split", "n_splits", "n_splits, seed"),
     ],
 )

@@ -8,7 +8,6 @@ embed_dataset(
     snakemake.input.weights,
     {split: snakemake.input[split] for split in ("train", "val")},
     snakemake.output.embeddings,
-    layer=snakemake.params.layer,
-    center_crop=snakemake.params.center_crop,
     n_threads=snakemake.threads,
+    **dict(snakemake.params.items()),
 )

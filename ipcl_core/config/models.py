@@ -82,7 +82,9 @@ class ModelBase(Strict):
     """Behind the ResNets' average pool: one linear layer, or two with a ReLU between them (MoCo v2)."""
     preprocessing: Preprocessing = Preprocessing()
     embedding_layer: str | None = None
-    """Layer whose activations the kNN uses; null: the network's output."""
+    """Layer at which the kNN and probes of Table 1 are measured; null: the network's output."""
+    accuracy_layers: list[str] = []
+    """Other layers at which they are measured too; module names, `*` as in `layers`."""
     protocols: list[Protocol] | None = Field(None, min_length=1)
     """How category accuracy is measured; Table 1 prints the first. The weighted kNN is measured in any case. null: softmax
     where the network was supervised on this data set, else weighted kNN."""

@@ -95,6 +95,11 @@ class Config(Strict):
         chosen = model.protocols or (["softmax"] if supervised else ["weighted kNN"])
         return list(dict.fromkeys([*chosen, "weighted kNN"]))
 
+    def choose_accuracy_layers(self, name: str) -> list[str]:
+        """Return the layers (or patterns) at which a model's accuracies are measured, that of Table 1 first."""
+        model = self.models[name]
+        return list(dict.fromkeys([model.embedding_layer or "output", *model.accuracy_layers]))
+
 
 def _check_network(key: str, model: Model) -> None:
     """Refuse a head, a dimension or a file of weights that the architecture cannot have."""
