@@ -140,7 +140,8 @@ class Training:
         logger.info("going on from minibatch %d of %d (%s)", self.step, self.n_steps, path)
 
     def train_batch(self, batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take one minibatch; step the optimizer where `accumulate` of them are complete or none is left.
+        """Take one minibatch; step the optimizer where `accumulate` of them are complete or, unless such gradients are to be
+        dropped, none is left.
 
         Returns:
             () loss and (B, n, d) output, both without gradient.
@@ -155,8 +156,11 @@ class Training:
         (loss / self.recipe.accumulate).backward()
         self.objective.remember(output, images)
         self.step += 1
-        if self.step % self.recipe.accumulate == 0 or self.step == self.n_steps:
+        drop = self.recipe.leftover_gradients == "drop"
+        is_complete = self.step % self.recipe.accumulate == 0
+        if is_complete or (self.step == self.n_steps and not drop):
             self.optimizer.step()
+        if is_complete or (self.step % self.n_batches == 0 and drop):
             self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
         return loss.detach(), output.detach()

@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from test_losses import loop_infonce, loop_nce
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from ipcl_core.config import IPCL, IndexedMemory, Supervised
-from ipcl_core.objectives import build_objective, estimate_z, infonce_loss, measure_spread, nce_loss
+from ipcl_core.objectives import GATHERED, _GatheredProducts, build_objective, measure_spread
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -28,102 +29,14 @@ def build_memory(*, n_images: int = 20, dim: int = 6, seed: int = 0, **settings)
     return build_objective(settings, n_images=n_images, dim=dim, seed=seed).double()
 
 
+def name_loss(name: str) -> dict:
+    """Settings of infonce, or of nce with one of its negative terms."""
+    return {"loss": "infonce"} if name == "infonce" else {"negative_term": name}
+
+
 def call(objective, embeddings, images=None, step=0):
     images = torch.arange(len(embeddings)) if images is None else images
     return objective(embeddings, torch.zeros(len(embeddings), dtype=torch.long), images, step)
-
-
-def loop_nce(positive, negatives, *, z, tau, n_images):
-    """Appendix B.2, equations 1 to 3, one term at a time, with the sum over k outside the logarithm."""
-    losses = []
-    for s, row in zip(positive, negatives, strict=True):
-        noise = len(row) / n_images
-        p = math.exp(s / tau) / z
-        log_pos = math.log(p / (p + noise + 1e-7))
-        log_neg = sum(math.log(noise / (math.exp(q / tau) / z + noise + 1e-7)) for q in row)
-        losses.append(-(log_pos + log_neg))
-    return sum(losses) / len(losses)
-
-
-def loop_infonce(positive, negatives, *, tau):
-    """Section 2, equation 2, one term at a time."""
-    losses = []
-    for s, row in zip(positive, negatives, strict=True):
-        total = math.exp(s / tau) + sum(math.exp(q / tau) for q in row)
-        losses.append(-math.log(math.exp(s / tau) / total))
-    return sum(losses) / len(losses)
-
-
-# ---- the two losses --------------------------------------------------------------------------------------------------
-
-
-def test_nce_loss_equals_loop():
-    rng = np.random.default_rng(0)
-    positive, negatives = rng.uniform(-1, 1, 7), rng.uniform(-1, 1, (7, 9))
-    found = nce_loss(
-        torch.tensor(positive), torch.tensor(negatives), torch.tensor(321.0).double(), tau=0.07, n_images=1000
-    )
-    expected = loop_nce(positive, negatives, z=321.0, tau=0.07, n_images=1000)
-    assert_close(found.item(), expected, rtol=1e-12, atol=0)
-
-
-def test_nce_loss_by_hand():
-    # p = 2 / Z = 2, K / N = 1: log 2/3; the one negative has p = 1: log 1/2; together -(log 1/3) = log 3
-    found = nce_loss(torch.tensor([math.log(2)]), torch.tensor([[0.0]]), torch.tensor(1.0), tau=1.0, n_images=1)
-    assert_close(found.item(), math.log(3), rtol=1e-6, atol=0)
-
-
-def test_nce_loss_sums_logarithms():
-    # two negatives with p = 3 and K / N = 1: log 1/4 each, so 2 log 4; equation 3 as printed would give log 8
-    positive, negatives = torch.tensor([30.0]).double(), torch.full((1, 2), math.log(3)).double()
-    found = nce_loss(positive, negatives, torch.tensor(1.0).double(), tau=1.0, n_images=2)
-    assert_close(found.item(), 2 * math.log(4), rtol=1e-6, atol=0)
-
-
-def test_infonce_loss_equals_loop():
-    rng = np.random.default_rng(1)
-    positive, negatives = rng.uniform(-1, 1, 7), rng.uniform(-1, 1, (7, 9))
-    found = infonce_loss(torch.tensor(positive), torch.tensor(negatives), tau=0.07)
-    assert_close(found.item(), loop_infonce(positive, negatives, tau=0.07), rtol=1e-12, atol=0)
-
-
-def test_infonce_loss_by_hand():
-    # exp(log 3) / (exp(log 3) + 1 + 1) = 3/5
-    found = infonce_loss(torch.tensor([math.log(3)]), torch.tensor([[0.0, 0.0]]), tau=1.0)
-    assert_close(found.item(), math.log(5 / 3), rtol=1e-6, atol=0)
-
-
-def test_infonce_loss_leaves_out_minus_infinity():
-    full = infonce_loss(torch.tensor([0.3]), torch.tensor([[0.1]]), tau=0.5)
-    masked = infonce_loss(torch.tensor([0.3]), torch.tensor([[0.1, -math.inf]]), tau=0.5)
-    assert_close(masked, full, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("n_negatives", [1, 17])
-def test_collapsed_infonce_is_log_of_choices(n_negatives):
-    found = infonce_loss(torch.ones(4), torch.ones(4, n_negatives), tau=0.07)
-    assert_close(found.item(), math.log(1 + n_negatives), rtol=1e-6, atol=0)
-
-
-def test_losses_refuse_different_numbers_of_samples():
-    with pytest.raises(RuntimeError):
-        infonce_loss(torch.ones(3), torch.ones(2, 5), tau=0.07)
-    with pytest.raises(RuntimeError):
-        nce_loss(torch.ones(3), torch.ones(2, 5), torch.tensor(1.0), tau=0.07, n_images=10)
-
-
-def test_estimate_z_by_hand():
-    # exp: 3 for the positive, 1 and 2 for the negatives; mean 2, times N = 10
-    found = estimate_z(torch.tensor([math.log(3)]), torch.tensor([[0.0, math.log(2)]]), tau=1.0, n_images=10)
-    assert_close(found.item(), 20.0, rtol=1e-6, atol=0)
-
-
-def test_estimate_z_equals_loop():
-    rng = np.random.default_rng(2)
-    positive, negatives = rng.uniform(-1, 1, 4), rng.uniform(-1, 1, (4, 3))
-    terms = [math.exp(s / 0.07) for row in zip(positive, *negatives.T, strict=True) for s in row]
-    found = estimate_z(torch.tensor(positive), torch.tensor(negatives), tau=0.07, n_images=99)
-    assert_close(found.item(), 99 * sum(terms) / len(terms), rtol=1e-12, atol=0)
 
 
 # ---- instance prototypes ---------------------------------------------------------------------------------------------
@@ -140,13 +53,13 @@ def loop_prototypes(embeddings, queue):
     return positive, negatives
 
 
-@pytest.mark.parametrize("loss", ["nce", "infonce"])
+@pytest.mark.parametrize("loss", ["sum_of_logs", "as_printed", "infonce"])
 def test_prototype_loss_equals_loop(loss):
-    objective, embeddings = build_ipcl(loss=loss), draw(4, 3, 6)
+    objective, embeddings = build_ipcl(**name_loss(loss)), draw(4, 3, 6)
     s, others = loop_prototypes(embeddings, objective.queue)
-    if loss == "nce":
+    if loss != "infonce":
         z = 50 * np.exp(np.column_stack([s, others]) / 0.07).mean()
-        expected = loop_nce(s, others, z=z, tau=0.07, n_images=50)
+        expected = loop_nce(s, others, z=z, tau=0.07, n_images=50, negative_term=loss)
     else:
         expected = loop_infonce(s, others, tau=0.07)
     assert_close(call(objective, embeddings).item(), expected, rtol=1e-10, atol=0)
@@ -160,8 +73,20 @@ def test_prototype_by_hand():
     assert_close(call(objective, embeddings).item(), math.log(1 + math.exp(-0.5)), rtol=1e-12, atol=0)
 
 
-def test_no_gradient_flows_through_the_prototype():
-    objective, embeddings = build_ipcl(loss="infonce", tau=0.5), draw(4, 3, 6).requires_grad_()
+def test_renormalised_prototype_by_hand():
+    """As above with the prototype (.707, .707): similarity .707."""
+    objective = build_ipcl(dim=2, n_views=2, queue_size=1, tau=1.0, loss="infonce", normalize_prototype=True)
+    objective.queue.zero_()
+    embeddings = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
+    expected = math.log(1 + math.exp(-math.sqrt(0.5)))
+    assert_close(call(objective, embeddings).item(), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_gradient_through_the_prototype(detach):
+    """None flows through a detached prototype; through the other one it is that of the mean."""
+    objective = build_ipcl(loss="infonce", tau=0.5, detach_prototype=detach)
+    embeddings = draw(4, 3, 6).requires_grad_()
     (found,) = torch.autograd.grad(call(objective, embeddings), embeddings)
 
     def differentiate(prototypes):
@@ -170,24 +95,64 @@ def test_no_gradient_flows_through_the_prototype():
         choices = torch.cat([positive[:, None], others], 1) / 0.5
         return torch.autograd.grad((choices.logsumexp(1) - positive / 0.5).mean(), embeddings)[0]
 
-    assert_close(found, differentiate(embeddings.detach().mean(1)), rtol=1e-10, atol=1e-14)
-    through = differentiate(embeddings.mean(1))
-    assert (found - through).abs().max() > 0.01 * through.abs().max()
+    around, through = differentiate(embeddings.detach().mean(1)), differentiate(embeddings.mean(1))
+    expected, other = (around, through) if detach else (through, around)
+    assert_close(found, expected, rtol=1e-10, atol=1e-14)
+    assert (found - other).abs().max() > 0.01 * other.abs().max()
 
 
-def test_queue_holds_newest_first():
-    objective = build_ipcl(queue_size=6, n_views=2)
-    start, first, second = objective.queue.clone(), draw(2, 2, 6, seed=1), draw(2, 2, 6, seed=2)
-    objective.remember(first, torch.arange(2))
-    assert_close(objective.queue, torch.cat([first.flatten(0, 1), start[:2]]), rtol=0, atol=0)
-    objective.remember(second, torch.arange(2))
-    assert_close(objective.queue, torch.cat([second.flatten(0, 1), first.flatten(0, 1)[:2]]), rtol=0, atol=0)
+def newest_first(objective) -> torch.Tensor:
+    """The queue's entries, the newest first."""
+    return objective.queue.roll(-objective.head, 0).flip(0)
+
+
+def test_queue_is_a_ring():
+    """Entries enter in order, each over the oldest one; the memory is never given up."""
+    objective = build_ipcl(queue_size=10, n_views=3)
+    memory, expected = objective.queue.data_ptr(), newest_first(objective)
+    for seed in range(7):  # 7 * 6 entries go round the ring four times
+        views = draw(2, 3, 6, seed=seed)
+        objective.remember(views, torch.arange(2))
+        expected = torch.cat([views.flatten(0, 1).flip(0), expected])[:10]
+        assert_close(newest_first(objective), expected, rtol=0, atol=0)
+    assert objective.queue.data_ptr() == memory
+
+
+def test_ring_goes_on_from_a_checkpoint(tmp_path):
+    objective, restored = build_ipcl(), build_ipcl(seed=1)
+    objective.remember(draw(2, 3, 6), torch.arange(2))
+    torch.save(objective.state_dict(), tmp_path / "state.pt")
+    restored.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for one in (objective, restored):
+        one.remember(draw(2, 3, 6, seed=1), torch.arange(2))
+    assert objective.head == restored.head == 2
+    assert_close(restored.queue, objective.queue, rtol=0, atol=0)
+
+
+def test_loss_does_not_depend_on_the_order_of_the_queue():
+    objective, embeddings = build_ipcl(), draw(4, 3, 6)
+    found = call(objective, embeddings)
+    objective.queue.copy_(objective.queue.flip(0))
+    assert_close(call(objective, embeddings), found, rtol=1e-12, atol=0)
 
 
 def test_queue_smaller_than_the_batch():
     objective, embeddings = build_ipcl(queue_size=4), draw(3, 3, 6)
     objective.remember(embeddings, torch.arange(3))
     assert_close(objective.queue, embeddings.flatten(0, 1)[:4], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_queue_of_prototypes(normalize):
+    objective, embeddings = build_ipcl(queue="prototypes", normalize_prototype=normalize), draw(4, 3, 6)
+    start = objective.queue.clone()
+    objective.remember(embeddings, torch.arange(4))
+    for row, views in zip(objective.queue[:4], embeddings, strict=True):
+        mean = sum(views) / 3
+        expected = mean / math.sqrt(sum(float(x) ** 2 for x in mean)) if normalize else mean
+        assert_close(row, expected, rtol=1e-12, atol=1e-15)
+    assert_close(objective.queue[4:], start[4:], rtol=0, atol=0)
+    assert objective.head == 4
 
 
 def test_forward_leaves_the_queue_alone():
@@ -234,6 +199,35 @@ def test_z_is_set_by_the_first_minibatch_and_then_frozen(build):
     assert_close(call(restored, embeddings), call(objective, embeddings), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("build", [build_ipcl, build_memory])
+def test_moving_average_of_z(build):
+    """Z follows each minibatch's estimate with momentum .99, before it is used; a resumed one goes on from there."""
+    n_views = 3 if build is build_ipcl else 1
+    moving, expected = build(z="ema"), None
+    for step in range(3):
+        embeddings, fresh = draw(4, n_views, 6, seed=step), build()
+        call(fresh, embeddings, step=step)
+        expected = fresh.z.clone() if expected is None else 0.99 * expected + 0.01 * fresh.z
+        found = call(moving, embeddings, step=step)
+        assert_close(moving.z, expected, rtol=1e-10, atol=0)
+        fresh.z.copy_(expected)
+        assert_close(found, call(fresh, embeddings, step=step), rtol=1e-10, atol=0)
+    restored = build(z="ema")
+    restored.load_state_dict(moving.state_dict())
+    for one in (moving, restored):
+        call(one, draw(4, n_views, 6, seed=9), step=9)
+    assert_close(restored.z, moving.z, rtol=0, atol=0)
+    assert moving.z != expected
+
+
+def test_collapsed_loss_leaves_z_alone():
+    objective = build_ipcl(z="ema")
+    call(objective, draw(4, 3, 6))
+    z = objective.z.clone()
+    assert objective.collapsed_loss > 0
+    assert_close(objective.z, z, rtol=0, atol=0)
+
+
 def test_z_carries_no_gradient():
     objective, embeddings = build_ipcl(), draw(4, 3, 6).requires_grad_()
     call(objective, embeddings)
@@ -257,15 +251,29 @@ def test_collapsed_loss_of_nce_is_that_of_equal_embeddings():
 # ---- indexed memory --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["nce", "infonce"])
+def test_gathered_products_equal_a_loop():
+    """More samples than are gathered at a time, an entry drawn twice, and the gradient that autograd finds."""
+    generator = torch.Generator().manual_seed(0)
+    bank = draw(7, 6)
+    drawn = torch.randint(7, (GATHERED * 2 + 3, 9), generator=generator)
+    weights = torch.randn(drawn.shape, generator=generator, dtype=torch.float64)
+    samples = draw(len(drawn), 6, seed=1).requires_grad_()
+    found = _GatheredProducts.apply(samples, bank, drawn)
+    expected = torch.stack([torch.stack([s @ bank[i] for i in row]) for s, row in zip(samples, drawn, strict=True)])
+    assert_close(found, expected, rtol=1e-12, atol=1e-15)
+    gradients = [torch.autograd.grad((x * weights).sum(), samples)[0] for x in (found, expected)]
+    assert_close(*gradients, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("loss", ["sum_of_logs", "as_printed", "infonce"])
 def test_memory_loss_equals_loop(loss):
-    objective, embeddings, images = build_memory(loss=loss, seed=3), draw(4, 1, 6), torch.tensor([7, 0, 19, 4])
+    objective, embeddings, images = build_memory(**name_loss(loss), seed=3), draw(4, 1, 6), torch.tensor([7, 0, 19, 4])
     drawn = np.random.default_rng([3, 12]).integers(20, size=(4, 5))
     positive = [float(embeddings[b, 0] @ objective.bank[images[b]]) for b in range(4)]
     negatives = [[float(embeddings[b, 0] @ objective.bank[i]) for i in drawn[b]] for b in range(4)]
-    if loss == "nce":
+    if loss != "infonce":
         z = 20 * np.exp(np.column_stack([positive, negatives]) / 0.07).mean()
-        expected = loop_nce(positive, negatives, z=z, tau=0.07, n_images=20)
+        expected = loop_nce(positive, negatives, z=z, tau=0.07, n_images=20, negative_term=loss)
     else:
         expected = loop_infonce(positive, negatives, tau=0.07)
     assert_close(call(objective, embeddings, images, step=12).item(), expected, rtol=1e-10, atol=0)

@@ -157,12 +157,20 @@ def test_golden_losses(large_batches, tmp_path, monkeypatch, objective):
     assert_close(losses, golden[objective], rtol=1e-4, atol=0)
 
 
-def test_training_lowers_the_loss(loader, tmp_path):
-    """The same few pictures again and again: the loss of the last epoch is clearly below that of the first."""
-    schedule = {"name": "one_cycle", "div_factor": 10.0, "final_div_factor": 10.0}
-    found = make_training(loader, "supervised", epochs=12, optimizer={"name": "adamw", "lr": 0.003}, schedule=schedule)
+def test_training_lowers_the_loss(large_batches, tmp_path):
+    """The same few pictures, hardly changed, again and again: the last epochs' loss is clearly below the first's."""
+    found = make_training(
+        large_batches,
+        "supervised",
+        epochs=30,
+        batch_size=11,
+        optimizer={"name": "adamw", "lr": 0.01},
+        schedule={"name": "one_cycle", "div_factor": 10.0, "final_div_factor": 10.0},
+        augmentation={"area": [0.9, 1.0], "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
+    )
     found.run(tmp_path / "checkpoint.pt")
-    assert found.rows[-1]["loss"] < 0.9 * found.rows[0]["loss"]
+    losses = [row["loss"] for row in found.rows]
+    assert sum(losses[-3:]) < 0.75 * sum(losses[:3])
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -186,7 +194,7 @@ def test_negatives_are_read_before_the_queue_takes_the_minibatch(loader):
     positive = (output * output.mean(1, keepdim=True)).sum(2).flatten()
     choices = torch.stack([positive, *similarities], 1) / 0.07
     assert_close(loss, (choices.logsumexp(1) - choices[:, 0]).mean(), rtol=1e-5, atol=0)
-    assert_close(run.objective.queue, torch.cat([output.flatten(0, 1), queue[:4]]), rtol=0, atol=0)
+    assert_close(run.objective.queue, torch.cat([output.flatten(0, 1), queue[12:]]), rtol=0, atol=0)
 
 
 def test_all_views_go_through_the_network_together(loader):
@@ -202,46 +210,62 @@ def test_all_views_go_through_the_network_together(loader):
     assert (output[:, 0] - first).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("accumulate", [1, 2, 3, 5, 7])
-def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate):
-    """One step with the mean gradient of `accumulate` minibatches; those left over at the end make a step too.
+@pytest.mark.parametrize(
+    "accumulate,leftover,n_updates",
+    [
+        (1, "carry", 10),
+        (3, "carry", 4),
+        (5, "carry", 2),
+        (7, "carry", 2),
+        (3, "drop", 3),
+        (4, "drop", 2),
+        (7, "drop", 1),
+    ],
+)
+def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate, leftover, n_updates):
+    """Ten minibatches in two epochs, one step with a group's sum of gradients over `accumulate`.
 
-    Five minibatches: with 3, one step of three and one of two, whose sum is divided by 3 like every other.
+    carry: the group of the epoch's end is completed in the next epoch, the last step takes what is left. drop: the second
+    epoch's first step has the gradients of that epoch alone, and what is left at the end is no step.
     """
-    lr, momentum, decay = 0.03, 0.9, 0.01
+    lr, momentum, decay = 0.01, 0.9, 0.01
     run = make_training(
         loader,
         "ipcl_infonce",
-        epochs=1,
         accumulate=accumulate,
         optimizer={"name": "sgd", "lr": lr, "momentum": momentum, "weight_decay": decay},
         schedule={"name": "multi_step", "milestones": []},
+        **({} if leftover == "carry" else {"leftover_gradients": leftover}),
     )
     network = initialize_network(run.spec, 0).to(memory_format=torch.channels_last).train()
     objective = build_objective(run.recipe.objective, n_images=N_PICTURES, dim=8, seed=0)
     weights = list(network.parameters())
-    velocity, gradients, n_steps = [torch.zeros_like(w) for w in weights], [], 0
-    batches = loader.iterate_random(n_views=3, augmentation=run.recipe.augmentation, seed=0, epoch=0)
-    for step, batch in enumerate(batches):
+    velocity, gradients, found_updates = [torch.zeros_like(w) for w in weights], [], 0
+    for step in range(2 * N_BATCHES):
+        if step % N_BATCHES == 0:
+            policy = run.recipe.augmentation
+            batches = loader.iterate_random(n_views=3, augmentation=policy, seed=0, epoch=step // N_BATCHES)
+            gradients = [] if leftover == "drop" else gradients
+        batch = next(batches)
         output = network(batch.views.flatten(0, 1)).unflatten(0, (4, 3))
         loss = objective(output, batch.labels, batch.images, step)
         gradients.append(torch.autograd.grad(loss, weights))
         objective.remember(output, batch.images)
-        if len(gradients) == accumulate or step == N_BATCHES - 1:
+        if (step + 1) % accumulate == 0 or (step + 1 == 2 * N_BATCHES and leftover == "carry"):
             with torch.no_grad():
                 for i, w in enumerate(weights):
                     mean = sum(g[i] for g in gradients) / accumulate
                     velocity[i] = momentum * velocity[i] + mean + decay * w
                     w -= lr * velocity[i]
-            gradients, n_steps = [], n_steps + 1
-    assert n_steps == math.ceil(N_BATCHES / accumulate)
+            gradients, found_updates = [], found_updates + 1
+    assert found_updates == n_updates
 
     before = [w.clone() for w in run.network.parameters()]
     run.run(tmp_path / "checkpoint.pt")
     for found, expected in zip(run.network.parameters(), weights, strict=True):
-        assert_close(found, expected, rtol=0, atol=5e-5)
+        assert_close(found, expected, rtol=0, atol=1e-4)
     # the weights moved by far more than the tolerance
-    assert max((w - start).abs().max() for w, start in zip(weights, before, strict=True)) > 0.01
+    assert max((w - start).abs().max() for w, start in zip(weights, before, strict=True)) > 0.005
 
 
 def test_accumulation_runs_on_across_epochs(loader, monkeypatch):

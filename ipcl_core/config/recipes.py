@@ -11,32 +11,54 @@ from pydantic import Field, model_validator
 from .base import Fraction, Positive, Range, Strict
 
 
-class IPCL(Strict):
+class Contrastive(Strict):
+    """What the two contrastive objectives share."""
+
+    tau: Positive = 0.07
+    """Temperature."""
+    loss: Literal["nce", "infonce"] = "nce"
+    """nce: noise-contrastive estimation (appendix B.2, equations 1-3); infonce: softmax cross entropy over the positive and
+    the negatives (section 2, equation 2)."""
+    z: Literal["first_batch", "ema"] = "first_batch"
+    """Normalisation constant Z of nce. first_batch: estimated on the first minibatch, then frozen (appendix B.2, released
+    code); ema: moving average of every minibatch's estimate."""
+    negative_term: Literal["sum_of_logs", "as_printed"] = "sum_of_logs"
+    """Negative term of nce. sum_of_logs: each negative's logarithm, summed (Wu et al. 2018, released code); as_printed: the
+    logarithm of equation 3 as the paper prints it, with the sum inside."""
+
+    @model_validator(mode="after")
+    def _readings_of_nce_are_used(self):
+        for key in ("z", "negative_term"):
+            if self.loss != "nce" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}: {getattr(self, key)} has no meaning with loss: {self.loss}; leave it out")
+        return self
+
+
+class IPCL(Contrastive):
     """Instance-prototype contrastive learning (section 2, appendix B.1)."""
 
     name: Literal["ipcl"]
     n_views: int = Field(5, ge=2)
     """Augmented views of an image; their mean is the prototype."""
     queue_size: int = Field(4096, ge=1)
-    """Samples in the memory queue, K."""
-    tau: Positive = 0.07
-    """Temperature."""
-    loss: Literal["nce", "infonce"] = "nce"
-    """nce: noise-contrastive estimation (appendix B.2, equations 1-3); infonce: equation 2."""
+    """Entries of the memory queue, K."""
+    queue: Literal["samples", "prototypes"] = "samples"
+    """What enters the queue: every view (section 2, released code) or the images' prototypes (an option of the released
+    code)."""
+    detach_prototype: bool = True
+    """No gradient flows through the prototype (released code)."""
+    normalize_prototype: bool = False
+    """The prototype is brought back to unit length (an option of the released code)."""
 
 
-class IndexedMemory(Strict):
+class IndexedMemory(Contrastive):
     """Instance discrimination with an indexed memory bank (section 3, appendix B.2; Wu et al. 2018)."""
 
     name: Literal["indexed_memory"]
     n_negatives: int = Field(4096, ge=1)
     """Negatives drawn from the bank for each image, K."""
-    tau: Positive = 0.07
-    """Temperature."""
     bank_momentum: Fraction = 0.5
     """Share of the old entry in the updated bank entry."""
-    loss: Literal["nce", "infonce"] = "nce"
-    """nce: noise-contrastive estimation; infonce: softmax cross entropy over the positive and the drawn negatives."""
 
 
 class Supervised(Strict):
@@ -143,8 +165,10 @@ class Recipe(Strict):
     batch_size: int = Field(ge=2)
     """Images a minibatch (views are batch_size * n_views)."""
     accumulate: int = Field(1, ge=1)
-    """Minibatches whose gradients, each divided by this number, add up to one optimizer step; the count runs on across
-    epochs, and the last step of a training takes what is left."""
+    """Minibatches whose gradients, each divided by this number, add up to one optimizer step."""
+    leftover_gradients: Literal["carry", "drop"] = "carry"
+    """Gradients of a group of minibatches that an epoch's end interrupts. carry: the next epoch completes the group, and
+    the last step of the training takes what is left; drop: they are forgotten, as in the later released code."""
     optimizer: Annotated[SGD | AdamW | Ranger, Field(discriminator="name")]
     schedule: Annotated[OneCycle | MultiStep, Field(discriminator="name")]
     augmentation: Augmentation = Augmentation()
@@ -152,3 +176,9 @@ class Recipe(Strict):
     """torch.compile the network (CUDA only)."""
     checkpoint_minutes: Positive = 10.0
     """Training can go on from a checkpoint that is at most this old."""
+
+    @model_validator(mode="after")
+    def _groups_can_be_interrupted(self):
+        if self.leftover_gradients == "drop" and self.accumulate == 1:
+            raise ValueError("leftover_gradients: drop has no meaning with accumulate: 1; leave it out")
+        return self
