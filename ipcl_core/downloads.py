@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from tqdm import tqdm
 
@@ -85,22 +87,29 @@ def fetch_file(url: str, path: str | Path, *, digest: str | None, max_mb: int) -
     logger.info("%s: SHA-256 %s", url, sha256)
 
 
+def _open(url: str) -> tuple[BinaryIO, int | None]:
+    """Open an address or a path; also return its size in bytes, None where the server does not say it."""
+    if not url.startswith("https://"):
+        return open(url, "rb"), Path(url).stat().st_size
+    try:
+        source = urllib.request.urlopen(url, timeout=60)
+    except urllib.error.URLError as error:
+        raise OSError(f"{url}: cannot be downloaded ({error}); give the path of a copy instead") from None
+    size = source.headers.get("Content-Length")
+    return source, size and int(size)
+
+
 def _copy(url: str, path: Path, max_bytes: int) -> None:
     """Copy what is at an address or a path, at most `max_bytes`, showing how far it is."""
-    remote = url.startswith("https://")
-    with (
-        urllib.request.urlopen(url, timeout=60) if remote else open(url, "rb") as source,
-        write_whole(path) as temporary,
-    ):
-        size = int(source.headers.get("Content-Length") or 0) if remote else Path(url).stat().st_size
-        bar = tqdm(total=size or None, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, mininterval=10)
-        with open(temporary, "wb") as target, bar:
+    source, size = _open(url)
+    with source, write_whole(path) as temporary, open(temporary, "wb") as target:
+        with tqdm(total=size, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, mininterval=10) as bar:
             while chunk := source.read(CHUNK):
-                if max(size, bar.n + len(chunk)) > max_bytes:
+                if max(size or 0, bar.n + len(chunk)) > max_bytes:
                     raise ValueError(f"{url}: has more than the {max_bytes} bytes that max_mb allows")
                 target.write(chunk)
                 bar.update(len(chunk))
-        if remote and bar.n < size:
+        if bar.n < (size or 0):
             raise OSError(f"{url}: the connection ended after {bar.n} of {size} bytes")
 
 

@@ -1,11 +1,16 @@
+import hashlib
+import http.server
 import io
+import ssl
+import subprocess
 import tarfile
+import threading
 import zipfile
 
 import pytest
 
 from ipcl_core import downloads
-from ipcl_core.downloads import download_package, read_members
+from ipcl_core.downloads import download_package, fetch_file, read_members
 
 MEMBERS = {"pkg/data/b.png": b"bb", "pkg/data/a.png": b"a", "pkg/data/notes.txt": b"text", "pkg-info/c.png": b"ccc"}
 
@@ -107,3 +112,110 @@ def test_package_with_another_hash_or_version_is_refused(tmp_path, make_wheel, r
     ):
         download_package(requirement, sha256, tmp_path / "package.whl")
     assert not (tmp_path / "package.whl").exists()
+
+
+# ---- files at an address ---------------------------------------------------------------------------------------------
+
+CONTENT = bytes(range(256)) * 5000  # 1.28 MB, more than one chunk
+SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "source.pth").write_bytes(CONTENT)
+    return tmp_path / "source.pth"
+
+
+@pytest.mark.parametrize("digest", [f"sha256:{SHA256}", f"sha256:{SHA256[:8]}", f"md5:{MD5}", f"md5:{MD5[:8]}"])
+def test_file_of_this_machine_is_copied(tmp_path, source, digest):
+    fetch_file(str(source), tmp_path / "here" / "net", digest=digest, max_mb=2)
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["net"]
+    assert (tmp_path / "here" / "net").read_bytes() == source.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("digest", ["sha256:00000000", f"md5:{SHA256[:8]}", f"sha256:{SHA256[:8]}0000"])
+def test_file_with_another_hash_is_refused(tmp_path, source, digest):
+    kind, wanted = digest.split(":")
+    with pytest.raises(ValueError, match=rf"source\.pth: its {kind} is [0-9a-f]+, not {wanted}; it was deleted"):
+        fetch_file(str(source), tmp_path / "here" / "net", digest=digest, max_mb=2)
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_file_without_known_hash_is_kept_but_not_used(tmp_path, source):
+    """The hash that the message tells, written down, takes the kept file; the address is not asked again."""
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=rf"has 1280000 bytes and the SHA-256 {SHA256}\. .* `hash: sha256:{SHA256}`"
+        ):
+            fetch_file(str(source), tmp_path / "here" / "net", digest=None, max_mb=2)
+        assert not (tmp_path / "here" / "net").exists()
+        source.unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError, match="other"):  # what was kept belongs to its address
+        fetch_file(str(tmp_path / "other.pth"), tmp_path / "here" / "net", digest=None, max_mb=2)
+    fetch_file(str(source), tmp_path / "here" / "net", digest=f"sha256:{SHA256}", max_mb=2)
+    assert (tmp_path / "here" / "net").read_bytes() == CONTENT
+
+
+def test_large_file_is_refused(tmp_path, source):
+    with pytest.raises(ValueError, match=r"source\.pth: has more than the 1000000 bytes that max_mb allows"):
+        fetch_file(str(source), tmp_path / "here" / "net", digest=f"sha256:{SHA256}", max_mb=1)
+    assert not list((tmp_path / "here").iterdir())
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT; /cut ends early, /endless does not say its size."""
+
+    def do_GET(self):
+        self.send_response(200)
+        if self.path != "/endless":
+            self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[: 700_000 if self.path == "/cut" else None])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """The address of a real https server on this machine; its certificate is trusted within the test."""
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_file_is_downloaded(tmp_path, server):
+    for name in ("net", "endless"):
+        fetch_file(f"{server}/{name}", tmp_path / "here" / name, digest=f"sha256:{SHA256[:10]}", max_mb=2)
+        assert (tmp_path / "here" / name).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "path,max_mb,error,message",
+    [
+        ("cut", 2, OSError, "the connection ended after 700000 of 1280000 bytes"),
+        ("net", 1, ValueError, "more than the 1000000 bytes"),
+        ("endless", 1, ValueError, "more than the 1000000 bytes"),
+    ],
+)
+def test_download_that_ends_early_or_is_too_large_leaves_nothing(tmp_path, server, path, max_mb, error, message):
+    with pytest.raises(error, match=message):
+        fetch_file(f"{server}/{path}", tmp_path / "here" / "net", digest=f"sha256:{SHA256}", max_mb=max_mb)
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_address_that_does_not_answer_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"https://localhost:9/net\.pth: cannot be downloaded"):
+        fetch_file("https://localhost:9/net.pth", tmp_path / "net", digest=None, max_mb=1)

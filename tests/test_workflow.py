@@ -132,7 +132,7 @@ def test_paper_needs_no_data_for_a_dry_run(tmp_path):
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--snakefile", str(REPOSITORY / "Snakefile")]
     done = subprocess.run([*command, "results/table1.csv"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     jobs = count_jobs(done.stdout + done.stderr)
-    assert done.returncode == 0 and jobs["train_model"] == 21 and jobs["join_shards"] == 2
+    assert done.returncode == 0 and jobs["train_model"] == 24 and jobs["join_shards"] == 2
 
 
 def test_paper_without_data_stops_before_any_work(tmp_path):
