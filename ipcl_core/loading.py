@@ -5,7 +5,7 @@ Batches of views from a .beton file: FFCV reads and decodes each image once, com
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from .beton import check_beton
 from .config import Augmentation, Preprocessing
+from .device_views import make_views
 from .draws import draw_views, pack_policy
 from .quick_ffcv import (
     IMAGE_MODES,
@@ -92,7 +93,7 @@ class Batch:
     """Some images of a data set."""
 
     views: torch.Tensor
-    """(B, n, 3, S, S) float32, normalised; channels last in memory."""
+    """(B, n, 3, S, S) float32, normalised; channels last in memory; on the loader's device."""
     labels: torch.Tensor
     """(B,) int64."""
     images: torch.Tensor
@@ -107,12 +108,22 @@ class ViewLoader:
         batch_size: images a batch.
         preprocessing: side of the views, mean and standard deviation of the channels.
         n_threads: of decoding and cutting, at most as many as numba has (one a core); -1 for all.
+        device: that makes the random views; None for compiled code on the processor. Central views are always made on
+            the processor.
 
     Attributes:
         n_images: images in the file.
     """
 
-    def __init__(self, beton: str | Path, *, batch_size: int, preprocessing: Preprocessing, n_threads: int = -1):
+    def __init__(
+        self,
+        beton: str | Path,
+        *,
+        batch_size: int,
+        preprocessing: Preprocessing,
+        n_threads: int = -1,
+        device: torch.device | None = None,
+    ):
         check_beton(beton)
         metadata = Reader(str(beton)).metadata
         self.heights = metadata["f0"]["height"].astype(np.int64)
@@ -123,6 +134,8 @@ class ViewLoader:
         self.side = preprocessing.image_size
         self.mean = np.array(preprocessing.mean, np.float32)
         self.std = np.array(preprocessing.std, np.float32)
+        self.device = device
+        self.stream = torch.cuda.Stream(device) if device is not None and device.type == "cuda" else None
         self._loader = Loader(
             str(beton),
             batch_size=batch_size,
@@ -152,13 +165,15 @@ class ViewLoader:
         order = order[first_batch * self.batch_size : n_batches * self.batch_size]
         policy = pack_policy(augmentation)
 
-        def cut(images: np.ndarray, pixels: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
+        def cut(images: np.ndarray, pixels: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> torch.Tensor:
             if augmentation.order == "released_code" and (np.minimum(heights, widths) != RELEASED_SHORTEST_SIDE).any():
                 pixels, heights, widths = resize_images(pixels, heights, widths, RELEASED_SHORTEST_SIDE)
-            views = np.empty((len(images), n_views, self.side, self.side, 3), np.float32)
             drawn = draw_views(heights, widths, images, n_views, epoch, seed, policy)
+            if self.device is not None:
+                return self._make_on_device(pixels, heights, widths, drawn)
+            views = np.empty((len(images), n_views, self.side, self.side, 3), np.float32)
             make_random_views(pixels, heights, widths, drawn, self.mean, self.std, views)
-            return views
+            return torch.from_numpy(views).movedim(-1, -3)  # (B, n, S, S, 3) -> (B, n, 3, S, S)
 
         return self._iterate(order, cut)
 
@@ -169,10 +184,10 @@ class ViewLoader:
             fraction: side of the square as a share of the shortest side, in (0, 1].
         """
 
-        def cut(images: np.ndarray, pixels: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
+        def cut(images: np.ndarray, pixels: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> torch.Tensor:
             views = np.empty((len(images), self.side, self.side, 3), np.float32)
             make_center_views(pixels, heights, widths, fraction, self.mean, self.std, views)
-            return views[:, None]
+            return torch.from_numpy(views[:, None]).movedim(-1, -3)  # (B, 1, S, S, 3) -> (B, 1, 3, S, S)
 
         return self._iterate(np.arange(self.n_images), cut)
 
@@ -190,13 +205,30 @@ class ViewLoader:
                     start += len(rows)
                     heights, widths = self.heights[images], self.widths[images]
                     pixels = unpack(rows, int(3 * heights @ widths))
-                    views = torch.from_numpy(cut(images, pixels, heights, widths))
-                    labels = torch.from_numpy(self.labels[images])
-                    yield Batch(views.movedim(-1, -3), labels, torch.from_numpy(images))  # -> (B, n, 3, S, S)
+                    views, labels = cut(images, pixels, heights, widths), torch.from_numpy(self.labels[images])
+                    yield Batch(views, labels, torch.from_numpy(images))
             finally:
                 _stop(batches)
 
-        yield from _prefetch(read)
+        for batch in _prefetch(read):
+            if batch.views.is_cuda:  # made on another stream: its memory must not be given away too early
+                batch.views.record_stream(torch.cuda.current_stream(self.device))
+            yield batch
+
+    def _make_on_device(
+        self, pixels: np.ndarray, heights: np.ndarray, widths: np.ndarray, drawn: np.ndarray
+    ) -> torch.Tensor:
+        """Make random views on the device, beside what else it does; return when they are there.
+
+        On a machine with CUDA the buffer of FFCV is page-locked, so that the copy does not stop the processor.
+        """
+        with nullcontext() if self.stream is None else torch.cuda.stream(self.stream):
+            mean, std = (torch.from_numpy(values).to(self.device) for values in (self.mean, self.std))
+            source = torch.from_numpy(pixels).to(self.device, non_blocking=True)
+            views = make_views(source, heights, widths, drawn, self.side, mean, std)
+        if self.stream is not None:
+            self.stream.synchronize()
+        return views
 
 
 def _take(batches: EpochIterator) -> Iterator:

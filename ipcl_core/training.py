@@ -274,7 +274,13 @@ def train_network(
     torch.set_num_threads(n_threads)
     checkpoint = Path(weights).parent / "checkpoint.pt"
     logger.info("preparing the loader of %s (compiling takes some seconds)", beton)
-    loader = ViewLoader(beton, batch_size=recipe.batch_size, preprocessing=spec.preprocessing, n_threads=n_threads)
+    loader = ViewLoader(
+        beton,
+        batch_size=recipe.batch_size,
+        preprocessing=spec.preprocessing,
+        n_threads=n_threads,
+        device=torch.device("cuda") if torch.cuda.is_available() else None,
+    )
     training = Training(spec, recipe, seed=seed, loader=loader, data_sha256=data_sha256)
     logger.info(
         "%s, %d parameters, on %s: %d epochs of %d minibatches of %d images",

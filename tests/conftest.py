@@ -45,6 +45,8 @@ def pytest_configure():
     sys.unraisablehook = report_others
 
 
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device, or not asked for with -m gpu")
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])]
 N_PICTURES = 23
 BATCH_SIZE = 4  # 5 minibatches an epoch, 3 pictures left over
 
