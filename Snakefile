@@ -20,6 +20,7 @@ include: "rules/activations.smk"
 include: "rules/accuracy.smk"
 include: "rules/rsa.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 
 
 report: "docs/captions/workflow.rst"
@@ -28,7 +29,7 @@ report: "docs/captions/workflow.rst"
 rule all:
     default_target: True
     input:
-        expand("<results>/table1.{format}", format=["csv", "tex", "html"]),
+        expand("<results>/{file}", file=["table1.csv", "table1.tex", "table1.html", "claims.csv", "claims.md"]),
         expand(
             "<results>/figures/{brain}/{figure}.{format}",
             brain=study.brains,

@@ -72,6 +72,8 @@ def test_everything_is_made(study):
         assert (study / f"results/figures/inanimate44/{figure}.svg").read_text().startswith("<?xml")
         assert (study / f"results/figures/inanimate44/{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (study / f"results/figures/inanimate44/{figure}.pdf").read_bytes().startswith(b"%PDF")
+    claims = pd.read_csv(study / "results/claims.csv", index_col="claim")
+    assert claims["verdict"].notna().all() and claims.at["hierarchy_weak", "n"] == 2
     log = pd.read_csv(study / "results/models/ipcl_alexnet_gn/log.csv")
     assert list(log["minibatch"]) == [22] and log["loss"].notna().all()
     provenance = yaml.safe_load((study / "results/models/ipcl_alexnet_gn/provenance.json").read_text())
@@ -84,7 +86,7 @@ def test_second_run_does_nothing(study):
     assert "Nothing to be done" in run(study)
 
 
-TABLE_AND_FIGURES = {"table1": 1, "figure2": 1, "figure3": 1, "figure_layers": 1}
+TABLE_AND_FIGURES = {"table1": 1, "claims": 1, "figure2": 1, "figure3": 1, "figure_layers": 1}
 
 
 def test_deleted_artifact_rebuilds_only_its_dependants(study):
@@ -124,7 +126,7 @@ def test_changed_recipe_retrains_its_models_only(study):
 def test_report_holds_table_and_figures(study):
     run(study, "--report", "report.html")
     report = (study / "report.html").read_text()
-    for name in ("table1.csv", "figure2.svg", "figure3.svg", "stimuli.svg", "layers.svg"):
+    for name in ("table1.csv", "table1.html", "claims.md", "figure2.svg", "figure3.svg", "stimuli.svg", "layers.svg"):
         assert name in report
 
 
