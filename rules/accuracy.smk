@@ -1,10 +1,11 @@
 """
-Category accuracy: embeddings of both splits, then the weighted kNN (and softmax for supervised models).
+Category accuracy: features of both splits, then weighted kNN, softmax and linear probes, as each model names them.
 
 NEEDS  <results>/models/{model}/weights.safetensors
        <results>/data/{dataset}/{train,val}.beton
-MAKES  <results>/embeddings/{dataset}/{model}.h5          both splits, labelled
-       <results>/accuracy/{dataset}/{model}.csv           one row a protocol: top1, top5 in %, k, tau, n_bank, n_query;
+MAKES  <results>/embeddings/{dataset}/{model}.h5          features of both splits, labelled
+       <results>/probes/{dataset}/{model}.h5              logits of linear probes trained on augmented views
+       <results>/accuracy/{dataset}/{model}.csv           one row a protocol and layer: top1, top5 in %, k, tau, n_bank, n_query;
                                                            headline marks the one that Table 1 prints
 """
 
@@ -35,10 +36,39 @@ rule embed_images:
         "../workflow_scripts/embed_images.py"
 
 
+rule train_probes:
+    input:
+        weights="<results>/models/{model}/weights.safetensors",
+        train="<results>/data/{dataset}/train.beton",
+        val="<results>/data/{dataset}/val.beton",
+        summary="<results>/data/{dataset}/train.json",
+    output:
+        probes="<results>/probes/{dataset}/{model}.h5",
+    log:
+        "<logs>/probes/{dataset}/{model}.log",
+    benchmark:
+        "<benchmarks>/probes/{dataset}/{model}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 16
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=720,
+    params:
+        layers=get_accuracy_layers,
+        center_crop=lookup("knn/center_crop", within=config),
+        max_dim=lookup("knn/max_dim", within=config),
+        settings=lookup("probes/one_cycle", within=config),
+    script:
+        "../workflow_scripts/train_probes.py"
+
+
 rule measure_accuracy:
     input:
         embeddings="<results>/embeddings/{dataset}/{model}.h5",
         summary="<results>/data/{dataset}/train.json",
+        probes=get_probes,
     output:
         accuracy="<results>/accuracy/{dataset}/{model}.csv",
     log:
@@ -49,11 +79,13 @@ rule measure_accuracy:
         "../envs/torch.yaml"
     threads: 4
     resources:
+        gpu=1,
         mem_mb=32000,
-        runtime=60,
+        runtime=240,
     params:
         k=lookup("knn/k", within=config),
         tau=lookup("knn/tau", within=config),
+        l_bfgs=lookup("probes/l_bfgs", within=config),
         protocols=get_protocols,
     script:
         "../workflow_scripts/measure_accuracy.py"

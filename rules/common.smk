@@ -64,6 +64,13 @@ def get_protocols(wildcards):
     return study.choose_protocols(wildcards.model)
 
 
+def get_probes(wildcards):
+    """Input function: the one-cycle probes, where the model's accuracy is measured by them."""
+    if "linear probe (one-cycle)" in study.choose_protocols(wildcards.model):
+        return "<results>/probes/{dataset}/{model}.h5"
+    return []
+
+
 def get_accuracy_layers(wildcards):
     return study.choose_accuracy_layers(wildcards.model)
 

@@ -7,8 +7,10 @@ from test_knn import draw
 from torch.testing import assert_close
 
 from ipcl_core.accuracy import measure_accuracies, measure_accuracy
+from ipcl_core.config import LBFGSProbe
 from ipcl_core.files import write_hdf5, write_json
 from ipcl_core.knn import vote_weighted_knn
+from ipcl_core.probes import fit_probe
 
 
 def test_accuracy_by_hand():
@@ -55,10 +57,15 @@ def measure(tmp_path):
         file["train/label"], file["val/label"], file["val/layers/output"] = bank_labels, labels, logits
         file.attrs["layers"] = ["fc7", "conv"]
 
+    with write_hdf5(tmp_path / "probes.h5") as file:
+        file["layers/fc7"], file["layers/conv"] = np.eye(3)[labels], np.eye(3)[(labels + (labels == 2)) % 3]
+        file.attrs["layers"] = ["fc7", "conv"]
+
     def measure(protocols: list[str], classes: str = "abc") -> pd.DataFrame:
         write_json({"classes": list(classes)}, tmp_path / "summary.json")
         paths = (tmp_path / name for name in ("e.h5", "summary.json", "accuracy.csv"))
-        measure_accuracies(*paths, k=5, tau=0.5, protocols=protocols)
+        settings = {"k": 5, "tau": 0.5, "l_bfgs": LBFGSProbe(l2=[0.01], held_out=0.2), "n_threads": 1}
+        measure_accuracies(*paths, probes=tmp_path / "probes.h5", protocols=protocols, **settings)
         return pd.read_csv(tmp_path / "accuracy.csv")
 
     return measure, (bank, bank_labels, queries, labels, logits)
@@ -88,3 +95,16 @@ def test_accuracies(measure, protocols):
 def test_softmax_needs_one_output_a_class(measure):
     with pytest.raises(ValueError, match="one output a class: 3 for 4 classes"):
         measure[0](["softmax"], classes="abcd")
+
+
+def test_probes_have_a_row_a_layer(measure):
+    measure, (bank, bank_labels, queries, labels, _) = measure
+    found = measure(["linear probe (one-cycle)", "linear probe (L-BFGS)", "weighted kNN"])
+    names = ["weighted kNN", "linear probe (one-cycle)", "linear probe (L-BFGS)"]
+    assert list(found["protocol"]) == [name for name in names for _ in range(2)]
+    assert list(found["layer"]) == ["fc7", "conv"] * 3
+    assert list(found["headline"]) == [False, False, True, False, False, False]
+    assert_allclose(found["top1"][2:4], [100, 200 / 3], rtol=1e-6)  # every third label was made wrong
+    arrays = (torch.from_numpy(array) for array in (bank.copy(), bank_labels, queries))
+    logits = fit_probe(*arrays, n_classes=3, settings=LBFGSProbe(l2=[0.01], held_out=0.2))
+    assert_allclose(found["top1"][4], 100 * (logits.argmax(1).numpy() == labels).mean(), rtol=1e-6)

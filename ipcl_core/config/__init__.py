@@ -7,7 +7,7 @@ out of range or a reference to something undefined raises `ConfigError`, which n
 
 from .base import Strict
 from .data import Brain, Dataset, ImageFolder, Kriegeskorte2008, MagriKonkle2019, Storage, Twemoji
-from .evaluation import KNN, NoiseCeiling
+from .evaluation import KNN, LBFGSProbe, NoiseCeiling, OneCycleProbe, Probes, Protocol
 from .models import Fetched, Model, Preprocessing, Pretrained, Trained, Untrained, Weights
 from .recipes import (
     IPCL,
@@ -38,14 +38,18 @@ __all__ = [
     "ImageFolder",
     "IndexedMemory",
     "Kriegeskorte2008",
+    "LBFGSProbe",
     "MagriKonkle2019",
     "Model",
     "MultiStep",
     "NoiseCeiling",
     "Objective",
     "OneCycle",
+    "OneCycleProbe",
     "Preprocessing",
     "Pretrained",
+    "Probes",
+    "Protocol",
     "Ranger",
     "Recipe",
     "Storage",

@@ -9,8 +9,9 @@ from typing import Literal
 from pydantic import Field
 
 from .base import Positive, Strict
+from .recipes import SGD, Augmentation, OneCycle
 
-Protocol = Literal["weighted kNN", "softmax"]
+Protocol = Literal["weighted kNN", "softmax", "linear probe (one-cycle)", "linear probe (L-BFGS)"]
 
 
 class KNN(Strict):
@@ -26,6 +27,43 @@ class KNN(Strict):
     max_dim: int | None = Field(4096, ge=1)
     """Maps of a layer with more numbers than this are averaged to the largest square grid that has no more (but at least
     to one number a channel); null keeps every number. A layer then takes at most 4 * max_dim bytes an image on disk."""
+
+
+class OneCycleProbe(Strict):
+    """A linear classifier trained on frozen features of augmented views, as in the released main_lincls_onecycle.py."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(256, ge=1)
+    optimizer: SGD = SGD(name="sgd", lr=30.0, momentum=0.9, weight_decay=0.0)
+    schedule: OneCycle = OneCycle(
+        name="one_cycle", pct_start=0.3, div_factor=1e6, final_div_factor=1e4, momentum_range=[0.85, 0.95]
+    )
+    augmentation: Augmentation = Augmentation(
+        area=[0.08, 1.0], grayscale=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0
+    )
+    """Crops and flips alone."""
+    seed: int = Field(0, ge=0)
+    """Seed of the initial weights, the image order and the views."""
+
+
+class LBFGSProbe(Strict):
+    """Logistic regression on stored, standardised features of the central views."""
+
+    l2: list[Positive] = Field([1e-5, 1e-4, 1e-3, 1e-2, 1e-1], min_length=1)
+    """Strengths of the penalty to choose from: l2 / 2 * sum of squared weights is added to the mean cross entropy."""
+    held_out: float = Field(0.1, gt=0, lt=1)
+    """Share of the training images on which the strength is chosen."""
+    max_iter: int = Field(100, ge=1)
+    """Iterations of L-BFGS at most."""
+    seed: int = Field(0, ge=0)
+    """Seed of the held-out part."""
+
+
+class Probes(Strict):
+    """Linear probes, for the models whose `protocols` name them."""
+
+    one_cycle: OneCycleProbe = OneCycleProbe()
+    l_bfgs: LBFGSProbe = LBFGSProbe()
 
 
 class NoiseCeiling(Strict):

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from .base import Name, Strict
 from .data import Brain, Dataset, ImageFolder, MagriKonkle2019
-from .evaluation import KNN, NoiseCeiling
+from .evaluation import KNN, NoiseCeiling, Probes
 from .models import FORMATS, Fetched, Model, Pretrained, Trained, Untrained
 from .recipes import Recipe
 
@@ -37,6 +37,7 @@ class Config(Strict):
     figure2_models: list[Name] = Field(min_length=1)
     """Models whose layers figure 2B shows, in order, each with its supervised twin where there is one."""
     knn: KNN = KNN()
+    probes: Probes = Probes()
     noise_ceiling: NoiseCeiling = NoiseCeiling()
     keep_activations: bool = False
     """Keep every layer's activations on disk once their RSMs are made."""

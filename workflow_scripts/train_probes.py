@@ -1,0 +1,18 @@
+"""Train linear probes on frozen features of augmented views."""
+
+from ipcl_core.config import OneCycleProbe
+from ipcl_core.logs import start_log
+from ipcl_core.probes import train_one_cycle_probes
+
+start_log(snakemake.log[0])
+train_one_cycle_probes(
+    snakemake.input.weights,
+    {split: snakemake.input[split] for split in ("train", "val")},
+    snakemake.input.summary,
+    snakemake.output.probes,
+    layers=snakemake.params.layers,
+    center_crop=snakemake.params.center_crop,
+    max_dim=snakemake.params.max_dim,
+    settings=OneCycleProbe(**snakemake.params.settings),
+    n_threads=snakemake.threads,
+)
