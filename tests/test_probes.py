@@ -154,7 +154,7 @@ def test_probes_learn_and_leave_the_network_alone(train, raw_split):
     n_classes = len(read_json(raw_split.summary)["classes"])
     for layer in ("fc7.2", "output", "conv_block_2"):
         assert logits[layer].shape == (N_PICTURES, n_classes)
-    assert (logits["fc7.2"].argmax(1) == logits["label"]).mean() > 0.8  # 23 pictures, 128 dimensions
+    assert (logits["fc7.2"].argmax(1) == logits["label"]).mean() > 0.5  # chance is 1/3
     after = load_network(weights)[0].state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
