@@ -149,6 +149,7 @@ class Training:
         views = batch.views.flatten(0, 1)  # (B, n, 3, S, S) -> (B n, 3, S, S)
         views = views.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         labels, images = batch.labels.to(self.device), batch.images.to(self.device)
+        torch.manual_seed(2**32 * self.seed + self.step)  # of dropout, which the original AlexNet alone has
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             output = self.forward(views)
         output = output.float().unflatten(0, batch.views.shape[:2])  # (B n, d) -> (B, n, d)

@@ -92,7 +92,8 @@ def stop_if_paths_are_missing(dag):
     jobs = list(dag.needrun_jobs())
     datasets = {job.wildcards.dataset for job in jobs if job.rule.name == "list_images"}
     brains = {job.wildcards.brain for job in jobs if job.rule.name == "import_magri_konkle_2019"}
-    missing = missing_paths(study, datasets, brains)
+    models = {job.wildcards.model for job in jobs if job.rule.name == "fetch_weights"}
+    missing = missing_paths(study, datasets, brains, models)
     if missing:
         raise WorkflowError(
             "Nothing was started: the configuration names data that is not here.\n" + "\n".join(missing)

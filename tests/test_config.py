@@ -467,7 +467,7 @@ def test_names_of_alternatives_are_left_out_of_the_key():
 
 
 def test_missing_paths_name_their_key():
-    found = missing_paths(load_config(STUDY), {"pictures", "emoji"}, {"objects92", "objects72"})
+    found = missing_paths(load_config(STUDY), {"pictures", "emoji"}, {"objects92", "objects72"}, {"fetched"})
     assert found == [
         "  datasets.pictures.train: set it to a folder with one sub-folder of images a class (found: /data/train)",
         "  datasets.pictures.val: set it to a folder with one sub-folder of images a class (found: nothing)",
@@ -476,6 +476,14 @@ def test_missing_paths_name_their_key():
     ]
 
 
+def test_weights_that_are_not_on_this_machine_are_missing(tmp_path):
+    study = change("models.fetched.weights", STUDY["models"]["fetched"]["weights"] | {"url": str(tmp_path / "a.pth")})
+    (found,) = missing_paths(load_config(study), set(), set(), {"fetched"})
+    assert found.startswith("  models.fetched.weights.url: set it to a file of weights")
+    (tmp_path / "a.pth").touch()
+    assert missing_paths(load_config(study), set(), set(), {"fetched"}) == []
+
+
 def test_paths_that_exist_or_are_not_asked_for_are_not_missing(tmp_path):
     study = change("datasets.pictures", {"train": str(tmp_path), "val": str(tmp_path)})
-    assert missing_paths(load_config(study), {"pictures"}, {"objects92"}) == []
+    assert missing_paths(load_config(study), {"pictures"}, {"objects92"}, set()) == []

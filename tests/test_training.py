@@ -391,6 +391,32 @@ def test_resumed_training_ends_with_the_same_bits(loader, tmp_path, monkeypatch,
     assert_same_state(resumed, whole)
 
 
+def test_dropout_is_resumed(loader, tmp_path, monkeypatch):
+    """Units are dropped by the seed and the position alone: the same after an interruption, others at each minibatch."""
+
+    def make(**changes) -> Training:
+        spec = make_spec(architecture="alexnet", dim=3, l2norm=False)
+        recipe = make_recipe(objective=OBJECTIVES["supervised"], **changes)
+        return Training(spec, recipe, seed=0, loader=loader, data_sha256="x")
+
+    whole, dropped = make(), []
+    handle = whole.network.fc7[2].register_forward_hook(lambda m, args, y: dropped.append(y[args[0] != 0] == 0))
+    whole.run(tmp_path / "unused.pt")
+    handle.remove()
+    assert len({str(mask.tolist()) for mask in dropped}) == 2 * N_BATCHES
+    assert 0.4 < torch.cat(dropped).float().mean() < 0.6
+    checkpoint = tmp_path / "checkpoint.pt"
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        with pytest.raises(Interrupted):
+            make(checkpoint_minutes=1e-9).run(checkpoint)
+    resumed = make()
+    resumed.load_checkpoint(checkpoint)
+    torch.rand(7)  # whatever else was drawn before
+    resumed.run(checkpoint)
+    assert_same_state(resumed, whole)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -168,13 +168,14 @@ def _shorten(value) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def missing_paths(config: Config, datasets: set[str], brains: set[str]) -> list[str]:
+def missing_paths(config: Config, datasets: set[str], brains: set[str], models: set[str]) -> list[str]:
     """Say which folders and files of the user's own are needed and not there.
 
     Args:
         config: the checked configuration.
         datasets: names of the data sets that are about to be converted.
         brains: names of the brain data sets that are about to be imported.
+        models: names of the models whose weights are about to be fetched.
 
     Returns:
         One line per missing path: the key, what stands there, what kind of file or folder it should name.
@@ -194,6 +195,10 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str]) -> list[
         if isinstance(block, MagriKonkle2019):
             needed.append((f"brains.{name}.betas", block.betas, "the file ExploringObjectsData_SECTORS.mat"))
             needed.append((f"brains.{name}.stimuli", block.stimuli, "the folder of the 72 stimuli"))
+    for name in sorted(models):
+        url = config.models[name].weights.url
+        if not url.startswith("https://"):
+            needed.append((f"models.{name}.weights.url", url, "a file of weights, or to its https address"))
     return [
         f"  {key}: set it to {kind} (found: {path or 'nothing'})"
         for key, path, kind in needed
