@@ -2,7 +2,7 @@
 
 from ipcl_core.files import compute_sha256, write_json
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import describe_run
+from ipcl_core.provenance import describe_run, record_job
 from ipcl_core.weights import convert_weights
 
 start_log(snakemake.log[0])
@@ -10,3 +10,4 @@ model, file = snakemake.params.model, snakemake.input.weights
 spec = convert_weights(file, model, snakemake.output.weights)
 origin = model["weights"] | {"sha256": compute_sha256(file)}
 write_json({"network": spec.model_dump(), "origin": origin, **describe_run()}, snakemake.output.provenance)
+record_job(snakemake)

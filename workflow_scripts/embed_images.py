@@ -2,6 +2,7 @@
 
 from ipcl_core.embedding import embed_dataset
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 embed_dataset(
@@ -11,3 +12,4 @@ embed_dataset(
     n_threads=snakemake.threads,
     **dict(snakemake.params.items()),
 )
+record_job(snakemake)

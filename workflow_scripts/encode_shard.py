@@ -2,6 +2,7 @@
 
 from ipcl_core.conversion import encode_shard
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 if __name__ == "__main__":  # worker processes import this file
     start_log(snakemake.log[0])
@@ -17,3 +18,4 @@ if __name__ == "__main__":  # worker processes import this file
         on_corrupt=dataset["on_corrupt"],
         n_workers=snakemake.threads,
     )
+    record_job(snakemake)

@@ -2,6 +2,7 @@
 
 from ipcl_core.datasets import export_twemoji
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 dataset = snakemake.params.dataset
@@ -12,3 +13,4 @@ export_twemoji(
     val_fraction=dataset["val_fraction"],
     seed=dataset["seed"],
 )
+record_job(snakemake)

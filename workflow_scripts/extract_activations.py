@@ -2,6 +2,7 @@
 
 from ipcl_core.activations import extract_activations
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 extract_activations(
@@ -10,3 +11,4 @@ extract_activations(
     snakemake.output.activations,
     layers=snakemake.params.layers,
 )
+record_job(snakemake, kept=snakemake.config["keep_activations"])

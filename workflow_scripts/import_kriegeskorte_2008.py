@@ -2,6 +2,7 @@
 
 from ipcl_core.brains import import_kriegeskorte_2008
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 import_kriegeskorte_2008(
@@ -10,3 +11,4 @@ import_kriegeskorte_2008(
     snakemake.output.stimuli,
     snakemake.output.brain,
 )
+record_job(snakemake)

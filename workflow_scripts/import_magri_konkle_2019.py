@@ -2,9 +2,11 @@
 
 from ipcl_core.brains import import_magri_konkle_2019
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 brain = snakemake.params.brain
 import_magri_konkle_2019(
     brain["betas"], brain["stimuli"], brain["regions"], snakemake.output.stimuli, snakemake.output.brain
 )
+record_job(snakemake, brain["betas"], brain["stimuli"])

@@ -2,6 +2,7 @@
 
 from ipcl_core.beton import join_shards
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 join_shards(
@@ -13,3 +14,4 @@ join_shards(
     train_images=snakemake.input.train_images,
     storage=snakemake.params.dataset["storage"],
 )
+record_job(snakemake)

@@ -2,6 +2,7 @@
 
 from ipcl_core.conversion import list_splits
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 dataset = snakemake.params.dataset
@@ -11,3 +12,4 @@ list_splits(
     val_labels=dataset.get("val_labels"),
     storage=dataset["storage"],
 )
+record_job(snakemake)

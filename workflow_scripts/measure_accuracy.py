@@ -3,6 +3,7 @@
 from ipcl_core.accuracy import measure_accuracies
 from ipcl_core.config import LBFGSProbe
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 measure_accuracies(
@@ -16,3 +17,4 @@ measure_accuracies(
     protocols=snakemake.params.protocols,
     n_threads=snakemake.threads,
 )
+record_job(snakemake)

@@ -4,6 +4,7 @@ from ipcl_core.architectures import NetworkSpec
 from ipcl_core.config import Recipe
 from ipcl_core.files import read_json
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 from ipcl_core.training import train_network
 
 start_log(snakemake.log[0])
@@ -20,3 +21,4 @@ train_network(
     provenance=snakemake.output.provenance,
     n_threads=snakemake.threads,
 )
+record_job(snakemake)
