@@ -1,0 +1,283 @@
+"""Records of jobs, and what the command says of whole, altered, stale, missing and unrecorded artifacts."""
+
+import ast
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ipcl_core import provenance
+from ipcl_core.files import compute_sha256, read_json
+from ipcl_core.provenance import describe_run, find_commit, main, record_job
+
+SCRIPTS = sorted((Path(__file__).parents[1] / "workflow_scripts").glob("*.py"))
+
+
+def run_job(rule: str, inputs: list, outputs: dict[str, str], *sources, kept=True, params=None, **wildcards) -> None:
+    """Write the outputs into results/ and record them, as a workflow script does."""
+    for name, text in outputs.items():
+        path = Path("results") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    job = SimpleNamespace(
+        rule=rule,
+        config={},
+        wildcards=wildcards,
+        threads=2,
+        params=params or {},
+        input=[str(path) for path in inputs],
+        output=[f"results/{name}" for name in outputs],
+    )
+    record_job(job, *sources, kept=kept)
+
+
+def make_study() -> None:
+    """A study of two models and one brain data set, in the layout of the workflow; every artifact is a short text."""
+    Path("source").mkdir()
+    Path("source/a.png").write_text("picture")
+    Path("betas.mat").write_text("betas")
+    run_job("convert_images", [], {"data/pictures/train.beton": "beton", "data/pictures/train.json": "{}"}, "source")
+    run_job("import_brain", [], {"brain/objects/brain.h5": "brain"}, "betas.mat", brain="objects")
+    for model in ("first", "second"):
+        weights, rsm, fits = (
+            f"models/{model}/weights.safetensors",
+            f"rsm/objects/{model}.h5",
+            f"rsa/objects/{model}.csv",
+        )
+        beton, both = "results/data/pictures/train.beton", {"brain": "objects", "model": model}
+        run_job("train_model", [beton], {weights: f"weights {model}"}, params={"model": {"seed": 7}}, model=model)
+        activations = f"activations/objects/{model}.h5"
+        run_job("extract_activations", [f"results/{weights}"], {activations: f"{model}"}, kept=False, **both)
+        run_job("make_rsms", [f"results/{activations}"], {rsm: f"rsm {model}"}, **both)
+        Path("results", activations).unlink()
+        run_job("fit_layers", [f"results/{rsm}", "results/brain/objects/brain.h5"], {fits: f"fits {model}"}, **both)
+        accuracy = f"accuracy/pictures/{model}.csv"
+        run_job("measure_accuracy", [f"results/{weights}"], {accuracy: f"accuracy {model}"}, model=model)
+    header = "model,brain,top1,IT_r,IT_layer\n"
+    fits = [f"results/rsa/objects/{model}.csv" for model in ("first", "second")]
+    accuracies = [f"results/accuracy/pictures/{model}.csv" for model in ("first", "second")]
+    table = {"table1.csv": f"{header}first,objects,50.5,0.25,conv5\nsecond,objects,40.0,0.125,conv3\n"}
+    run_job("table1", [*fits, *accuracies], table)
+    run_job("figure2", ["results/table1.csv", *fits], {"figures/objects/figure2.svg": "<svg/>"}, brain="objects")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The study, made once."""
+    folder, before = tmp_path_factory.mktemp("made"), Path.cwd()
+    os.chdir(folder)
+    make_study()
+    os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def study(made, tmp_path, monkeypatch):
+    """The working directory: a copy of the study."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def check(study, capsys):
+    """Return a function that runs the command and returns (exit code, what it says)."""
+
+    def check(*arguments: str) -> tuple[int, str]:
+        code = main(list(arguments) or ["results/table1.csv"])
+        return code, "".join(capsys.readouterr())
+
+    return check
+
+
+# ---- records ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_every_script_ends_in_a_record(script):
+    last = ast.parse(script.read_text()).body[-1]
+    if isinstance(last, ast.If):  # if __name__ == "__main__"
+        last = last.body[-1]
+    assert ast.unparse(last).startswith("record_job(snakemake")
+
+
+def test_record_by_hand(study):
+    record = read_json("results/provenance/models/first/weights.safetensors.json")
+    assert (record["rule"], record["wildcards"], record["threads"]) == ("train_model", {"model": "first"}, 2)
+    assert record["params"] == {"model": {"seed": 7}} and record["kept"] is True
+    assert record["inputs"] == {"data/pictures/train.beton": hashlib.sha256(b"beton").hexdigest()}
+    made = record["outputs"]["models/first/weights.safetensors"]
+    assert made["sha256"] == hashlib.sha256(b"weights first").hexdigest() and made["size"] == len("weights first")
+    assert record["versions"]["python"].startswith("3.") and {"numpy", "torch"} <= record["versions"].keys()
+    assert record["commit"] == find_commit() and {"host", "processor", "gpu"} <= record["hardware"].keys()
+
+
+def test_outputs_of_a_job_share_its_record(study):
+    record = read_json("results/provenance/data/pictures/train.beton.json")
+    assert list(record["outputs"]) == ["data/pictures/train.beton", "data/pictures/train.json"]
+    listing = f"{hashlib.sha256(b'picture').hexdigest()}  a.png\n"
+    assert list(record["inputs"].values()) == [hashlib.sha256(listing.encode()).hexdigest()]
+
+
+def test_results_elsewhere_are_recorded_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out/demo").mkdir(parents=True)
+    (tmp_path / "out/demo/a.csv").write_text("a")
+    job = SimpleNamespace(rule="a", wildcards={}, threads=1, params={}, input=[], output=["out/demo/a.csv"])
+    record_job(SimpleNamespace(**vars(job), config={"pathvars": {"results": "out/demo"}}))
+    assert list(read_json("out/demo/provenance/a.csv.json")["outputs"]) == ["a.csv"]
+
+
+def test_large_input_is_not_hashed_again_while_its_stamp_holds(study, monkeypatch):
+    monkeypatch.setattr(provenance, "LARGE_BYTES", 1)
+    hashed, beton = [], Path("results/data/pictures/train.beton")
+    monkeypatch.setattr(provenance, "compute_sha256", lambda path: hashed.append(str(path)) or compute_sha256(path))
+    stamp = read_json("results/provenance/data/pictures/train.beton.json")["outputs"]["data/pictures/train.beton"]
+    os.utime(beton, ns=(stamp["mtime_ns"], stamp["mtime_ns"]))
+    run_job("train_model", [beton], {"models/first/weights.safetensors": "weights"}, model="first")
+    assert hashed == ["results/models/first/weights.safetensors"]
+    os.utime(beton)
+    run_job("train_model", [beton], {"models/first/weights.safetensors": "weights"}, model="first")
+    assert str(beton) in hashed
+
+
+def test_description_of_a_run():
+    found = describe_run()
+    assert list(found) == ["time", "commit", "versions", "hardware"] and found["time"].endswith("+00:00")
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_whole_study_passes(check):
+    code, said = check()
+    assert code == 0, said
+    assert "first, objects: 10 artifacts and sources, as made" in said and "second, objects: 10 " in said
+    assert said.endswith("17 artifacts and sources: 13 whole, 2 not kept, 2 source\n")
+
+
+def test_chain_from_figure_to_source(check, made):
+    code, said = check("results/table1.csv", "--model", "first", "--region", "IT")
+    assert code == 0, said
+    assert said.startswith("first, objects: IT_r 0.25, IT_layer conv5\nfigures/objects/figure2.svg   [whole]\n")
+    links = [line.split("<- ")[1].split("   [")[0] for line in said.splitlines() if "<- " in line]
+    assert links == [
+        "table1.csv",
+        "rsa/objects/first.csv",
+        "rsm/objects/first.h5",
+        "activations/objects/first.h5",
+        "models/first/weights.safetensors",
+        "data/pictures/train.beton",
+        f"{made}/source",
+        "brain/objects/brain.h5",
+        f"{made}/betas.mat",
+    ]
+    assert 'model: {"seed": 7}' in said and "second" not in said and f"commit {find_commit()}" in said
+    assert (
+        "accuracy" not in said and "accuracy/pictures/first.csv" in check("results/table1.csv", "--model", "first")[1]
+    )
+
+
+ARTIFACTS = [
+    "table1.csv",
+    "figures/objects/figure2.svg",
+    "rsa/objects/first.csv",
+    "rsm/objects/second.h5",
+    "models/first/weights.safetensors",
+    "data/pictures/train.beton",
+    "data/pictures/train.json",
+    "brain/objects/brain.h5",
+    "accuracy/pictures/second.csv",
+]
+
+
+@pytest.mark.parametrize("name", ARTIFACTS)
+def test_changed_byte_is_found(check, name):
+    path = Path("results") / name
+    content, stat = bytearray(path.read_bytes()), path.stat()
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # size and time say nothing
+    code, said = check()
+    assert code == 1
+    assert [line for line in said.splitlines() if line.startswith("altered: ")] == [
+        next(line for line in said.splitlines() if line.startswith(f"altered: {name}: its SHA-256 is "))
+    ]
+    assert "1 altered" in said and "stale" not in said
+
+
+@pytest.mark.parametrize("name", ARTIFACTS[1:])
+def test_lost_artifact_is_named(check, name):
+    Path("results", name).unlink()
+    code, said = check()
+    assert code == 1 and f"missing: {name}: " in said and "1 missing" in said
+
+
+def test_what_was_made_from_another_input_is_stale(check):
+    weights = "models/first/weights.safetensors"
+    run_job("train_model", ["results/data/pictures/train.beton"], {weights: "longer training"}, model="first")
+    code, said = check()
+    assert code == 1 and f"stale: activations/objects/first.h5: made from {weights} with SHA-256" in said
+    assert "stale: accuracy/pictures/first.csv: " in said and "2 stale" in said and "altered" not in said
+    assert check("results/table1.csv", "--model", "second")[0] == 0
+    assert check("results/table1.csv", "--model", "first")[0] == 1
+
+
+def test_same_bytes_made_again_are_not_stale(check):
+    inputs = ["results/data/pictures/train.beton"]
+    run_job("train_model", inputs, {"models/first/weights.safetensors": "weights first"}, model="first")
+    assert check()[0] == 0
+
+
+def test_changed_source_makes_stale(check, study, made):
+    source = made / "betas.mat"
+    source.write_text("others")
+    code, said = check()
+    source.write_text("betas")
+    assert code == 1 and f"stale: brain/objects/brain.h5: made from {source} with SHA-256" in said
+
+
+def test_source_on_another_machine_is_no_fault(check, made):
+    (made / "betas.mat").rename(made / "away.mat")
+    code, said = check()
+    (made / "away.mat").rename(made / "betas.mat")
+    assert code == 0 and "1 elsewhere" in said
+
+
+def test_lost_record_is_named(check):
+    Path("results/provenance/rsm/objects/first.h5.json").unlink()
+    code, said = check()
+    assert code == 1 and "unrecorded: rsm/objects/first.h5: no record says how it was made" in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_torn_record_is_named(check, text):
+    Path("results/provenance/rsm/objects/first.h5.json").write_text(text)
+    code, said = check()
+    assert code == 2 and "rsm/objects/first.h5.json: no record of a job" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["results/table1.csv", "--model", "third"],
+            "no row for model third, brain None. There are models: first, second",
+        ),
+        (["results/table1.csv", "--region", "V4"], "no region 'V4' in the table; there are IT"),
+        (["/proc/version"], "neither it nor a folder above it holds records"),
+    ],
+)
+def test_wrong_question_is_explained(check, arguments, message):
+    code, said = check(*arguments)
+    assert code == 2 and message in said
+
+
+def test_any_artifact_can_be_asked_for(check):
+    code, said = check("results/rsm/objects/first.h5")
+    assert code == 0 and said.startswith("rsm/objects/first.h5   [whole]\n") and "table1" not in said
+    code, said = check("results/rsm/objects/nothing.h5")
+    assert code == 1 and "missing: rsm/objects/nothing.h5: it is not there" in said
