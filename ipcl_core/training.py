@@ -9,6 +9,7 @@ one (same machine, same number of threads).
 
 import logging
 import math
+import pickle
 import time
 from pathlib import Path
 
@@ -128,8 +129,16 @@ class Training:
             torch.save(state, temporary)
 
     def load_checkpoint(self, path: Path) -> None:
-        """Go on from a checkpoint, unless it belongs to another recipe, seed or data set."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        """Go on from a checkpoint, unless it belongs to another recipe, seed or data set.
+
+        Raises:
+            ValueError: the file is no checkpoint, or holds objects that could run code.
+        """
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ValueError(f"{path}: is no whole checkpoint; remove it to train from the start ({reason})") from None
         if state["fingerprint"] != self.fingerprint:
             logger.warning("%s belongs to another recipe, seed or data set: training starts anew", path)
             return

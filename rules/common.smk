@@ -12,7 +12,7 @@ os.environ.update(PYTHONPATH=workflow.basedir)
 from ipcl_core.config import ConfigError, load_config, missing_paths
 
 try:
-    study = load_config(config)
+    study = load_config(config, workflow.configfiles)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 

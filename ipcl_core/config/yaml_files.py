@@ -1,0 +1,46 @@
+"""
+What a YAML file must not hold, though Snakemake loads it without a word.
+
+A key that stands twice in one block: the loader takes the last. `__use_yte__`: Snakemake evaluates such a file's values as
+Python before this project sees it, so a configuration file from elsewhere deserves a look, as code does.
+"""
+
+from pathlib import Path
+
+import yaml
+
+
+def find_faults(path: str | Path) -> list[str]:
+    """List the keys that stand twice in one block, and a request for templates.
+
+    A key that a merge (<<) brings, and the block itself sets anew, stands once.
+
+    Args:
+        path: YAML or JSON file; it is parsed, nothing is constructed.
+
+    Returns:
+        One line a fault: file, line (from 1), key with the blocks that it is in.
+    """
+    found, seen = [], set()
+
+    def visit(node: yaml.Node | None, block: str) -> None:
+        if id(node) in seen:  # an alias, or a file that refers to itself
+            return
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                visit(item, block)
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                name, line = f"{block}{key.value}", key.start_mark.line + 1
+                if name == "__use_yte__":
+                    found.append(f"{path}, line {line}: {name}: templates are not allowed; write the values out")
+                if name in lines:
+                    found.append(f"{path}, line {line}: {name} stands in line {lines[name]} already")
+                lines.setdefault(name, line)
+                visit(value, f"{name}.")
+
+    with open(path, encoding="utf-8") as file:
+        visit(yaml.compose(file, yaml.SafeLoader), "")
+    return found
