@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Name, Strict
+from .base import Line, Name, Seed, Strict
 
 
 class Storage(Strict):
@@ -52,7 +52,7 @@ class Twemoji(Labelled):
     source: Literal["twemoji"]
     val_fraction: float = Field(0.25, gt=0, lt=1)
     """Share of each category's concepts that are kept for validation."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of the split by concept."""
     storage: Storage = Storage(shortest_side=64, write_mode="raw")
 
@@ -64,7 +64,7 @@ class Kriegeskorte2008(Strict):
     """92 object images; human IT of four participants (fMRI); early visual cortex as one group matrix."""
 
     source: Literal["kriegeskorte_2008"]
-    title: str
+    title: Line
     """Name in figures and tables."""
     stimuli: Literal["all", "inanimate"] = "all"
     """all: 92 images; inanimate: the 44 inanimate ones."""
@@ -74,7 +74,7 @@ class MagriKonkle2019(Strict):
     """72 inanimate objects; voxel patterns of ten participants, from the public .mat file and a folder of stimuli."""
 
     source: Literal["magri_konkle_2019"]
-    title: str
+    title: Line
     """Name in figures and tables."""
     betas: str | None
     """Path of ExploringObjectsData_SECTORS.mat. null: not on this machine."""

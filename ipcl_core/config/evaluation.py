@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import Positive, Strict
+from .base import Positive, Seed, Strict
 from .recipes import SGD, Augmentation, OneCycle
 
 Protocol = Literal["weighted kNN", "softmax", "linear probe (one-cycle)", "linear probe (L-BFGS)"]
@@ -71,4 +71,4 @@ class NoiseCeiling(Strict):
 
     n_splits: int = Field(1000, ge=1)
     """Random splits; all distinct splits are used where there are no more than this."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0

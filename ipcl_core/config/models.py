@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, computed_field, model_validator
 
-from .base import Name, PerChannel, Strict
+from .base import Line, Name, PerChannel, Seed, Strict
 from .evaluation import Protocol
 
 Architecture = Literal[
@@ -71,10 +71,10 @@ class Weights(Strict):
 
 
 class ModelBase(Strict):
-    framework: str
+    framework: Line
     """Row label and colour: IPCL, Wusnet, Supervised, Untrained, ..."""
     architecture: Architecture
-    dim: int | None = Field(None, ge=2)
+    dim: int | None = Field(None, ge=2, le=100_000)
     """Output dimension d of the embedding; null for supervised models (the number of classes)."""
     width: float = Field(1.0, gt=0, le=4)
     """Multiplies the channels of every hidden layer (AlexNets only)."""
@@ -125,7 +125,7 @@ class Trained(ModelBase):
 
     source: Literal["trained"] = "trained"
     recipe: Name
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of the initial weights, the image order, the views and the negatives."""
     weights: Weights | None = None
     """Taken instead of training."""
@@ -135,14 +135,14 @@ class Untrained(ModelBase):
     """A network with its initial weights: the control that learned nothing."""
 
     source: Literal["untrained"]
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 class Pretrained(ModelBase):
     """Weights that somebody else trained, from a package."""
 
     source: Literal["pretrained"]
-    package: str
+    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!]*$")]
     """Package and version, as in name==1.0."""
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     """SHA-256 of the package's file."""

@@ -120,7 +120,7 @@ class MultiStep(Strict):
     """The learning rate is multiplied by gamma at each milestone."""
 
     name: Literal["multi_step"]
-    milestones: list[int]
+    milestones: list[Annotated[int, Field(ge=1)]]
     """Epochs at whose start the rate drops."""
     gamma: Positive = 0.1
 
@@ -181,4 +181,14 @@ class Recipe(Strict):
     def _groups_can_be_interrupted(self):
         if self.leftover_gradients == "drop" and self.accumulate == 1:
             raise ValueError("leftover_gradients: drop has no meaning with accumulate: 1; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _queue_holds_a_minibatch(self):
+        if isinstance(self.objective, IPCL) and self.objective.queue_size < self.batch_size * self.objective.n_views:
+            n, views = self.batch_size * self.objective.n_views, self.objective.n_views
+            raise ValueError(
+                f"objective.queue_size: {self.objective.queue_size} is less than one minibatch, {self.batch_size} images x "
+                f"{views} views; give at least {n}"
+            )
         return self

@@ -8,16 +8,18 @@ import difflib
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from .base import Name, Strict
+from .base import Line, Name, Strict
 from .data import Brain, Dataset, ImageFolder, MagriKonkle2019
 from .evaluation import KNN, NoiseCeiling, Probes
 from .models import FORMATS, Fetched, Model, Pretrained, Trained, Untrained
 from .recipes import Recipe
 from .yaml_files import find_faults
+
+Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-][A-Za-z0-9_./ -]*$")]
 
 
 class ConfigError(ValueError):
@@ -27,9 +29,9 @@ class ConfigError(ValueError):
 class Config(Strict):
     """A whole study."""
 
-    title: str
+    title: Line
     """Heads the report."""
-    pathvars: dict[Literal["results", "logs", "benchmarks"], str] = {}
+    pathvars: dict[Literal["results", "logs", "benchmarks"], Folder] = {}
     """Folders, relative to the working directory: results, logs, benchmarks."""
     datasets: dict[Name, Dataset] = Field(min_length=1)
     brains: dict[Name, Brain] = Field(min_length=1)

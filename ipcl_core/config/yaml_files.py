@@ -1,8 +1,9 @@
 """
 What a YAML file must not hold, though Snakemake loads it without a word.
 
-A key that stands twice in one block: the loader takes the last. `__use_yte__`: Snakemake evaluates such a file's values as
-Python before this project sees it, so a configuration file from elsewhere deserves a look, as code does.
+A key that stands twice in one block: the loader takes the last. A tag that names a Python object. `__use_yte__`:
+Snakemake evaluates such a file's values as Python before this project sees it, so a configuration file from elsewhere
+deserves a look, as code does.
 """
 
 from pathlib import Path
