@@ -15,7 +15,7 @@ make_table1(
             "brain": brain,
             "source": block["source"],
             "ceilings": ceilings,
-            "fits": {name: next(fits) for name in available},
+            "fits": {key: next(fits) for key in available},
         }
         for (brain, block), ceilings in zip(brains.items(), snakemake.input.ceilings, strict=True)
     ],
