@@ -18,4 +18,4 @@ if __name__ == "__main__":  # worker processes import this file
         on_corrupt=dataset["on_corrupt"],
         n_workers=snakemake.threads,
     )
-    record_job(snakemake)
+    record_job(snakemake, kept=False)

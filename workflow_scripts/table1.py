@@ -11,12 +11,7 @@ accuracies = dict(zip(available, snakemake.input.accuracies, strict=True))
 make_table1(
     [{"model": name, "accuracy": accuracies.get(name), **model} for name, model in models.items()],
     [
-        {
-            "brain": brain,
-            "source": block["source"],
-            "ceilings": ceilings,
-            "fits": {key: next(fits) for key in available},
-        }
+        {"brain": brain, "source": block["source"], "ceilings": ceilings, "fits": {of: next(fits) for of in available}}
         for (brain, block), ceilings in zip(brains.items(), snakemake.input.ceilings, strict=True)
     ],
     snakemake.output.table,
