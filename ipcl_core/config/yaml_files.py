@@ -12,7 +12,7 @@ import yaml
 
 
 def find_faults(path: str | Path) -> list[str]:
-    """List the keys that stand twice in one block, and a request for templates.
+    """List the keys that stand twice in one block, Python objects, and a request for templates.
 
     A key that a merge (<<) brings, and the block itself sets anew, stands once.
 
@@ -25,9 +25,13 @@ def find_faults(path: str | Path) -> list[str]:
     found, seen = [], set()
 
     def visit(node: yaml.Node | None, block: str) -> None:
-        if id(node) in seen:  # an alias, or a file that refers to itself
+        if node is None or id(node) in seen:  # an alias, or a file that refers to itself
             return
         seen.add(id(node))
+        if node.tag.startswith("tag:yaml.org,2002:python/"):
+            found.append(
+                f"{path}, line {node.start_mark.line + 1}: {block[:-1]} is a Python object; give a plain value"
+            )
         if isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 visit(item, block)

@@ -1,0 +1,269 @@
+"""Configurations that cannot be used: each offence is named with its key and what is allowed."""
+
+import copy
+
+import pytest
+from configurations import STUDY, change, explain, remove
+
+
+@pytest.mark.parametrize(
+    "path,near,allowed",
+    [
+        ("titel", "title", "title, pathvars, datasets"),
+        ("datasets.pictures.trian", "train", "storage, on_corrupt, n_shards, source, train, val, val_labels"),
+        ("datasets.pictures.storage.shortest_sid", "shortest_side", "shortest_side, write_mode, jpeg_quality"),
+        ("datasets.emoji.sed", "seed", "source, val_fraction, seed"),
+        ("brains.objects92.stimulus", "stimuli", "source, title, stimuli"),
+        ("brains.objects72.beta", "betas", "source, title, betas, stimuli, regions"),
+        ("recipes.ipcl.epoch", "epochs", "objective, epochs, batch_size"),
+        ("recipes.ipcl.objective.taus", "tau", "tau, loss, z, negative_term, name, n_views"),
+        ("recipes.ipcl.optimizer.momentun", "momentum", "name, lr, momentum, weight_decay"),
+        ("recipes.supervised.optimizer.weight_decays", "weight_decay", "name, lr, weight_decay"),
+        ("recipes.ipcl.schedule.pct_star", "pct_start", "name, pct_start, div_factor, final_div_factor"),
+        ("recipes.supervised.schedule.gama", "gamma", "name, milestones, gamma"),
+        ("recipes.ipcl.augmentation.greyscale", "grayscale", "area, aspect_ratio, flip, grayscale"),
+        ("models.first.seeds", "seed", "recipe, seed"),
+        ("models.first.preprocessing.imagesize", "image_size", "image_size, mean, std"),
+        ("models.theirs.members", "member", "package, sha256, member"),
+        ("models.fetched.wights", "weights", "unavailable, source, weights"),
+        ("models.fetched.weights.hashes", "hash", "url, hash, max_mb, format, origin"),
+        ("knn.taus", "tau", "k, tau, center_crop, max_dim"),
+        ("noise_ceiling.n_split", "n_splits", "n_splits, seed"),
+    ],
+)
+def test_unknown_key_is_refused_at_every_level(path, near, allowed):
+    message, (*parents, last) = explain(change(path, 1)), path.split(".")
+    assert ".".join(parents) in message
+    assert f"unknown key {last!r} (did you mean {near}?); allowed here: " in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize(
+    "path,value,allowed",
+    [
+        ("title", 5, "valid string"),
+        ("keep_activations", "yes", "valid boolean"),
+        ("datasets.pictures.train", 5, "valid string"),
+        ("datasets.pictures.on_corrupt", "ignore", "'error' or 'skip'"),
+        ("datasets.pictures.storage.write_mode", "png", "'jpg', 'raw' or 'smart'"),
+        ("datasets.pictures.storage.shortest_side", 64.5, "valid integer"),
+        ("datasets.pictures.storage.shortest_side", 4, "greater than or equal to 8"),
+        ("datasets.pictures.storage.jpeg_quality", 101, "less than or equal to 100"),
+        ("datasets.emoji.val_fraction", 1, "less than 1"),
+        ("brains.objects92.stimuli", "animate", "'all' or 'inanimate'"),
+        ("brains.objects72.regions", {}, "at least 1 item"),
+        ("recipes.ipcl.epochs", "100", "valid integer"),
+        ("recipes.ipcl.epochs", 0, "greater than or equal to 1"),
+        ("recipes.ipcl.epochs", True, "valid integer"),
+        ("recipes.ipcl.batch_size", 1, "greater than or equal to 2"),
+        ("recipes.ipcl.objective.n_views", 1, "greater than or equal to 2"),
+        ("recipes.ipcl.objective.tau", 0, "greater than 0"),
+        ("recipes.ipcl.objective.tau", float("nan"), "finite number"),
+        ("recipes.ipcl.objective.loss", "triplet", "'nce' or 'infonce'"),
+        ("recipes.ipcl.optimizer.lr", "5e-4", "valid number"),
+        ("recipes.ipcl.optimizer.momentum", 1.5, "less than or equal to 1"),
+        ("recipes.ipcl.schedule.pct_start", 0, "greater than 0"),
+        ("recipes.ipcl.schedule.momentum_range", [0.9], "at least 2 items"),
+        ("recipes.supervised.schedule.milestones", [30, "sixty"], "valid integer"),
+        ("recipes.ipcl.augmentation.hue", 0.6, "less than or equal to 0.5"),
+        ("recipes.ipcl.augmentation.area", [0.2, 0.5, 1.0], "at most 2 items"),
+        ("models.first.architecture", "vgg16", "'alexnet_gn'"),
+        ("models.first.dim", 1, "greater than or equal to 2"),
+        ("models.first.width", -1, "greater than 0"),
+        ("models.first.seed", -1, "greater than or equal to 0"),
+        ("models.first.preprocessing.image_size", 8, "greater than or equal to 16"),
+        ("models.first.preprocessing.mean", [0.5], "at least 3 items"),
+        ("models.theirs.sha256", "abc", "match pattern"),
+        ("models.first.unavailable", "", "at least 1 character"),
+        ("models.fetched.head", "two", "'linear' or 'mlp'"),
+        ("models.fetched.weights.url", "http://example.org/moco.pth", "match pattern"),
+        ("models.fetched.weights.hash", "sha256:51bcc71", "match pattern"),
+        ("models.fetched.weights.hash", "59fd9945", "match pattern"),
+        ("models.fetched.weights.max_mb", 0, "greater than or equal to 1"),
+        ("models.fetched.weights.format", "pickle", "'open_ipcl', 'lemniscate'"),
+        ("models.fetched.weights.origin", "untrained", "Input should be \"authors' weights\" or 'proxy'"),
+        ("knn.center_crop", 1.1, "less than or equal to 1"),
+        ("figure2_models", [], "at least 1 item"),
+    ],
+)
+def test_wrong_value_is_refused(path, value, allowed):
+    message = explain(change(path, value))
+    line = next(line for line in message.splitlines() if path in line)
+    assert allowed in line
+    assert "found: " in line
+
+
+@pytest.mark.parametrize(
+    "path,value,allowed",
+    [
+        ("recipes.ipcl.augmentation.area", [0.5, 0.2], "give [low, high] with 0 < low <= high <= 1, not [0.5, 0.2]"),
+        ("recipes.ipcl.augmentation.area", [0.5, 1.2], "high <= 1, not [0.5, 1.2]"),
+        ("recipes.ipcl.augmentation.aspect_ratio", [0.0, 1.0], "0 < low <= high"),
+        ("recipes.supervised.leftover_gradients", "drop", "drop has no meaning with accumulate: 1"),
+        ("recipes.ipcl.schedule.momentum_range", [0.95, 0.85], "0 <= low <= high < 1, not [0.95, 0.85]"),
+        ("models.first.preprocessing.std", [0.2, 0.0, 0.2], "must be above 0, not [0.2, 0.0, 0.2]"),
+    ],
+)
+def test_wrong_range_is_refused(path, value, allowed):
+    message = explain(change(path, value))
+    assert path.rsplit(".", 1)[0] in message
+    assert f"{path.rsplit('.', 1)[1]}: " in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize(
+    "path,where",
+    [("recipes.ipcl.objective", "name"), ("brains.objects92", "source"), ("recipes.ipcl.optimizer", "name")],
+)
+def test_alternative_that_does_not_exist_is_refused(path, where):
+    message = explain(change(f"{path}.{where}", "nothing"))
+    assert path in message
+    assert "'nothing'" in message
+    assert "expected tags" in message
+
+
+@pytest.mark.parametrize(
+    "path", ["title", "datasets", "recipes.ipcl.epochs", "models.first.dataset", "brains.objects72.betas"]
+)
+def test_missing_key_is_refused(path):
+    assert f"{path}: Field required" in explain(remove(path))
+
+
+@pytest.mark.parametrize("study", [None, [], "text", 5])
+def test_file_that_holds_no_blocks_is_refused(study):
+    assert "needs keys and values: title, pathvars, datasets" in explain(study)
+
+
+@pytest.mark.parametrize("path", ["models.first", "recipes.ipcl.augmentation", "knn"])
+@pytest.mark.parametrize("value", [5, None, ["a"], "text"])
+def test_block_that_is_no_block_is_refused(path, value):
+    message = explain(change(path, value))
+    assert path in message
+    assert "needs keys and values" in message or "valid dictionary" in message
+
+
+@pytest.mark.parametrize(
+    "path,value,message",
+    [
+        (
+            "models.first.dataset",
+            "picturs",
+            "models.first.dataset: 'picturs' is not defined under datasets (did you mean "
+            "pictures?); defined: pictures, emoji",
+        ),
+        (
+            "models.first.recipe",
+            "none",
+            "models.first.recipe: 'none' is not defined under recipes; defined: ipcl, supervised",
+        ),
+        (
+            "figure2_models",
+            ["first", "second"],
+            "figure2_models: 'second' is not defined under models; defined: first, labelled, untrained, theirs, fetched",
+        ),
+        ("models.labelled.dim", 128, "models.labelled.dim: a supervised model has one output a class; leave dim out"),
+        ("models.first.dim", None, "models.first.dim: a self-supervised model needs its dimension"),
+        ("models.untrained.dim", None, "models.untrained.dim: an untrained model needs its dimension"),
+        ("models.theirs.dim", None, "models.theirs.dim: give the number of outputs of the pretrained network"),
+        (
+            "models.first.width",
+            0.3,
+            "models.first.width: 0.3 splits no channels into whole groups; give a multiple of 1/32",
+        ),
+        ("models.labelled.width", 0.5, "models.labelled.width: only the AlexNets have a width, resnet18 has not"),
+        (
+            "models.first.architecture",
+            "efficientnet_lite0",
+            "models.first: efficientnet_lite0 is the architecture that can be pretrained, and only so",
+        ),
+        ("models.theirs.architecture", "resnet50", "models.theirs: efficientnet_lite0 is the architecture"),
+        ("models.fetched.dim", None, "models.fetched.dim: give the number of outputs of the fetched network"),
+        (
+            "models.first.head",
+            "mlp",
+            "models.first.head: only resnet18 and resnet50 have an mlp head, alexnet_gn has not",
+        ),
+        (
+            "models.fetched.weights.format",
+            "simclr_tf",
+            "models.fetched.weights.format: simclr_tf holds resnet50x1 or resnet50x2 or resnet50x4, not resnet50",
+        ),
+        (
+            "models.untrained.architecture",
+            "resnet50x2",
+            "models.untrained.dim: resnet50x2 ends in its average pool of 4096 units; give 4096, not 128",
+        ),
+        (
+            "models.pixels.dim",
+            3000,
+            "models.pixels.dim: give 3 x side x side, such as 3072 for 32 x 32 pixels, not 3000",
+        ),
+        ("models.first.architecture", "pixels", "models.first.source: pixels learn nothing; give untrained"),
+    ],
+)
+def test_contradiction_is_refused(path, value, message):
+    assert message in explain(change(path, value))
+
+
+@pytest.mark.parametrize("block", ["datasets", "brains", "recipes", "models"])
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "-x", "a b", "x\n", "x" * 81, "*"])
+def test_name_that_is_no_file_name_is_refused(block, name):
+    study = copy.deepcopy(STUDY)
+    study[block][name] = next(iter(study[block].values()))
+    message = explain(study)
+    assert f"{block}.{name}" in message
+    assert "pattern" in message or "at most 80 characters" in message
+
+
+def test_region_that_is_no_file_name_is_refused():
+    message = explain(change("brains.objects72.regions", {"../x": "EarlyV"}))
+    assert "brains.objects72.regions.../x" in message
+
+
+def test_every_offence_has_its_line():
+    study = change("recipes.ipcl.epochs", 0)
+    study["knn"]["k"], study["models"]["first"]["dim"] = 0, "many"
+    message = explain(study)
+    for path in ("recipes.ipcl.epochs: ", "knn.k: ", "models.first.dim: "):
+        assert sum(path in line for line in message.splitlines()) == 1
+
+
+def test_names_of_alternatives_are_left_out_of_the_key():
+    assert "  recipes.ipcl.objective.tau: " in explain(change("recipes.ipcl.objective.tau", -1))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "recipes.ipcl.objective.queue_size",
+            639,
+            "639 is less than one minibatch, 128 images x 5 views; give at least 640",
+        ),
+        ("recipes.supervised.schedule.milestones", [0, 30], "greater than or equal to 1"),
+        ("models.first.seed", 2**32, "less than 4294967296"),
+        ("models.first.dim", 10**12, "less than or equal to 100000"),
+        ("datasets.pictures", [], "datasets.pictures"),
+        ("datasets", {}, "at least 1 item"),
+        ("models", {}, "at least 1 item"),
+        ("models.first.layers", [], "at least 1 item"),
+        ("knn.k", 0, "greater than or equal to 1"),
+        ("knn.k", 20.0, "valid integer"),
+        ("knn.tau", -0.07, "greater than 0"),
+        ("knn.tau", float("inf"), "finite number"),
+        ("recipes.ipcl.objective.n_views", 0, "greater than or equal to 2"),
+        ("recipes.ipcl.schedule.momentum_range", [0.95, 0.85], "give [low, high]"),
+        ("title", b"bytes", "valid string"),
+        ("title", "\ud800", "valid string"),
+    ],
+)
+def test_bad_value_is_named(path, value, message):
+    assert message in explain(change(path, value))
+
+
+@pytest.mark.parametrize("path", ["datasets", "models", "recipes.ipcl", "figure2_models"])
+def test_block_that_holds_itself_is_refused(path):
+    """As YAML's anchors allow: `a: &a {a: *a}`."""
+    block = [] if path == "figure2_models" else {}
+    block.append(block) if isinstance(block, list) else block.update(a=block)
+    assert path in explain(change(path, block))

@@ -1,0 +1,183 @@
+"""Names, values and files that would run code, leave their folder or say two things at once; and anything at all."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from configurations import STUDY, change, explain
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipcl_core.config import ConfigError, load_config
+from ipcl_core.config.yaml_files import find_faults
+
+ROOT = Path(__file__).parents[2]
+
+# ---- hostile text ----------------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "$(touch ran)",
+    "`touch ran`",
+    "a b; touch ran",
+    "../../x",
+    "/tmp/x",
+    "a\nb",
+    "a\x00b",
+    "{model}",
+    "<script>",
+    "..",
+    "",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("block", ["datasets", "brains", "recipes", "models", "brains.objects72.regions"])
+def test_hostile_name_is_refused(block, name):
+    study = copy.deepcopy(STUDY)
+    named = study["brains"]["objects72"]["regions"] if "." in block else study[block]
+    named[name] = next(iter(named.values()))
+    assert f"{block}.{name}" in explain(study)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("pathvars", {"results": value}) for value in HOSTILE if value not in ("../../x", "/tmp/x", "..")),
+        *(("title", value) for value in ("a\n\n.. raw:: html\n\n   <script>", "a\x1b[2Jb", "")),
+        *(("brains.objects92.title", value) for value in ("a\nb", "")),
+        *(("models.first.framework", value) for value in ("a\nb", "")),
+        *(
+            ("models.theirs.package", value)
+            for value in ("net", "net>=1.0", "net==1.0 --index-url http://x", "-r x==1")
+        ),
+        *(("models.theirs.package", value) for value in ("net==1.0\nother==1.0", "git+https://x/y==1", "./net==1.0")),
+        *(("models.theirs.sha256", value) for value in ("0" * 63, "g" * 64, "0" * 64 + "\n", "")),
+    ],
+)
+def test_hostile_value_is_refused(path, value):
+    assert f"{path}" in explain(change(path, value))
+
+
+def test_no_rule_builds_a_shell_command():
+    for path in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
+        assert not [line for line in path.read_text().splitlines() if line.strip().startswith(("shell", "run:"))], path
+
+
+# ---- the YAML file ---------------------------------------------------------------------------------------------------
+
+TEXT = yaml.safe_dump(STUDY)
+REPEATED = {
+    "title: again\n": "title stands in line",
+    "knn: {k: 5, k: 6}\n": "knn.k stands in line",
+    "figure2_models: []\nfigure2_models: []\n": "figure2_models stands in line",
+    "models: {first: {}, second: {}, first: {}}\n": "models.first stands in line",
+    "models: {first: {preprocessing: {mean: [1], mean: [2]}}}\n": "models.first.preprocessing.mean stands in line",
+    "more: [{a: 1, a: 2}]\n": "more.a stands in line",
+    "__use_yte__: true\n": "__use_yte__: templates are not allowed",
+}
+
+
+@pytest.mark.parametrize("addition", REPEATED)
+def test_key_that_stands_twice_is_refused(tmp_path, addition):
+    path = tmp_path / "study.yaml"
+    path.write_text(TEXT + addition)
+    with pytest.raises(ConfigError) as error:
+        load_config(yaml.safe_load(path.read_text()), [path])
+    n_lines = TEXT.count("\n")
+    assert f"  {path}, line {n_lines + addition.count(chr(10))}: " in str(error.value)
+    assert REPEATED[addition] in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: [*a, *a]\n",
+        "a: &a {x: 1}\nb: &b {y: 1}\nc: {<<: [*a, *b], x: 2, y: 2}\n",
+        "a: &a {a: *a}\n",
+        "",
+        "{}",
+        '{"a": {"x": 1}, "b": {"x": 1}}',
+    ],
+)
+def test_anchors_and_merges_repeat_nothing(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    assert find_faults(tmp_path / "a.yaml") == []
+
+
+def test_merge_is_what_yaml_says():
+    study = yaml.safe_load(TEXT.replace("models:", "models: &models", 1))
+    study["models"]["second"] = study["models"]["first"] | {"dim": 64}
+    assert load_config(study).models["second"].dim == 64
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "keys at top level"),
+        ("title: [\n", "not valid JSON or YAML"),
+        ("a:\n\tb: 1\n", "not valid JSON or YAML"),
+        ("title: !!python/object/apply:os.system ['touch ran']\n", "not valid JSON or YAML"),
+        ("title: !!python/name:os.system\n", "title is a Python object; give a plain value"),
+        ("knn: {k: 5}\nknn: {k: 6}\n", "knn stands in line 1 already"),
+        ("pathvars: {results: $(touch ran)}\n", "pathvars.results"),
+        ("models: {'$(touch ran)': {}}\n", "models.$(touch ran)"),
+    ],
+)
+def test_snakemake_stops_at_a_bad_file(tmp_path, text, message):
+    (tmp_path / "bad.yaml").write_text(text)
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--configfile", str(ROOT / "config/demo.yaml"), "bad.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0 and message in said and "Traceback" not in said, said
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".snakemake"] == ["bad.yaml"]
+
+
+# ---- anything at all -------------------------------------------------------------------------------------------------
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["ipcl", "sgd", "first"])
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+)
+
+
+def list_keys(block, above: str = "") -> list[str]:
+    keys = []
+    for name, value in block.items():
+        keys += [above + name, *(list_keys(value, f"{above}{name}.") if isinstance(value, dict) else [])]
+    return keys
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.sampled_from(list_keys(STUDY)), VALUES)
+def test_any_value_is_accepted_or_explained(path, value):
+    """Nothing but ConfigError comes out."""
+    try:
+        load_config(change(path, value))
+    except ConfigError as error:
+        assert str(error).startswith("the configuration cannot be used:\n  ")
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(VALUES)
+def test_any_content_is_accepted_or_explained(content):
+    with pytest.raises(ConfigError):
+        load_config(content)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.text(min_size=1, max_size=90))
+def test_accepted_names_are_file_names(name):
+    try:
+        load_config(change("models", {name: STUDY["models"]["first"]}) | {"figure2_models": [name]})
+    except ConfigError:
+        return
+    assert (
+        Path(name).name == name and name.isascii() and name.isprintable() and not set(name) & set(" $`;&|<>{}*?\"'\\")
+    )
