@@ -42,7 +42,7 @@ class OneCycleProbe(Strict):
         area=[0.08, 1.0], grayscale=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0
     )
     """Crops and flips alone."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of the initial weights, the image order and the views."""
 
 
@@ -55,7 +55,7 @@ class LBFGSProbe(Strict):
     """Share of the training images on which the strength is chosen."""
     max_iter: int = Field(100, ge=1)
     """Iterations of L-BFGS at most."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of the held-out part."""
 
 
