@@ -20,6 +20,7 @@ include: "rules/activations.smk"
 include: "rules/accuracy.smk"
 include: "rules/rsa.smk"
 include: "rules/figures.smk"
+include: "rules/pictures.smk"
 include: "rules/claims.smk"
 
 
@@ -30,6 +31,7 @@ rule all:
     default_target: True
     input:
         expand("<results>/{file}", file=["table1.csv", "table1.tex", "table1.html", "claims.csv", "claims.md"]),
+        expand("<results>/figures/figure1/{model}.{format}", model=IPCL_MODELS[:1], format=["svg", "png", "pdf"]),
         expand(
             "<results>/figures/{brain}/{figure}.{format}",
             brain=study.brains,

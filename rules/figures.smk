@@ -1,18 +1,16 @@
 """
-The paper's figures, each from tables alone.
+The paper's figures of numbers, each from tables alone.
 
 NEEDS  <results>/table1.csv
        <results>/rsa/{brain}/{model}.csv
-       <results>/brain/{brain}/stimuli
 MAKES  <results>/figures/{brain}/figure2.{svg,png,pdf}    layer curves of selected models, bars of best layers
        <results>/figures/{brain}/figure3.{svg,png,pdf}    top-1 accuracy against best r
-       <results>/figures/{brain}/stimuli.{svg,png,pdf}    supplementary figure 1
        <results>/figures/{brain}/layers.{svg,png,pdf}     supplementary figure 2: layer curves of all models
 
 A rule is named after the function in ipcl_core/figures that draws it.
 """
 
-CODE = [f"{workflow.basedir}/ipcl_core/figures/{name}.py" for name in ("accuracy", "layers", "pictures", "style")]
+CODE = [f"{workflow.basedir}/ipcl_core/figures/{name}.py" for name in ("accuracy", "layers", "style")]
 
 
 rule figure2:
@@ -62,30 +60,6 @@ rule figure3:
         "../envs/analysis.yaml"
     params:
         brain="{brain}",
-        title=lookup("brains/{brain}/title", within=config),
-    script:
-        "../workflow_scripts/draw_figure.py"
-
-
-rule figure_stimuli:
-    input:
-        code=CODE,
-        stimuli="<results>/brain/{brain}/stimuli",
-    output:
-        svg=report(
-            "<results>/figures/{brain}/stimuli.svg",
-            caption="../docs/captions/stimuli.rst",
-            category="Figures",
-            subcategory="{brain}",
-        ),
-        png="<results>/figures/{brain}/stimuli.png",
-        pdf="<results>/figures/{brain}/stimuli.pdf",
-    log:
-        "<logs>/figures/{brain}/stimuli.log",
-    localrule: True
-    conda:
-        "../envs/analysis.yaml"
-    params:
         title=lookup("brains/{brain}/title", within=config),
     script:
         "../workflow_scripts/draw_figure.py"

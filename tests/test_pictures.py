@@ -3,10 +3,14 @@
 import matplotlib
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from PIL import Image
 
+from ipcl_core.config import Augmentation, Preprocessing
 from ipcl_core.figures.pictures import plot_figure_stimuli
+from ipcl_core.figures.schematic import draw_figure1, plot_figure1, read_views
 from ipcl_core.figures.style import STYLE
+from ipcl_core.loading import ViewLoader
 
 
 def test_stimuli_are_all_shown_in_the_order_of_their_names(tmp_path):
@@ -28,3 +32,44 @@ def test_stimuli_are_all_shown_in_the_order_of_their_names(tmp_path):
 def test_no_stimuli_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no stimuli"):
         plot_figure_stimuli(tmp_path, title="")
+
+
+def test_figure1_shows_the_views_of_the_image_that_a_training_sees_first(raw_split, pixels):
+    augmentation = Augmentation()
+    image, views = read_views(raw_split.beton, n_views=3, augmentation=augmentation, seed=7)
+    preprocessing = Preprocessing(image_size=224, mean=[0.0] * 3, std=[1.0] * 3)
+    loader = ViewLoader(raw_split.beton, batch_size=4, preprocessing=preprocessing, n_threads=1)
+    batches = loader.iterate_random(n_views=3, augmentation=augmentation, seed=7, epoch=0)
+    first = next(batches)
+    batches.close()
+    assert_allclose(views, first.views[0].movedim(1, -1).clip(0, 1), rtol=0, atol=1e-6)
+    original = pixels[int(first.images[0])]
+    side = min(original.shape[:2])
+    top, left = ((length - side) // 2 for length in original.shape[:2])
+    square = original[top : top + side, left : left + side] / 255
+    assert image.shape == (224, 224, 3)
+    assert_allclose(image.mean((0, 1)), square.mean((0, 1)), rtol=0, atol=0.01)  # resized, colours as they were
+    assert np.abs(views - image).mean((1, 2, 3)).min() > 0.02
+
+
+def test_figure1_is_drawn_whole(raw_split, tmp_path):
+    files = {kind: tmp_path / f"figure1.{kind}" for kind in ("svg", "png", "pdf")}
+    settings = {"architecture": "alexnet_gn", "dim": 128, "n_views": 5, "queue_size": 4096, "seed": 1}
+    draw_figure1(raw_split.beton, augmentation=Augmentation(), **settings, **files)
+    assert sorted(tmp_path.iterdir()) == sorted(files.values()) and b"/Type3" not in files["pdf"].read_bytes()
+    with Image.open(files["png"]) as image:
+        assert image.width == 2160
+
+
+@pytest.mark.parametrize("n", [2, 5, 12])
+def test_figure1_texts_do_not_overlap(n):
+    pictures = np.random.default_rng(0).random((n, 8, 8, 3))
+    with matplotlib.rc_context(STYLE):
+        figure = plot_figure1(pictures[0], pictures, network="AlexNet-gn x0.25", dim=128, queue_size=4096)
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
+    assert len(figure.axes[0].images) == n + 1 and len(boxes) == 11
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
+    for i, a in enumerate(boxes):
+        for b in boxes[i + 1 :]:
+            assert min(a.x1, b.x1) <= max(a.x0, b.x0) or min(a.y1, b.y1) <= max(a.y0, b.y0)

@@ -85,6 +85,7 @@ def test_everything_is_made(study):
         assert (study / f"results/figures/inanimate44/{figure}.svg").read_text().startswith("<?xml")
         assert (study / f"results/figures/inanimate44/{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (study / f"results/figures/inanimate44/{figure}.pdf").read_bytes().startswith(b"%PDF")
+    assert (study / "results/figures/figure1/ipcl_alexnet_gn.pdf").read_bytes().startswith(b"%PDF")
     claims = pd.read_csv(study / "results/claims.csv", index_col="claim")
     assert claims["verdict"].notna().all() and claims.at["hierarchy_weak", "n"] == 2
     log = pd.read_csv(study / "results/models/ipcl_alexnet_gn/log.csv")
@@ -172,7 +173,7 @@ def test_edited_figure_code_redraws_figures_only(study):
     with (study / "workflow/ipcl_core/figures/style.py").open("a") as file:
         file.write("# edited\n")
     jobs = count_jobs(run(study))
-    assert jobs == {"figure2": 1, "figure3": 1, "figure_stimuli": 1, "figure_layers": 1}
+    assert jobs == {"figure1": 1, "figure2": 1, "figure3": 1, "figure_stimuli": 1, "figure_layers": 1}
     assert weights.stat().st_mtime_ns == before
 
 

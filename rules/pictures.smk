@@ -1,0 +1,62 @@
+"""
+The paper's figures that show pictures.
+
+NEEDS  <results>/data/{dataset}/train.beton
+       <results>/brain/{brain}/stimuli
+MAKES  <results>/figures/figure1/{model}.{svg,png,pdf}    schematic with views of a training image
+       <results>/figures/{brain}/stimuli.{svg,png,pdf}    supplementary figure 1
+"""
+
+IPCL_MODELS = [
+    name
+    for name in list_from(study.models, "trained")
+    if study.recipes[study.models[name].recipe].objective.name == "ipcl"
+]
+
+
+rule figure1:
+    input:
+        code=[f"{workflow.basedir}/ipcl_core/figures/{name}.py" for name in ("schematic", "style")],
+        beton=get_training_file("beton"),
+    output:
+        svg=report("<results>/figures/figure1/{model}.svg", caption="../docs/captions/figure1.rst", category="Figures"),
+        png="<results>/figures/figure1/{model}.png",
+        pdf="<results>/figures/figure1/{model}.pdf",
+    log:
+        "<logs>/figures/figure1/{model}.log",
+    wildcard_constraints:
+        model=match_any(IPCL_MODELS),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=15,
+    params:
+        model=lookup("models/{model}", within=config),
+        recipe=get_recipe,
+    script:
+        "../workflow_scripts/figure1.py"
+
+
+rule figure_stimuli:
+    input:
+        code=[f"{workflow.basedir}/ipcl_core/figures/{name}.py" for name in ("pictures", "style")],
+        stimuli="<results>/brain/{brain}/stimuli",
+    output:
+        svg=report(
+            "<results>/figures/{brain}/stimuli.svg",
+            caption="../docs/captions/stimuli.rst",
+            category="Figures",
+            subcategory="{brain}",
+        ),
+        png="<results>/figures/{brain}/stimuli.png",
+        pdf="<results>/figures/{brain}/stimuli.pdf",
+    log:
+        "<logs>/figures/{brain}/stimuli.log",
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        title=lookup("brains/{brain}/title", within=config),
+    script:
+        "../workflow_scripts/draw_figure.py"
