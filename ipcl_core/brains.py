@@ -39,32 +39,71 @@ def write_brain(path: str | Path, stimuli: list[str], regions: list[Region]) -> 
     """Write the regions' similarity vectors (layout: see the module).
 
     Raises:
-        ValueError: a vector has the wrong number of pairs or a non-finite value; the message names region, participant.
+        ValueError: a name stands twice; a vector has the wrong number of pairs, or a value that is no finite real number in
+            [-1, 1]; the message names region and participant.
     """
-    n_pairs = len(stimuli) * (len(stimuli) - 1) // 2
+    if len(set(stimuli)) < len(stimuli) or len(stimuli) < 3:
+        raise ValueError(
+            f"{path}: needs three or more stimuli, each once; found {len(stimuli)}, {len(set(stimuli))} names"
+        )
+    names = [region.name for region in regions]
+    if len(set(names)) < len(names) or not names:
+        raise ValueError(f"{path}: needs one or more regions, each once; found {', '.join(names) or 'none'}")
+    for region in regions:
+        _check_region(region, len(stimuli))
     with write_hdf5(path) as file:
         file["stimuli"] = stimuli
         for region in regions:
-            for participant, rsv in zip(region.participants, region.rsvs, strict=True):
-                if rsv.shape != (n_pairs,) or not np.isfinite(rsv).all():
-                    raise ValueError(
-                        f"region {region.name}, participant {participant}: needs {n_pairs} finite similarities for "
-                        f"{len(stimuli)} stimuli, found {np.isfinite(rsv).sum()} of {rsv.size}"
-                    )
             dataset = file.create_dataset(f"regions/{region.name}", data=region.rsvs, track_order=True)
             dataset.attrs["participants"] = region.participants
             dataset.attrs["group"] = region.group
-        file.attrs["regions"] = [region.name for region in regions]
+        file.attrs["regions"] = names
+
+
+def _check_region(region: Region, n: int) -> None:
+    n_pairs, rsvs = n * (n - 1) // 2, np.asarray(region.rsvs)
+    n_names = len(set(region.participants))
+    if rsvs.ndim != 2 or len(rsvs) != len(region.participants) or len(rsvs) != n_names or n_names == 0:
+        raise ValueError(
+            f"region {region.name}: needs one row of similarities a participant; found an array of shape {rsvs.shape} for "
+            f"{', '.join(region.participants) or 'nobody'}"
+        )
+    if region.group and n_names > 1:
+        raise ValueError(f"region {region.name}: is one group average, and has {n_names} rows")
+    if rsvs.dtype.kind not in "fiu":
+        raise ValueError(f"region {region.name}: found numbers of type {rsvs.dtype}, needs real ones")
+    for participant, rsv in zip(region.participants, rsvs, strict=True):
+        who = f"region {region.name}, participant {participant}"
+        if rsv.shape != (n_pairs,) or not np.isfinite(rsv).all():
+            raise ValueError(
+                f"{who}: needs {n_pairs} finite similarities for {n} stimuli, found {np.isfinite(rsv).sum()} of {rsv.size}"
+            )
+        if np.abs(rsv).max() > 1 + 1e-6:
+            raise ValueError(
+                f"{who}: needs correlations, from -1 to 1, found {rsv.min():.3g} to {rsv.max():.3g}; of distances 1 - r give r"
+            )
+        if np.ptp(rsv) == 0:
+            raise ValueError(f"{who}: all pairs of stimuli are equally similar, so that nothing correlates with them")
 
 
 def read_brain(path: str | Path) -> tuple[list[str], list[Region]]:
-    """Read (names of the stimuli, regions in hierarchical order) from a file written by `write_brain`."""
-    with h5py.File(path) as file:
-        stimuli = list(file["stimuli"].asstr())
-        regions = []
-        for name in file.attrs["regions"]:
-            dataset = file[f"regions/{name}"]
-            regions.append(Region(name, dataset[:], list(dataset.attrs["participants"]), bool(dataset.attrs["group"])))
+    """Read (names of the stimuli, regions in hierarchical order) from a file written by `write_brain`.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    try:
+        with h5py.File(path) as file:
+            stimuli = list(file["stimuli"].asstr())
+            regions = []
+            for name in file.attrs["regions"]:
+                dataset = file[f"regions/{name}"]
+                participants, group = list(dataset.attrs["participants"]), bool(dataset.attrs["group"])
+                regions.append(Region(name, dataset[:], participants, group))
+    except FileNotFoundError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{path}: is no whole file of brain data ({error})") from None
     return stimuli, regions
 
 

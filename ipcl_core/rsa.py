@@ -101,8 +101,21 @@ def _center(rows: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def vectorize_rsm(rsm: ArrayLike) -> NDArray:
-    """Return the lower triangle of a (n, n) matrix without its diagonal: (n (n - 1) / 2,), row by row."""
+    """Return the lower triangle of a (n, n) matrix without its diagonal: (n (n - 1) / 2,), row by row.
+
+    Raises:
+        ValueError: the matrix is not square, or not symmetric within 1e-6.
+    """
     rsm = np.asarray(rsm)
+    if rsm.ndim != 2 or rsm.shape != rsm.T.shape:
+        raise ValueError(f"found an array of shape {rsm.shape}, needs a square matrix")
+    equal = np.isclose(rsm, rsm.T, rtol=0, atol=1e-6, equal_nan=True)
+    if not equal.all():
+        row, column = np.argwhere(~equal)[0]
+        raise ValueError(
+            f"the matrix is not symmetric: {rsm[row, column]:.6g} in row {row}, column {column} (from 0), "
+            f"{rsm[column, row]:.6g} across"
+        )
     return rsm[np.tril_indices(len(rsm), -1)]
 
 

@@ -177,7 +177,7 @@ def test_vector_that_does_not_fit_is_refused(tmp_path, rsv, found):
 
 
 def test_participants_without_vectors_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match=r"region IT: .* shape \(1, 3\) for BE, KO"):
         write_brain(tmp_path / "brain.h5", ["a", "b", "c"], [Region("IT", np.ones((1, 3)), ["BE", "KO"], group=False)])
 
 
