@@ -15,6 +15,7 @@ category-supervision". One module per stage, in data-flow order:
     architectures  the networks
     draws          random crops and colours, as numbers
     views          the views themselves, in compiled code (resizing, colors)
+    device_views   the same on the device that trains (triton_views: as CUDA kernels)
     loading        .beton -> batches of views
     objectives     IPCL, indexed memory, cross entropy
     training       objective + recipe -> weights

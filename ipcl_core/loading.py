@@ -4,6 +4,8 @@ Batches of views from a .beton file: FFCV reads and decodes each image once, com
 
 import queue
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -14,9 +16,9 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import as_strided
 
+from . import device_views
 from .beton import check_beton
 from .config import Augmentation, Preprocessing
-from .device_views import make_views
 from .draws import draw_views, pack_policy
 from .quick_ffcv import (
     IMAGE_MODES,
@@ -134,8 +136,13 @@ class ViewLoader:
         self.side = preprocessing.image_size
         self.mean = np.array(preprocessing.mean, np.float32)
         self.std = np.array(preprocessing.std, np.float32)
+        self._spare: deque[np.ndarray] = deque(maxlen=4)
         self.device = device
-        self.stream = torch.cuda.Stream(device) if device is not None and device.type == "cuda" else None
+        self.stream, self._make_views = None, device_views.make_views
+        if device is not None and device.type == "cuda":
+            from . import triton_views  # needs Triton, which torch brings along with CUDA only
+
+            self.stream, self._make_views = torch.cuda.Stream(device), triton_views.make_views
         self._loader = Loader(
             str(beton),
             batch_size=batch_size,
@@ -171,7 +178,7 @@ class ViewLoader:
             drawn = draw_views(heights, widths, images, n_views, epoch, seed, policy)
             if self.device is not None:
                 return self._make_on_device(pixels, heights, widths, drawn)
-            views = np.empty((len(images), n_views, self.side, self.side, 3), np.float32)
+            views = self._borrow(len(images), n_views, self.side, self.side, 3)
             make_random_views(pixels, heights, widths, drawn, self.mean, self.std, views)
             return torch.from_numpy(views).movedim(-1, -3)  # (B, n, S, S, 3) -> (B, n, 3, S, S)
 
@@ -215,6 +222,18 @@ class ViewLoader:
                 batch.views.record_stream(torch.cuda.current_stream(self.device))
             yield batch
 
+    def _borrow(self, *shape: int) -> np.ndarray:
+        """Return float32 memory that nobody uses; it comes back by itself when the returned array is no longer held.
+
+        New memory would cost a third as much time as the views that it is for.
+        """
+        memory = self._spare.pop() if self._spare else None
+        if memory is None or memory.shape != shape:
+            memory = np.empty(shape, np.float32)
+        borrowed = memory[...]
+        weakref.finalize(borrowed, self._spare.append, memory).atexit = False
+        return borrowed
+
     def _make_on_device(
         self, pixels: np.ndarray, heights: np.ndarray, widths: np.ndarray, drawn: np.ndarray
     ) -> torch.Tensor:
@@ -225,7 +244,7 @@ class ViewLoader:
         with nullcontext() if self.stream is None else torch.cuda.stream(self.stream):
             mean, std = (torch.from_numpy(values).to(self.device) for values in (self.mean, self.std))
             source = torch.from_numpy(pixels).to(self.device, non_blocking=True)
-            views = make_views(source, heights, widths, drawn, self.side, mean, std)
+            views = self._make_views(source, heights, widths, drawn, self.side, mean, std)
         if self.stream is not None:
             self.stream.synchronize()
         return views

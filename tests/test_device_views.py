@@ -1,7 +1,11 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
-from conftest import DEVICES, stack
+from conftest import DEVICES, NO_GPU, stack
 from torch.testing import assert_close
 
 from ipcl_core.config import Augmentation
@@ -34,4 +38,60 @@ def test_views_on_the_device_equal_those_of_the_processor(photo, device, side, a
     found, expected = make_both(make_views, photo, device, side=side, **augmentation)
     assert found.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     # on the normalised scale, 1 / .22 times that of pixels
+    assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+# ---- CUDA kernels ----------------------------------------------------------------------------------------------------
+
+INTERPRET = """
+import numpy as np
+import torch
+from ipcl_core import device_views, triton_views
+from ipcl_core.config import Augmentation
+from ipcl_core.draws import draw_views, pack_policy
+
+triton_views.TILE = 256  # two tiles a view
+rng = np.random.default_rng(0)
+pixels = torch.from_numpy(rng.integers(0, 256, 3 * (50 * 40 + 11 * 30) + 100).astype(np.uint8))
+sizes = np.array([50, 11]), np.array([40, 30])
+drawn = draw_views(*sizes, np.array([5, 0]), 2, 2, 1, pack_policy(Augmentation(grayscale=0.3)))
+drawn[0, 0, 4:6], drawn[0, 1, 4:6], drawn[0, :, 10:14] = (1, 0), (0, 1), ((0, 3, 1, 2), (2, 1, 3, 0))
+statistics = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+found, expected = (module.make_views(pixels, *sizes, drawn, 20, *statistics) for module in (triton_views, device_views))
+torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+"""
+
+COMPILE = """
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from ipcl_core.triton_views import _crop_views, _finish_views
+
+floats = dict.fromkeys(("work", "sums", "drawn", "mean", "std", "views"), "*fp32")
+crop = {"pixels": "*u8", "starts": "*i64", "widths": "*i64"} | floats
+for kernel, types, numbers in (
+    (_crop_views, crop, {"SIDE": 224, "N_VIEWS": 5, "TILE": 1024}),
+    (_finish_views, floats, {"SIDE": 224, "TILE": 1024, "N_SUMS": 64}),
+):
+    types = {name: types[name] for name in kernel.arg_names if name in types} | dict.fromkeys(numbers, "constexpr")
+    compiled = compile(ASTSource(kernel, types, numbers), target=GPUTarget("cuda", 90, 32))
+    assert compiled.asm["cubin"]
+"""
+
+
+@pytest.mark.parametrize("code,interpret", [(INTERPRET, "1"), (COMPILE, "0")], ids=["interpreted", "compiled for H100"])
+def test_kernels_without_a_gpu(code, interpret):
+    """In Triton's interpreter they give the views of plain torch; and they compile."""
+    environment = os.environ | {"TRITON_INTERPRET": interpret}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=600)
+
+
+@pytest.mark.gpu
+@NO_GPU
+@pytest.mark.parametrize("augmentation", POLICIES)
+@pytest.mark.parametrize("side", [32, 224])
+def test_kernels_equal_the_processor(photo, side, augmentation):
+    from ipcl_core import triton_views
+
+    found, expected = make_both(triton_views.make_views, photo, "cuda", side=side, **augmentation)
     assert_close(found, expected, rtol=0, atol=1e-4)
