@@ -7,6 +7,7 @@ The HDF5 file: dataset `stimuli` (n names, in order); for each region, in hierar
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,9 +19,8 @@ from PIL import Image
 
 from .downloads import read_members
 from .files import write_hdf5
+from .images import IMAGE_SUFFIXES, read_image
 from .rsa import compute_rsm, vectorize_rsm
-
-STIMULUS_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass
@@ -156,51 +156,138 @@ def import_kriegeskorte_2008(archive: str | Path, subset: str, stimuli_folder: s
 
 
 def import_magri_konkle_2019(
-    betas: str | Path, images: str | Path, regions: dict[str, str], stimuli_folder: str | Path, brain: str | Path
+    betas: str | Path,
+    images: str | Path,
+    regions: dict[str, str],
+    stimuli_folder: str | Path,
+    brain: str | Path,
+    *,
+    reliability_threshold: float | None = None,
+    min_voxels: int = 2,
+    left_out: Sequence[int] = (),
 ) -> None:
-    """Import the 72 objects and every participant's voxel patterns in each sector.
+    """Import the 72 objects and every participant's voxel patterns in each region.
 
     Args:
-        betas: ExploringObjectsData_SECTORS.mat, a struct with Betas[sector] (per participant: voxels x stimuli) and
-            conditions (names of the stimuli).
+        betas: ExploringObjectsData_SECTORS.mat or ..._GRADIENT.mat: a struct SECTORS or GRADIENT with Betas[region] and
+            Reliability[region] (per participant: voxels x stimuli, and voxels) and conditions (names of the stimuli).
         images: folder of the stimuli; file names without suffix are the conditions.
-        regions: name here -> sector in the file.
+        regions: name here -> region in the file.
         stimuli_folder: receives a PNG of each stimulus.
-        brain: HDF5 file to write.
+        brain: HDF5 file to write; a participant's name is the number in the file, from 01.
+        reliability_threshold: voxels with a reliability above it are kept; None keeps all and reads no reliability.
+        min_voxels: fewest voxels of a participant in a region.
+        left_out: numbers of the participants to leave out, from 1.
 
     Raises:
-        ValueError: a sector or an image is missing, or a participant's array does not fit the stimuli.
+        ValueError: a region or an image is missing, a participant's array does not fit the stimuli, or too few voxels or
+            participants are left; the message names region and participant.
 
     Source: Magri and Konkle 2019; sections 4.2 and C.2 of the paper.
     """
-    content = scipy.io.loadmat(betas, simplify_cells=True)
-    struct = next((value for key, value in content.items() if not key.startswith("__")), {})
-    if not isinstance(struct, dict) or not {"Betas", "conditions"} <= struct.keys():
-        raise ValueError(f"{betas}: needs one struct with the fields Betas and conditions")
+    struct = _read_struct(Path(betas))
     conditions = [str(name) for name in np.atleast_1d(struct["conditions"])]
-    found = {path.stem: path for path in Path(images).iterdir() if path.suffix.lower() in STIMULUS_SUFFIXES}
-    missing = [name for name in conditions if name not in found and Path(name).stem not in found]
-    if missing:
-        raise ValueError(
-            f"{images}: no image for {len(missing)} of {len(conditions)} conditions, among them {missing[0]!r}"
-        )
-    names = [f"{i + 1:02d}_{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(name).stem)}" for i, name in enumerate(conditions)]
-    folder = Path(stimuli_folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for condition, name in zip(conditions, names, strict=True):
-        source = found.get(condition) or found[Path(condition).stem]
-        Image.open(source).convert("RGB").save(folder / f"{name}.png")
     parsed = []
-    for region, sector in regions.items():
-        if sector not in struct["Betas"]:
-            raise ValueError(f"{betas}: no sector {sector!r}; there are {', '.join(struct['Betas'])}")
-        patterns = struct["Betas"][sector]
-        for participant, array in enumerate(patterns):
-            if array.ndim != 2 or array.shape[1] != len(conditions):
-                raise ValueError(
-                    f"{betas}: {sector}, participant {participant + 1}: found an array of shape {array.shape}, needs "
-                    f"voxels x {len(conditions)} stimuli"
-                )
-        rsvs = np.stack([vectorize_rsm(compute_rsm(array.T)) for array in patterns])
-        parsed.append(Region(region, rsvs, [f"{i + 1:02d}" for i in range(len(patterns))], group=False))
+    for region, key in regions.items():
+        where = f"{betas}: {key}"
+        patterns = _list_participants(struct, "Betas", key, where)
+        reliability = None
+        if reliability_threshold is not None:
+            reliability = _list_participants(struct, "Reliability", key, where)
+            if len(reliability) != len(patterns):
+                raise ValueError(f"{where}: reliabilities of {len(reliability)} participants, betas of {len(patterns)}")
+        if beyond := [number for number in left_out if not 1 <= number <= len(patterns)]:
+            raise ValueError(f"{where}: participant {beyond[0]} is to be left out; there are 1 to {len(patterns)}")
+        kept = [number for number in range(1, len(patterns) + 1) if number not in left_out]
+        if len(kept) < 2:
+            raise ValueError(f"{where}: {len(kept)} participant(s) left; a noise ceiling needs at least two")
+        rsvs = []
+        for number in kept:
+            who = f"{where}, participant {number}"
+            array = _check_patterns(patterns[number - 1], len(conditions), who)
+            if reliability is not None:
+                array = _keep_reliable(array, reliability[number - 1], reliability_threshold, who)
+            if len(array) < min_voxels:
+                raise ValueError(f"{who}: {len(array)} voxels are left; at least {min_voxels} are needed")
+            rsvs.append(_compute_rsv(array, conditions, who))
+        parsed.append(Region(region, np.stack(rsvs), [f"{number:02d}" for number in kept], group=False))
+    names = _copy_stimuli(conditions, Path(images), Path(stimuli_folder))
     write_brain(brain, names, parsed)
+
+
+def _read_struct(path: Path) -> dict:
+    content = {key: value for key, value in scipy.io.loadmat(path, simplify_cells=True).items() if key[:2] != "__"}
+    known = [key for key in ("SECTORS", "GRADIENT") if key in content]
+    if len(known) != 1:
+        raise ValueError(f"{path}: needs a struct SECTORS or GRADIENT, and holds {', '.join(content) or 'nothing'}")
+    struct = content[known[0]]
+    fields = {"Betas", "conditions"}
+    if not isinstance(struct, dict) or not fields <= struct.keys() or not isinstance(struct["Betas"], dict):
+        raise ValueError(f"{path}: {known[0]} needs the fields Betas (with a field a region) and conditions")
+    return struct
+
+
+def _list_participants(struct: dict, field: str, key: str, where: str) -> list:
+    """One array a participant of a cell array, which scipy gives as the array itself if it has one cell."""
+    if key not in (regions := struct.get(field, {})):
+        raise ValueError(f"{where}: no such region under {field}; there are {', '.join(regions) or 'none'}")
+    cells = np.asarray(regions[key])
+    return list(cells) if cells.dtype == object else [cells]
+
+
+def _check_patterns(array: np.ndarray, n: int, who: str) -> np.ndarray:
+    """Voxels x stimuli, finite real numbers."""
+    array = np.asarray(array)
+    if array.ndim != 2 or array.shape[1] != n:
+        hint = "; is it transposed?" if array.ndim == 2 and array.shape[0] == n else ""
+        raise ValueError(f"{who}: found an array of shape {array.shape}, needs voxels x {n} stimuli{hint}")
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{who}: found numbers of type {array.dtype}, needs real ones")
+    return array
+
+
+def _keep_reliable(array: np.ndarray, reliability: np.ndarray, threshold: float, who: str) -> np.ndarray:
+    reliability = np.atleast_1d(reliability)
+    if reliability.shape != (len(array),):
+        raise ValueError(f"{who}: reliabilities of shape {reliability.shape} for {len(array)} voxels")
+    return array[reliability > threshold]
+
+
+def _compute_rsv(array: np.ndarray, conditions: list[str], who: str) -> np.ndarray:
+    """Similarities of the stimuli's patterns, with an error that names the stimulus where one has none."""
+    for wrong, problem in (
+        (~np.isfinite(array).all(0), "holds numbers that are not finite"),
+        (np.ptp(array, axis=0) == 0, "is the same in every voxel, so that it correlates with nothing"),
+    ):
+        if wrong.any():
+            names = ", ".join(np.array(conditions)[wrong][:3])
+            raise ValueError(f"{who}: the pattern of {wrong.sum()} stimuli ({names}) {problem}")
+    return vectorize_rsm(compute_rsm(array.T))
+
+
+def _copy_stimuli(conditions: list[str], images: Path, folder: Path) -> list[str]:
+    """Write each condition's image as a PNG whose name sorts in the order of the conditions; return the names."""
+    stems = [Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else name for name in conditions]
+    if len(set(stems)) < len(stems):
+        raise ValueError(f"the conditions hold a name twice: {next(stem for stem in stems if stems.count(stem) > 1)!r}")
+    found: dict[str, Path] = {}
+    for path in sorted(images.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            if path.stem in found:
+                raise ValueError(f"{images}: {found[path.stem].name} and {path.name} are images of one condition")
+            found[path.stem] = path
+    if missing := [stem for stem in stems if stem not in found]:
+        raise ValueError(
+            f"{images}: no image for {len(missing)} of {len(stems)} conditions, among them {missing[0]!r}; the "
+            f"{len(found)} images there need the conditions' names, and are, for example, "
+            f"{', '.join(path.name for path in list(found.values())[:3]) or 'none'}"
+        )
+    names = [f"{i + 1:02d}_{re.sub(r'[^A-Za-z0-9_-]+', '_', stem)}" for i, stem in enumerate(stems)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, name in zip(stems, names, strict=True):
+        try:
+            pixels = read_image(found[stem])
+        except (OSError, ValueError, SyntaxError) as error:
+            raise ValueError(f"{found[stem]}: cannot be decoded: {error}") from None
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return names

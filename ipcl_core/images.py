@@ -42,9 +42,9 @@ def read_image(path: str | Path, shortest_side: int | None = None) -> np.ndarray
 def _decode(source: str | Path | BinaryIO, shortest_side: int | None) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(source, formats=FORMATS) as file:
-            file.load()
-            image = ImageOps.exif_transpose(file)
+        with Image.open(source, formats=FORMATS) as image:
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "F":
         raise ValueError("floating-point pixels, whose range is unknown")
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's conversion would clip, not scale
@@ -55,7 +55,8 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None) -> Image.I
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
+    if image.mode != "RGB":
+        image = image.convert("RGB")
     if shortest_side is not None and min(image.size) > shortest_side:
         ratio = shortest_side / min(image.size)
         size = tuple(max(shortest_side, round(side * ratio)) for side in image.size)

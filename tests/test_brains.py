@@ -53,19 +53,20 @@ class Study:
             photo.crop((50 * i, 60 * i, 50 * i + 60, 60 * i + 50)).save(self.images / f"{stem}.png")
         (self.images / "readme.txt").write_text("no stimulus")
 
-    def write(self, **changes) -> None:
+        self.reliability = {sector: [np.ones(n) for n in sizes] for sector, sizes in N_VOXELS.items()}
+
+    def write(self, name: str = "SECTORS", **changes) -> None:
         """Write the .mat file, with some fields of the struct replaced or (None) left out."""
-        reliability = {sector: make_cell([np.ones(n) for n in sizes]) for sector, sizes in N_VOXELS.items()}
         struct = {
             "Betas": {sector: make_cell(arrays) for sector, arrays in self.patterns.items()},
-            "Reliability": reliability,
+            "Reliability": {sector: make_cell(arrays) for sector, arrays in self.reliability.items()},
             "conditions": make_cell(CONDITIONS).T,
         } | changes
         struct = {key: value for key, value in struct.items() if value is not None}
-        scipy.io.savemat(self.betas, {"SECTORS": struct})
+        scipy.io.savemat(self.betas, {name: struct})
 
-    def import_all(self) -> None:
-        import_magri_konkle_2019(self.betas, self.images, self.regions, self.stimuli, self.brain)
+    def import_all(self, **options) -> None:
+        import_magri_konkle_2019(self.betas, self.images, self.regions, self.stimuli, self.brain, **options)
 
 
 @pytest.fixture
@@ -106,44 +107,154 @@ def test_order_of_the_regions_is_the_configurations(study):
     assert [region.name for region in read_brain(study.brain)[1]] == ["anterior", "EarlyV"]
 
 
-def refuse(study: Study, message: str) -> None:
+def test_gradient_file_is_read_the_same(study):
+    study.write("GRADIENT")
+    study.import_all()
+    assert [region.name for region in read_brain(study.brain)[1]] == ["EarlyV", "posterior", "anterior"]
+
+
+def test_unreliable_voxels_are_left_out(study):
+    """Among the voxels with the known RSM lie others, as reliable as the threshold or without a reliability."""
+    rng = np.random.default_rng(1)
+    for sector, arrays in study.patterns.items():
+        for i, array in enumerate(arrays):
+            order = rng.permutation(len(array) + 9)
+            arrays[i] = np.concatenate([array, rng.standard_normal((9, N))])[order]
+            low = [0.3] * 4 + [-0.2] * 4 + [np.nan]
+            study.reliability[sector][i] = np.concatenate([rng.uniform(0.31, 0.9, len(array)), low])[order]
+    study.write()
+    study.import_all(reliability_threshold=0.3)
+    for region in read_brain(study.brain)[1]:
+        expected = [vectorize_rsm(rsm) for rsm in study.rsms[study.regions[region.name]]]
+        assert_allclose(region.rsvs, expected, rtol=0, atol=1e-12)
+    study.import_all()
+    assert not np.allclose(read_brain(study.brain)[1][0].rsvs, expected, atol=0.05)
+
+
+def test_participants_can_be_left_out(study):
+    study.patterns["pOTC"][1] = np.ones((3, 2))  # nobody looks at it
+    study.write()
+    study.import_all(left_out=[2])
+    for region in read_brain(study.brain)[1]:
+        assert region.participants == ["01", "03"]
+        rsms = study.rsms[study.regions[region.name]]
+        assert_allclose(region.rsvs, [vectorize_rsm(rsms[0]), vectorize_rsm(rsms[2])], rtol=0, atol=1e-12)
+
+
+def test_transparent_stimulus_is_put_on_white(study):
+    Image.new("RGBA", (8, 8), (10, 20, 30, 0)).save(study.images / "apple.png")
+    study.write()
+    study.import_all()
+    name = next(name for name in NAMES if name.endswith("apple"))
+    assert (np.asarray(Image.open(study.stimuli / f"{name}.png")) == 255).all()
+
+
+def refuse(study: Study, message: str, **options) -> None:
     with pytest.raises(ValueError, match=message):
-        study.import_all()
+        study.import_all(**options)
     assert not study.brain.exists()
 
 
-def test_unknown_sector_is_refused(study):
+def test_unknown_region_is_refused(study):
     study.write()
     study.regions["V1"] = "V1"
-    refuse(study, r"SECTORS.mat: no sector 'V1'; there are EarlyV, pOTC, aOTC")
+    refuse(study, r"SECTORS.mat: V1: no such region under Betas; there are EarlyV, pOTC, aOTC")
 
 
 @pytest.mark.parametrize("shape", [(30, N - 1), (N, 30), (N,)])
 def test_array_of_the_wrong_shape_is_refused(study, shape):
     study.patterns["pOTC"][1] = np.ones(shape)
     study.write()
-    found = (1, N) if len(shape) == 1 else shape
-    message = rf"SECTORS.mat: pOTC, participant 2: found an array of shape \({found[0]}, {found[1]}\), needs voxels x 6"
-    refuse(study, message if len(shape) == 2 else "SECTORS.mat: pOTC, participant 2: found an array of shape")
+    message = r"SECTORS.mat: pOTC, participant 2: found an array of shape \(.*\), needs voxels x 6 stimuli"
+    refuse(study, message + ("; is it transposed" if shape == (N, 30) else ""))
+
+
+@pytest.mark.parametrize("dtype", [np.complex128, object])
+def test_numbers_that_are_not_real_are_refused(study, dtype):
+    study.patterns["pOTC"][1] = study.patterns["pOTC"][1].astype(dtype)
+    study.write()
+    refuse(study, "SECTORS.mat: pOTC, participant 2: found numbers of type .*, needs real ones")
 
 
 def test_missing_image_is_refused(study):
     study.write()
     (study.images / "apple.png").unlink()
     (study.images / "kite.png").unlink()
-    refuse(study, r"images: no image for 2 of 6 conditions, among them 'apple'")
+    refuse(
+        study, r"images: no image for 2 of 6 conditions, among them 'apple'; the 4 images there need the conditions'"
+    )
+
+
+def test_two_images_of_one_condition_are_refused(study):
+    study.write()
+    Image.new("RGB", (8, 8)).save(study.images / "apple.jpg")
+    refuse(study, "images: apple.jpg and apple.png are images of one condition")
+
+
+def test_image_that_cannot_be_decoded_is_refused(study):
+    study.write()
+    content = (study.images / "apple.png").read_bytes()
+    (study.images / "apple.png").write_bytes(content[:-200])
+    refuse(study, "apple.png: cannot be decoded: .*truncated")
 
 
 @pytest.mark.parametrize("field", ["Betas", "conditions"])
 def test_struct_without_its_fields_is_refused(study, field):
     study.write(**{field: None})
-    refuse(study, "SECTORS.mat: needs one struct with the fields Betas and conditions")
+    refuse(study, r"SECTORS.mat: SECTORS needs the fields Betas \(with a field a region\) and conditions")
+
+
+def test_file_without_the_struct_is_refused(study):
+    study.write("VOXELS")
+    refuse(study, "SECTORS.mat: needs a struct SECTORS or GRADIENT, and holds VOXELS")
+
+
+def test_condition_that_is_there_twice_is_refused(study):
+    study.write(conditions=make_cell([*CONDITIONS[:-1], CONDITIONS[0]]).T)
+    refuse(study, "the conditions hold a name twice")
 
 
 def test_voxels_without_a_number_are_refused(study):
     study.patterns["aOTC"][2][4, 3] = np.nan
     study.write()
-    refuse(study, r"stimulus 3 \(from 0\) holds non-finite values")
+    refuse(
+        study, rf"aOTC, participant 3: the pattern of 1 stimuli \({CONDITIONS[3]}\) holds numbers that are not finite"
+    )
+
+
+def test_constant_pattern_is_refused(study):
+    study.patterns["aOTC"][0][:, 2] = 7
+    study.write()
+    refuse(study, rf"aOTC, participant 1: the pattern of 1 stimuli \({CONDITIONS[2]}\) is the same in every voxel")
+
+
+def test_too_few_voxels_are_refused(study):
+    study.write()
+    refuse(study, "SECTORS.mat: aOTC, participant 2: 9 voxels are left; at least 10 are needed", min_voxels=10)
+    study.reliability["pOTC"][0][1:] = 0
+    study.write()
+    refuse(study, "pOTC, participant 1: 1 voxels are left; at least 2 are needed", reliability_threshold=0.3)
+
+
+def test_reliability_that_does_not_fit_is_refused(study):
+    study.reliability["pOTC"][1] = np.ones(5)
+    study.write()
+    refuse(study, r"pOTC, participant 2: reliabilities of shape \(5,\) for 31 voxels", reliability_threshold=0.3)
+    study.reliability["pOTC"].pop()
+    study.write()
+    refuse(study, "pOTC: reliabilities of 2 participants, betas of 3", reliability_threshold=0.3)
+    study.write(Reliability=None)
+    refuse(study, "EarlyV: no such region under Reliability; there are none", reliability_threshold=0.3)
+
+
+def test_fewer_than_two_participants_are_refused(study):
+    study.write()
+    refuse(study, r"EarlyV: 1 participant\(s\) left; a noise ceiling needs at least two", left_out=[1, 3])
+    refuse(study, "EarlyV: participant 4 is to be left out; there are 1 to 3", left_out=[4])
+    for arrays in study.patterns.values():
+        del arrays[1:]
+    study.write()
+    refuse(study, r"EarlyV: 1 participant\(s\) left; a noise ceiling needs at least two")
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------

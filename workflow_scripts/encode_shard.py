@@ -1,10 +1,10 @@
 """Encode one shard of a split's images."""
 
-from ipcl_core.conversion import encode_shard
-from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+if __name__ == "__main__":  # worker processes import this file, and need nothing of it
+    from ipcl_core.conversion import encode_shard
+    from ipcl_core.logs import start_log
+    from ipcl_core.provenance import record_job
 
-if __name__ == "__main__":  # worker processes import this file
     start_log(snakemake.log[0])
     dataset, split = snakemake.params.dataset, snakemake.wildcards.split
     encode_shard(

@@ -7,6 +7,11 @@ from ipcl_core.provenance import record_job
 start_log(snakemake.log[0])
 brain = snakemake.params.brain
 import_magri_konkle_2019(
-    brain["betas"], brain["stimuli"], brain["regions"], snakemake.output.stimuli, snakemake.output.brain
+    brain["betas"],
+    brain["stimuli"],
+    brain["regions"],
+    snakemake.output.stimuli,
+    snakemake.output.brain,
+    **{key: brain[key] for key in ("reliability_threshold", "min_voxels", "left_out")},
 )
 record_job(snakemake, brain["betas"], brain["stimuli"])

@@ -77,11 +77,17 @@ class MagriKonkle2019(Strict):
     title: Line
     """Name in figures and tables."""
     betas: str | None
-    """Path of ExploringObjectsData_SECTORS.mat. null: not on this machine."""
+    """Path of ExploringObjectsData_SECTORS.mat or ..._GRADIENT.mat. null: not on this machine."""
     stimuli: str | None
     """Folder of the 72 stimuli, named as the conditions in the .mat file."""
     regions: dict[Name, str] = Field(min_length=1)
     """Name of the region here -> its name in the .mat file, in hierarchical order."""
+    reliability_threshold: float | None = Field(None, ge=-1, lt=1)
+    """Only voxels whose split-half reliability in the .mat file is larger are used; null: all."""
+    min_voxels: int = Field(2, ge=2)
+    """A participant with fewer voxels in a region is an error; leave the participant or the region out then."""
+    left_out: list[Annotated[int, Field(ge=1)]] = []
+    """Numbers of participants in the .mat file, from 1, that are left out in every region."""
 
 
 Brain = Annotated[Kriegeskorte2008 | MagriKonkle2019, Field(discriminator="source")]
