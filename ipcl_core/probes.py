@@ -146,7 +146,7 @@ def train_one_cycle_probes(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device, memory_format=torch.channels_last).requires_grad_(False)
     shared = {"batch_size": settings.batch_size, "preprocessing": spec.preprocessing, "n_threads": n_threads}
-    loader = ViewLoader(betons["train"], **shared)
+    loader = ViewLoader(betons["train"], **shared, device=device if device.type == "cuda" else None)
     n_batches = loader.n_images // settings.batch_size
     if n_batches == 0:
         raise ValueError(
