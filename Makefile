@@ -26,6 +26,7 @@ lint: setup
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check .
+	$(RUN) bandit --quiet --configfile pyproject.toml --recursive ipcl_core workflow_scripts
 	$(RUN) snakemake --lint --profile profiles/demo
 
 setup: $(VENV)/ready

