@@ -22,6 +22,7 @@ include: "rules/rsa.smk"
 include: "rules/figures.smk"
 include: "rules/pictures.smk"
 include: "rules/claims.smk"
+include: "rules/statistics.smk"
 
 
 report: "docs/captions/workflow.rst"
@@ -35,9 +36,11 @@ rule all:
         expand(
             "<results>/figures/{brain}/{figure}.{format}",
             brain=study.brains,
-            figure=["figure2", "figure3", "stimuli", "layers"],
+            figure=["figure2", "figure3", "stimuli", "layers", "pairs"],
             format=["svg", "png", "pdf"],
         ),
+        "<results>/statistics.csv",
+        expand("<results>/statistics/{brain}/{table}.csv", brain=study.brains, table=["best_layers", "noise_ceilings"]),
         # what the table is made of, so that a lost artifact is made again
         expand("<results>/data/{dataset}/{split}.beton", dataset=study.datasets, split=["train", "val"]),
         expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),

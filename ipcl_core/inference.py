@@ -237,10 +237,16 @@ def count_freedom(n_participants: int, n_stimuli: int) -> dict[str, int]:
     return single | {"both": min(single.values())}
 
 
-def find_interval(center: NDArray, variance: NDArray, freedom: int) -> tuple[NDArray, NDArray]:
-    """Return the limits of the CONFIDENCE interval of Student's t around an estimate, cut at -1 and 1."""
+def find_interval(center: NDArray, variance: NDArray, freedom: int, *, largest: float = 1) -> tuple[NDArray, NDArray]:
+    """Return the limits of the CONFIDENCE interval of Student's t around an estimate, cut at -largest and largest."""
     half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance)
-    return np.clip(center - half, -1, 1), np.clip(center + half, -1, 1)
+    return np.clip(center - half, -largest, largest), np.clip(center + half, -largest, largest)
+
+
+def find_p_of_differences(difference: NDArray, variance: NDArray, freedom: int) -> NDArray:
+    """Return the two-sided p of differences against 0 by Student's t, as in rsatoolbox."""
+    t = difference / np.sqrt(np.maximum(variance, np.finfo(float).eps))
+    return 2 * scipy.stats.t.sf(np.abs(t), freedom)
 
 
 def control_false_discoveries(p: NDArray) -> NDArray:

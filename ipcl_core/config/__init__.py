@@ -7,7 +7,7 @@ out of range or a reference to something undefined raises `ConfigError`, which n
 
 from .base import Strict
 from .data import Brain, Dataset, ImageFolder, Kriegeskorte2008, MagriKonkle2019, Storage, Twemoji
-from .evaluation import KNN, LBFGSProbe, NoiseCeiling, OneCycleProbe, Probes, Protocol
+from .evaluation import KNN, LBFGSProbe, NoiseCeiling, OneCycleProbe, Probes, Protocol, Statistics
 from .models import Fetched, Model, Preprocessing, Pretrained, Trained, Untrained, Weights
 from .recipes import (
     IPCL,
@@ -52,6 +52,7 @@ __all__ = [
     "Protocol",
     "Ranger",
     "Recipe",
+    "Statistics",
     "Storage",
     "Strict",
     "Supervised",

@@ -72,3 +72,21 @@ class NoiseCeiling(Strict):
     n_splits: int = Field(1000, ge=1)
     """Random splits; all distinct splits are used where there are no more than this."""
     seed: Seed = 0
+
+
+class Statistics(Strict):
+    """Intervals, p-values and held-out choices beside the paper's maximum over layers: docs/statistics.md."""
+
+    comparators: list[Literal["pearson", "spearman", "kendall", "cosine", "cka"]] = Field(["pearson"], min_length=1)
+    """How layers' RSMs are compared with regions': pearson is the paper's; kendall is tau-a, cosine that of the distances,
+    cka linear centred kernel alignment of patterns standardised over units."""
+    n_bootstrap: int = Field(1000, ge=100)
+    """Resamples of participants and stimuli."""
+    n_permutations: int = Field(10_000, ge=100)
+    """Random orders of the stimuli."""
+    n_splits: int = Field(100, ge=1)
+    """Random halves of the stimuli for the held-out choice of layers."""
+    seed: Seed = 0
+    """Of the resamples, permutations and halves."""
+    fdr: float = Field(0.05, gt=0, lt=1)
+    """Share of false discoveries up to which a row is marked as significant."""

@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from .base import Line, Name, Strict
 from .data import Brain, Dataset, ImageFolder, MagriKonkle2019
-from .evaluation import KNN, NoiseCeiling, Probes
+from .evaluation import KNN, NoiseCeiling, Probes, Statistics
 from .models import FORMATS, Fetched, Model, Pretrained, Trained, Untrained
 from .recipes import Recipe
 from .yaml_files import find_faults
@@ -43,6 +43,7 @@ class Config(Strict):
     knn: KNN = KNN()
     probes: Probes = Probes()
     noise_ceiling: NoiseCeiling = NoiseCeiling()
+    statistics: Statistics = Statistics()
     keep_activations: bool = False
     """Keep every layer's activations on disk once their RSMs are made."""
 

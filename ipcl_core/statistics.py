@@ -1,0 +1,268 @@
+"""
+The tables of inference: layers, best layers, pairs of models, noise ceilings. What each column is: docs/statistics.md.
+"""
+
+import itertools
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from .brains import Region, read_brain
+from .files import write_csv
+from .inference import (
+    MIN_PARTICIPANTS,
+    MIN_STIMULI,
+    bootstrap_similarity,
+    control_false_discoveries,
+    count_freedom,
+    draw_permutations,
+    draw_resamples,
+    estimate_variances,
+    find_interval,
+    find_p_of_differences,
+    find_p_values,
+    hold_out_participants,
+    hold_out_stimuli,
+    permute_similarity,
+)
+from .rsa import (
+    compare_rsvs,
+    correct_length,
+    count_stimuli,
+    measure_leave_one_out,
+    measure_noise_ceiling,
+    vectorize_rsm,
+)
+
+LAYER_COLUMNS = [
+    "comparator", "region", "layer", "layer_index", "r", "r_participants_mean", "r_participants_sd", "n_participants",
+    "n_stimuli", "participants_low", "participants_high", "stimuli_low", "stimuli_high", "both_low", "both_high", "p",
+    "p_max", "note",
+]  # fmt: skip
+BEST_COLUMNS = [
+    "model", "region", "layer", "r", "participants_layer", "participants_r_same", "participants_r_held_out",
+    "participants_shrinkage", "stimuli_layer", "stimuli_r_same", "stimuli_r_held_out", "stimuli_shrinkage", "note",
+]  # fmt: skip
+PAIR_COLUMNS = [
+    "region", "model_a", "model_b", "layer_a", "layer_b", "r_a", "r_b", "difference", "resampled", "low", "high", "p", "q",
+    "significant", "note",
+]  # fmt: skip
+File = str | Path
+
+
+def measure_layers(
+    rsms: File, brain: File, layers: File, *, comparators: list[str], n_bootstrap: int, n_permutations: int, seed: int
+) -> None:
+    """Write every layer's similarity with every region, with intervals and p-values.
+
+    Args:
+        rsms: HDF5 file of `tables.make_rsms`.
+        brain: HDF5 file of `brains.write_brain`.
+        layers: CSV to write, one row a comparator, region and layer (LAYER_COLUMNS).
+        comparators, n_bootstrap, n_permutations, seed: see `config.Statistics`.
+
+    Raises:
+        ValueError: the stimuli of the model and of the brain differ.
+    """
+    regions = _read_regions(brain, rsms)
+    names, rsvs = _read_rsvs(rsms)
+    n_stimuli = count_stimuli(rsvs.shape[1])
+    permutations = draw_permutations(n_stimuli, n_permutations=n_permutations, seed=seed)
+    tables = []
+    for comparator, region in itertools.product(comparators, regions):
+        n, notes = _count_participants(region), _explain_size(region, n_stimuli)
+        group, table = region.rsvs.mean(0), pd.DataFrame({"layer": names, "layer_index": range(len(names))})
+        r = table["r"] = compare_rsvs(rsvs, group[None], comparator)[:, 0]
+        if n:
+            single = compare_rsvs(rsvs, region.rsvs, comparator)
+            table["r_participants_mean"] = single.mean(1)
+            table["r_participants_sd"] = single.std(1, ddof=1) if n > 1 else np.nan
+        if comparator == "kendall":
+            notes.append("kendall is neither resampled nor permuted")
+        else:
+            samples = _resample(rsvs, region, n_bootstrap, seed, comparator)
+            for kind, variance in estimate_variances(samples, n, n_stimuli).items():
+                limits = find_interval(r, variance, count_freedom(n, n_stimuli)[kind])
+                table[f"{kind}_low"], table[f"{kind}_high"] = limits
+            permuted = permute_similarity(rsvs, group, permutations, comparator)
+            table["p"], table["p_max"] = find_p_values(r, permuted)
+        undefined = [*notes, "constant activations to some stimulus: no r"]
+        table["note"] = ["; ".join(undefined if missing else notes) for missing in np.isnan(r)]
+        tables.append(table.assign(comparator=comparator, region=region.name, n_participants=n, n_stimuli=n_stimuli))
+    write_csv(pd.concat(tables).reindex(columns=LAYER_COLUMNS), layers)
+
+
+def compare_models(
+    rsms: list[File], brain: File, best_layers: File, pairs: File, *, models: list[str], n_bootstrap: int, n_splits: int,
+    seed: int, fdr: float,
+) -> None:  # fmt: skip
+    """Write every model's best layers, and every two models' difference at their best layers, by Pearson correlation.
+
+    The best layer is the paper's: the maximum over layers of r with the group RSM.
+
+    Args:
+        rsms: HDF5 file of `tables.make_rsms` of each of the models.
+        brain: HDF5 file of `brains.write_brain`.
+        best_layers: CSV to write, one row a model and region (BEST_COLUMNS): the best layer, and how it and its r fare when
+            the choice has not seen the participant, or the half of the stimuli, that it is judged on.
+        pairs: CSV to write, one row a region and two models (PAIR_COLUMNS).
+        models: their names.
+        n_bootstrap, n_splits, seed, fdr: see `config.Statistics`.
+
+    Raises:
+        ValueError: the stimuli of a model and of the brain differ.
+    """
+    regions = _read_regions(brain, *rsms)
+    best, tables = [], []
+    for region in regions:
+        chosen = {}
+        for model, path in zip(models, rsms, strict=True):
+            row, chosen[model] = _choose_layer(*_read_rsvs(path), region, n_splits, seed)
+            best.append({"model": model, "region": region.name} | row)
+        rows = {row["model"]: row for row in best if row["region"] == region.name}
+        tables.append(_compare_pairs(rows, np.stack(list(chosen.values())), region, n_bootstrap, seed))
+    write_csv(pd.DataFrame(best, columns=BEST_COLUMNS), best_layers)
+    table = pd.concat(tables).reindex(columns=PAIR_COLUMNS)
+    table["q"] = control_false_discoveries(table["p"].to_numpy(float))
+    write_csv(_mark_significant(table, fdr), pairs)
+
+
+def _choose_layer(
+    names: list[str], rsvs: np.ndarray, region: Region, n_splits: int, seed: int
+) -> tuple[dict, np.ndarray]:
+    """Return the row of one model and region without their names, and the best layer's RSV, NaN where no layer has an r."""
+    group = region.rsvs.mean(0)
+    n, n_stimuli = _count_participants(region), count_stimuli(len(group))
+    r = compare_rsvs(rsvs, group[None])[:, 0]
+    defined = np.flatnonzero(~np.isnan(r))
+    if not len(defined):
+        return {"note": "no layer has an r"}, np.full_like(group, np.nan)
+    names, rsvs, r = [names[i] for i in defined], rsvs[defined], r[defined]
+    row, notes = {"layer": names[r.argmax()], "r": r.max()}, _explain_size(region, n_stimuli)
+    held_out = {}
+    if n >= MIN_PARTICIPANTS:
+        held_out["participants"] = hold_out_participants(rsvs, region.rsvs)
+    if n_stimuli >= MIN_STIMULI:
+        held_out["stimuli"] = hold_out_stimuli(rsvs, group, n_splits=n_splits, seed=seed)
+    for kind, result in held_out.items():
+        row[f"{kind}_layer"] = names[np.bincount(result.layers).argmax()]
+        row |= {f"{kind}_r_same": result.r_same, f"{kind}_r_held_out": result.r, f"{kind}_shrinkage": result.shrinkage}
+    return row | {"note": "; ".join(notes)}, rsvs[r.argmax()]
+
+
+def _compare_pairs(
+    best: dict[str, dict], rsvs: np.ndarray, region: Region, n_bootstrap: int, seed: int
+) -> pd.DataFrame:
+    """Return one row for every two models: best has their rows of best layers, rsvs their best layers' RSVs."""
+    n, n_stimuli = _count_participants(region), count_stimuli(rsvs.shape[1])
+    a, b = np.triu_indices(len(best), 1)
+    models = list(best)
+    r, layers = (
+        np.array([best[m].get(key, missing) for m in models]) for key, missing in (("r", np.nan), ("layer", ""))
+    )
+    table = pd.DataFrame({"region": region.name, "model_a": np.array(models)[a], "model_b": np.array(models)[b]})
+    table["layer_a"], table["layer_b"], table["r_a"], table["r_b"] = layers[a], layers[b], r[a], r[b]
+    table["difference"] = difference = r[a] - r[b]
+    notes = _explain_size(region, n_stimuli)
+    samples = _resample(rsvs, region, n_bootstrap, seed)
+    if samples and len(a):
+        kind = "both" if "both" in samples else next(iter(samples))
+        differences = {key: sample[:, a] - sample[:, b] for key, sample in samples.items()}
+        variance, freedom = estimate_variances(differences, n, n_stimuli)[kind], count_freedom(n, n_stimuli)[kind]
+        table["resampled"] = "participants and stimuli" if kind == "both" else kind
+        table["low"], table["high"] = find_interval(difference, variance, freedom, largest=2)
+        table["p"] = find_p_of_differences(difference, variance, freedom)
+    undefined = [*notes, "a model has no r"]
+    return table.assign(note=["; ".join(undefined if missing else notes) for missing in np.isnan(difference)])
+
+
+def measure_noise_ceilings(brain: File, ceilings: File, *, n_splits: int, seed: int) -> None:
+    """Write every region's noise ceilings, each named for what it is: region, kind, r, n_participants, note.
+
+    Args:
+        brain: HDF5 file of `brains.write_brain`.
+        ceilings: CSV to write.
+        n_splits, seed: see `rsa.measure_noise_ceiling`.
+    """
+    rows = []
+    for region in read_brain(brain)[1]:
+        n = _count_participants(region)
+        half = measure_noise_ceiling(region.rsvs if n else region.rsvs[:1], n_splits=n_splits, seed=seed).r
+        lower, upper = measure_leave_one_out(region.rsvs) if n else (np.nan, np.nan)
+        values = {
+            "split-half over participants": half,
+            "split-half over participants, Spearman-Brown corrected": correct_length(half),
+            "leave-one-out, lower": lower,
+            "leave-one-out, upper": upper,
+        }
+        note = "one group average" if region.group else "" if n > 1 else "one participant"
+        rows += [(region.name, kind, value, n, note) for kind, value in values.items()]
+    write_csv(pd.DataFrame(rows, columns=["region", "kind", "r", "n_participants", "note"]), ceilings)
+
+
+def join_layers(layers: list[File], statistics: File, *, brains: list[str], models: list[str], fdr: float) -> None:
+    """Join the tables of `measure_layers` and add q and significant.
+
+    q is Benjamini and Hochberg's. Its family: all layers, regions and models of one brain data set by one comparator.
+
+    Args:
+        layers: CSV of `measure_layers` of each brain and model, all models of the first brain first.
+        statistics: CSV to write.
+        brains, models: their names.
+        fdr: share of false discoveries, see `config.Statistics`.
+    """
+    keys = itertools.product(brains, models)
+    tables = [pd.read_csv(path).assign(brain=b, model=m) for (b, m), path in zip(keys, layers, strict=True)]
+    table = pd.concat(tables)
+    family = table.groupby(["brain", "comparator"], sort=False)["p"]
+    table["q"] = family.transform(lambda p: control_false_discoveries(p.to_numpy(float)))
+    columns = ["brain", "model", *LAYER_COLUMNS[:-1], "q", "significant", "note"]
+    write_csv(_mark_significant(table, fdr)[columns], statistics)
+
+
+def _mark_significant(table: pd.DataFrame, fdr: float) -> pd.DataFrame:
+    """Add the column significant: whether q is at most fdr, empty where there is no q."""
+    return table.assign(significant=(table["q"] <= fdr).astype(object).where(table["q"].notna(), None))
+
+
+def _read_rsvs(path: File) -> tuple[list[str], np.ndarray]:
+    """Return the names of the layers and their RSVs, (n_layers, n_pairs)."""
+    with h5py.File(path) as file:
+        names = list(file.attrs["layers"])
+        return names, np.stack([vectorize_rsm(file[f"layers/{name}"][:]) for name in names])
+
+
+def _read_regions(brain: File, *rsms: File) -> list[Region]:
+    """Return the regions; stop where an RSM was made with other stimuli."""
+    stimuli, regions = read_brain(brain)
+    for path in rsms:
+        with h5py.File(path) as file:
+            if list(file["stimuli"].asstr()) != stimuli:
+                raise ValueError(f"{path} was not made with the {len(stimuli)} stimuli of {brain}")
+    return regions
+
+
+def _resample(rsvs: np.ndarray, region: Region, n_bootstrap: int, seed: int, comparator: str = "pearson") -> dict:
+    """Draw the resamples, the same for every model and comparator, and return `inference.bootstrap_similarity`'s."""
+    n, n_stimuli = len(region.rsvs), count_stimuli(rsvs.shape[1])
+    resamples = draw_resamples(n, n_stimuli, n_resamples=n_bootstrap, seed=seed)
+    return bootstrap_similarity(rsvs, region.rsvs, resamples, comparator)
+
+
+def _count_participants(region: Region) -> int:
+    """Return the number of participants, 0 where only a group average is published."""
+    return 0 if region.group else len(region.rsvs)
+
+
+def _explain_size(region: Region, n_stimuli: int) -> list[str]:
+    """Say what is left out because there is too little of it."""
+    n, notes = _count_participants(region), []
+    if region.group:
+        notes.append("one group average: nothing over participants")
+    elif n < MIN_PARTICIPANTS:
+        notes.append(f"{n} participant(s), fewer than {MIN_PARTICIPANTS}: nothing over participants")
+    if n_stimuli < MIN_STIMULI:
+        notes.append(f"{n_stimuli} stimuli, fewer than {MIN_STIMULI}: nothing over stimuli")
+    return notes

@@ -1,0 +1,8 @@
+"""Make the table that the rule is named after."""
+
+from ipcl_core import statistics
+from ipcl_core.logs import start_log
+
+start_log(snakemake.log[0])
+files = {name: value for part in (snakemake.input, snakemake.output) for name, value in part.items() if name != "code"}
+getattr(statistics, snakemake.rule)(**files, **dict(snakemake.params.items()))
