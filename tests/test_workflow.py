@@ -1,5 +1,6 @@
 """The workflow as a user runs it: Snakemake on a small real study, then what is and what is not made again."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -81,13 +82,18 @@ def test_everything_is_made(study):
         assert table[f"{region}_r"].between(-1, 1).all() and table[f"{region}_layer"].notna().all()
     assert table["IT_noise_ceiling"].iloc[0] == pytest.approx(0.2453, abs=5.1e-5)
     assert table["EarlyV_noise_ceiling"].isna().all()
-    for figure in ("figure2", "figure3", "stimuli", "layers"):
+    for figure in ("figure2", "figure3", "stimuli", "layers", "pairs"):
         assert (study / f"results/figures/inanimate44/{figure}.svg").read_text().startswith("<?xml")
         assert (study / f"results/figures/inanimate44/{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (study / f"results/figures/inanimate44/{figure}.pdf").read_bytes().startswith(b"%PDF")
     assert (study / "results/figures/figure1/ipcl_alexnet_gn.pdf").read_bytes().startswith(b"%PDF")
     claims = pd.read_csv(study / "results/claims.csv", index_col="claim")
     assert claims["verdict"].notna().all() and claims.at["hierarchy_weak", "n"] == 2
+    statistics = pd.read_csv(study / "results/statistics.csv").set_index(["model", "region"])
+    for model, region in itertools.product(table["model"], ("EarlyV", "IT")):
+        best = table.set_index("model").loc[model, f"{region}_r"]
+        assert statistics.loc[(model, region), "r"].max() == pytest.approx(best, abs=5.1e-5)
+    assert statistics["q"].notna().all() and len(pd.read_csv(study / "results/statistics/inanimate44/pairs.csv")) == 6
     log = pd.read_csv(study / "results/models/ipcl_alexnet_gn/log.csv")
     assert list(log["minibatch"]) == [22] and log["loss"].notna().all()
     provenance = yaml.safe_load((study / "results/models/ipcl_alexnet_gn/provenance.json").read_text())
@@ -155,6 +161,7 @@ def test_same_seed_gives_the_same_bytes_in_another_folder(study, tmp_path):
 
 
 TABLE_AND_FIGURES = {"table1": 1, "claims": 1, "figure2": 1, "figure3": 1, "figure_layers": 1}
+STATISTICS = {"measure_layers": 1, "compare_models": 1, "join_layers": 1, "figure_pairs": 1}
 
 
 def test_deleted_artifact_rebuilds_only_its_dependants(study):
@@ -163,7 +170,7 @@ def test_deleted_artifact_rebuilds_only_its_dependants(study):
     assert jobs == {"fit_layers": 1, **TABLE_AND_FIGURES}
     (study / "results/rsm/inanimate44/untrained_alexnet_gn.h5").unlink()
     jobs = count_jobs(run(study, "--dry-run"))
-    assert jobs == {"extract_activations": 1, "make_rsms": 1, "fit_layers": 1, **TABLE_AND_FIGURES}
+    assert jobs == {"extract_activations": 1, "make_rsms": 1, "fit_layers": 1, **TABLE_AND_FIGURES, **STATISTICS}
     run(study)
 
 
@@ -173,7 +180,8 @@ def test_edited_figure_code_redraws_figures_only(study):
     with (study / "workflow/ipcl_core/figures/style.py").open("a") as file:
         file.write("# edited\n")
     jobs = count_jobs(run(study))
-    assert jobs == {"figure1": 1, "figure2": 1, "figure3": 1, "figure_stimuli": 1, "figure_layers": 1}
+    drawn = ("figure1", "figure2", "figure3", "figure_stimuli", "figure_layers", "figure_pairs")
+    assert jobs == dict.fromkeys(drawn, 1)
     assert weights.stat().st_mtime_ns == before
 
 
@@ -194,7 +202,8 @@ def test_changed_recipe_retrains_its_models_only(study):
 def test_report_holds_table_and_figures(study):
     run(study, "--report", "report.html")
     report = (study / "report.html").read_text()
-    for name in ("table1.csv", "table1.html", "claims.md", "figure2.svg", "figure3.svg", "stimuli.svg", "layers.svg"):
+    figures = ("figure2.svg", "figure3.svg", "stimuli.svg", "layers.svg", "pairs.svg")
+    for name in ("table1.csv", "table1.html", "claims.md", "statistics.csv", *figures):
         assert name in report
 
 
