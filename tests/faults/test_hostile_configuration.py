@@ -1,15 +1,19 @@
 """Names, values and files that would run code, leave their folder or say two things at once; and anything at all."""
 
 import copy
+import html
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from configurations import STUDY, change, explain
+from docutils.core import publish_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import Template
 
 from ipcl_core.config import ConfigError, load_config
 from ipcl_core.config.yaml_files import find_faults
@@ -181,3 +185,12 @@ def test_accepted_names_are_file_names(name):
     assert (
         Path(name).name == name and name.isascii() and name.isprintable() and not set(name) & set(" $`;&|<>{}*?\"'\\")
     )
+
+
+@pytest.mark.parametrize("title", ["<script>ran()</script>", ".. include:: /etc/passwd", ".. raw:: html", "a & b"])
+def test_title_is_text_in_the_report(title):
+    """Snakemake fills the caption and docutils makes HTML of it, as here."""
+    template = (ROOT / "docs/captions/workflow.rst").read_text()
+    text = Template(template).render(snakemake=SimpleNamespace(config={"title": title}))
+    page = publish_parts(text, writer_name="html")["html_body"]
+    assert html.escape(title) in page and "<script" not in page and "root:" not in page
