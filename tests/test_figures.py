@@ -122,9 +122,6 @@ def find_panel(figure, title: str, row: int = 0):
     )
 
 
-# ---- files -----------------------------------------------------------------------------------------------------------
-
-
 def draw_all(study: Study, stimuli, folder) -> list:
     """Draw the four figures; return their paths."""
     kinds = ("svg", "png", "pdf")
@@ -169,9 +166,6 @@ def test_unknown_names_are_errors(demo, tmp_path, brain, models, message):
     with pytest.raises(ValueError, match=message):
         draw_figure2(demo.table, demo.fits, brain=brain, title="", models=models, **out)
     assert not list(tmp_path.iterdir())
-
-
-# ---- figure 2 --------------------------------------------------------------------------------------------------------
 
 
 def test_figure2_curves_are_the_group_rows_in_layer_order(demo):
@@ -221,6 +215,14 @@ def test_figure2_shows_the_widths_of_a_resnet_in_one_panel_with_their_twin(paper
     assert [lines[f"simclr_{n}"].get_linestyle() for n in (1, 2, 4)] == [":", "--", "-"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"x1", "x2", "x4"} <= {*legend} and not [text for text in legend if text.startswith("dim")]
+
+
+def test_layers_of_a_resnet_without_named_width_are_solid(tmp_path):
+    models = [model("plain", "Untrained", "resnet50", 3.0), model("x1", "Untrained", "resnet50x1", 3.0, dim=2048)]
+    figure = Study(tmp_path, models, {"IT": math.nan}).plot("layers")
+    lines = read_lines(find_panel(figure, "Untrained ResNet-50"))
+    assert (lines["plain"].get_linestyle(), lines["x1"].get_linestyle()) == ("-", ":")
+    assert "ResNet-50" not in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_figure2_bars_are_means_over_a_frameworks_models(paper):
@@ -279,9 +281,6 @@ def test_model_without_r_has_no_bar_no_marker_and_no_peak(demo):
     assert np.isnan(marker.get_ydata()).all()
 
 
-# ---- figure 3 --------------------------------------------------------------------------------------------------------
-
-
 def test_figure3_markers_are_the_tables_numbers(paper):
     figure = paper.plot("figure3")
     assert [ax.get_title().split("\n")[0] for ax in figure.axes] == ["EarlyV", "pOTC", "aOTC"]
@@ -318,9 +317,6 @@ def test_figure3_draws_a_ceiling_that_is_near(tmp_path, spans, drawn):
     assert ax.get_title() == f"IT\n{note}"
 
 
-# ---- supplementary figures -------------------------------------------------------------------------------------------
-
-
 def test_layers_shows_every_model_in_the_panels_of_its_framework_and_of_its_twins(paper, demo):
     figure = paper.plot("layers")
     shown = [name for ax in figure.axes for name in read_lines(ax) if name not in (CEILING, "peak")]
@@ -348,9 +344,6 @@ def test_layers_wraps_columns_onto_bands(paper):
     assert len(specs) == 10 * 3  # panels x regions
     assert {spec.colspan.start for spec in specs} == set(range(5))  # 10 panels are more than 8: two bands of 5
     assert {spec.rowspan.start for spec in specs} == set(range(6))
-
-
-# ---- legibility ------------------------------------------------------------------------------------------------------
 
 
 def test_frameworks_keep_their_colour(paper):

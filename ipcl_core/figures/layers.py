@@ -153,11 +153,12 @@ def _assign_line_styles(panel: pd.DataFrame) -> dict[str, tuple[str, object]]:
     """Return model -> (what it is a variant of, line style) where a panel's models differ in a ResNet's width, or in dim."""
     models = panel[panel["framework"] == panel["framework"].iloc[0]]
     if models["network"].nunique() > 1:
-        labels = models["network"].str.rpartition(" ")[2]
+        labels = models["network"][models["network"] != models["family"]].str.rpartition(" ")[2]
     else:
         labels = models["dim"].dropna().astype(int).sort_values().map("dim {}".format)
+        labels = labels if labels.nunique() > 1 else labels[:0]
     styles = assign(LINE_STYLES, labels, SPARE_LINE_STYLES)
-    return {name: (label, styles[label]) for name, label in labels.items()} if labels.nunique() > 1 else {}
+    return {name: (label, styles[label]) for name, label in labels.items()}
 
 
 def _draw_curves(ax: Axes, panel: pd.DataFrame, curves: dict, region: str, colors: dict) -> None:
