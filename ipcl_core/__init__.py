@@ -7,6 +7,7 @@ category-supervision". One module per stage, in data-flow order:
     config         what may stand in a configuration file
     downloads      packages that carry data, by name and hash
     files          files that appear whole or not at all, and their checksums
+    provenance     what every artifact was made from, and whether it is still what was made
     datasets       labelled images in folders
     images         image files of any kind -> RGB pixels
     conversion     image folders -> encoded shards

@@ -151,14 +151,18 @@ class Results:
         root = next((folder for folder in [path, *path.parents] if (folder / "provenance").is_dir()), None)
         if root is None:
             raise ValueError(f"{path}: neither it nor a folder above it holds records (a folder `provenance`)")
-        results = cls(root)
+        made = []
         for file in sorted((root / "provenance").rglob("[!.]*.json")):
             try:
                 record = read_json(file)
-                results.records |= dict.fromkeys(record["outputs"], record)
+                made.append((record["time"], dict.fromkeys(record["outputs"], record)))
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{file}: no record of a job ({type(error).__name__}: {error})") from None
-        return results
+        # the newest last, where a rule that has been renamed or split left a record too
+        return cls(
+            root,
+            {name: record for _, records in sorted(made, key=lambda job: job[0]) for name, record in records.items()},
+        )
 
     def hash_now(self, name: str) -> str | None:
         if name not in self.hashes:

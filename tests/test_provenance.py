@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ipcl_core import provenance
-from ipcl_core.files import compute_sha256, read_json
+from ipcl_core.files import compute_sha256, read_json, write_json
 from ipcl_core.provenance import describe_run, find_commit, main, record_job
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "workflow_scripts").glob("*.py"))
@@ -251,6 +251,16 @@ def test_lost_record_is_named(check):
     Path("results/provenance/rsm/objects/first.h5.json").unlink()
     code, said = check()
     assert code == 1 and "unrecorded: rsm/objects/first.h5: no record says how it was made" in said
+
+
+def test_newest_record_of_an_artifact_counts(check):
+    """An older version of the workflow made the fits in a job whose first output had another name."""
+    record = read_json("results/provenance/rsa/objects/first.csv.json")
+    record["outputs"]["rsa/objects/first.csv"]["sha256"] = 64 * "0"
+    write_json(record | {"time": "2020-01-01T00:00:00+00:00"}, "results/provenance/zzz.json")
+    assert check()[0] == 0
+    write_json(record | {"time": "2999-01-01T00:00:00+00:00"}, "results/provenance/aaa.json")
+    assert "altered: rsa/objects/first.csv" in check()[1]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
