@@ -41,6 +41,11 @@ rule all:
         ),
         "<results>/statistics.csv",
         expand("<results>/statistics/{brain}/{table}.csv", brain=study.brains, table=["best_layers", "noise_ceilings"]),
+        expand(
+            "<results>/figures/augmentation/{dataset}.{format}",
+            dataset={model.dataset for model in study.models.values() if model.source == "trained"},
+            format=["svg", "png", "pdf"],
+        ),
         # what the table is made of, so that a lost artifact is made again
         expand("<results>/data/{dataset}/{split}.beton", dataset=study.datasets, split=["train", "val"]),
         expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),

@@ -51,6 +51,17 @@ def get_recipe(wildcards):
     return config["recipes"][config["models"][wildcards.model]["recipe"]]
 
 
+def list_policies(wildcards):
+    """The different augmentations that trainings with a data set use, each by the name of the first recipe with it."""
+    policies = {}
+    for model in config["models"].values():
+        if model["source"] == "trained" and model["dataset"] == wildcards.dataset:
+            augmentation = config["recipes"][model["recipe"]]["augmentation"]
+            if augmentation not in policies.values():
+                policies[model["recipe"]] = augmentation
+    return policies
+
+
 def get_training_file(suffix):
     """Input function: a file of the training split that a model learns from."""
 

@@ -4,6 +4,7 @@ The paper's figures that show pictures.
 NEEDS  <results>/data/{dataset}/train.beton
        <results>/brain/{brain}/stimuli
 MAKES  <results>/figures/figure1/{model}.{svg,png,pdf}    schematic with views of a training image
+       <results>/figures/augmentation/{dataset}.{svg,png,pdf}    contact sheet of augmented views
        <results>/figures/{brain}/stimuli.{svg,png,pdf}    supplementary figure 1
 """
 
@@ -36,6 +37,33 @@ rule figure1:
         recipe=get_recipe,
     script:
         "../workflow_scripts/figure1.py"
+
+
+rule figure_augmentation:
+    input:
+        code=[f"{workflow.basedir}/ipcl_core/figures/{name}.py" for name in ("augmentation", "style")],
+        beton="<results>/data/{dataset}/train.beton",
+    output:
+        svg=report(
+            "<results>/figures/augmentation/{dataset}.svg",
+            caption="../docs/captions/augmentation.rst",
+            category="Figures",
+        ),
+        png="<results>/figures/augmentation/{dataset}.png",
+        pdf="<results>/figures/augmentation/{dataset}.pdf",
+    log:
+        "<logs>/figures/augmentation/{dataset}.log",
+    wildcard_constraints:
+        dataset=match_any({model.dataset for model in study.models.values() if model.source == "trained"}),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=15,
+    params:
+        policies=list_policies,
+    script:
+        "../workflow_scripts/figure_augmentation.py"
 
 
 rule figure_stimuli:

@@ -7,8 +7,14 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from ipcl_core.config import Augmentation, Preprocessing
+from ipcl_core.figures.augmentation import (
+    describe_policy,
+    draw_figure_augmentation,
+    plot_figure_augmentation,
+    read_views,
+)
 from ipcl_core.figures.pictures import plot_figure_stimuli
-from ipcl_core.figures.schematic import draw_figure1, plot_figure1, read_views
+from ipcl_core.figures.schematic import draw_figure1, plot_figure1
 from ipcl_core.figures.style import STYLE
 from ipcl_core.loading import ViewLoader
 
@@ -36,7 +42,7 @@ def test_no_stimuli_is_an_error(tmp_path):
 
 def test_figure1_shows_the_views_of_the_image_that_a_training_sees_first(raw_split, pixels):
     augmentation = Augmentation()
-    image, views = read_views(raw_split.beton, n_views=3, augmentation=augmentation, seed=7)
+    (image,), (views,) = read_views(raw_split.beton, n_images=1, n_views=3, augmentation=augmentation, seed=7)
     preprocessing = Preprocessing(image_size=224, mean=[0.0] * 3, std=[1.0] * 3)
     loader = ViewLoader(raw_split.beton, batch_size=4, preprocessing=preprocessing, n_threads=1)
     batches = loader.iterate_random(n_views=3, augmentation=augmentation, seed=7, epoch=0)
@@ -73,3 +79,25 @@ def test_figure1_texts_do_not_overlap(n):
     for i, a in enumerate(boxes):
         for b in boxes[i + 1 :]:
             assert min(a.x1, b.x1) <= max(a.x0, b.x0) or min(a.y1, b.y1) <= max(a.y0, b.y0)
+
+
+def test_contact_sheet_has_a_row_for_each_image_and_names_the_policy(raw_split, tmp_path):
+    files = {kind: tmp_path / f"sheet.{kind}" for kind in ("svg", "png", "pdf")}
+    policies = {"ours": {}, "released": {"order": "released_code", "jitter_order": "fixed", "hue": 0.1}}
+    draw_figure_augmentation(raw_split.beton, policies=policies, seed=7, title="Views", **files)
+    assert sorted(tmp_path.iterdir()) == sorted(files.values())
+    images, views = read_views(raw_split.beton, n_images=2, n_views=3, augmentation=Augmentation(), seed=7)
+    figure = plot_figure_augmentation({"ours: all": (images, views)}, title="Views")
+    (panel,) = figure.subfigs
+    assert (figure.get_suptitle(), panel.get_suptitle()) == ("Views", "ours: all")
+    shown = [ax.images[0].get_array() for ax in panel.axes]
+    for found, expected in zip(shown, [images[0], *views[0], images[1], *views[1]], strict=True):
+        assert_allclose(found, expected, rtol=0, atol=0)
+
+
+def test_policy_is_described_in_the_order_of_its_operations():
+    words = describe_policy(Augmentation(order="released_code", jitter_order="fixed", hue=0.1))
+    assert [part.split()[0] for part in words.split("; ")] == ["shortest", "crop", "flip", "grayscale", "brightness"]
+    assert "hue 0.1 (fixed order)" in words
+    words = describe_policy(Augmentation())
+    assert [part.split()[0] for part in words.split("; ")] == ["crop", "grayscale", "brightness", "flip"]

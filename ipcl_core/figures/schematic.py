@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, Polygon, Rectangle
 
-from ..config import Augmentation, Preprocessing
-from ..loading import ViewLoader
+from ..config import Augmentation
 from ..table1 import ARCHITECTURES
+from .augmentation import read_views
 from .style import COLORS, GREY, WIDTH, File, save
 
 HEIGHT = 2.75
@@ -45,27 +45,9 @@ def draw_figure1(
 
     Source: figure 1.
     """
-    image, views = read_views(beton, n_views=n_views, augmentation=augmentation, seed=seed)
+    (image,), (views,) = read_views(beton, n_images=1, n_views=n_views, augmentation=augmentation, seed=seed)
     label = ARCHITECTURES.get(architecture, architecture)
     save(plot_figure1, image, views, network=label, dim=dim, queue_size=queue_size, svg=svg, png=png, pdf=pdf)
-
-
-def read_views(beton: File, *, n_views: int, augmentation: Augmentation, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the central square of the image that a training sees first, and its views of the first epoch.
-
-    Returns:
-        (224, 224, 3) and (n_views, 224, 224, 3) float32 in [0, 1].
-    """
-    preprocessing = Preprocessing(image_size=224, mean=[0.0] * 3, std=[1.0] * 3)
-    loader = ViewLoader(beton, batch_size=1, preprocessing=preprocessing, n_threads=1)
-    colors = dict.fromkeys(("flip", "grayscale", "brightness", "contrast", "saturation", "hue"), 0.0)
-    whole = augmentation.model_copy(update={"area": [1.0, 1.0], "aspect_ratio": [1.0, 1.0]} | colors)
-    pictures = []
-    for policy, n in ((whole, 1), (augmentation, n_views)):
-        batches = loader.iterate_random(n_views=n, augmentation=policy, seed=seed, epoch=0)
-        pictures.append(next(batches).views[0].movedim(1, -1).numpy().clip(0, 1))  # (n, 3, S, S) -> (n, S, S, 3)
-        batches.close()
-    return pictures[0][0], pictures[1]
 
 
 def plot_figure1(image: np.ndarray, views: np.ndarray, *, network: str, dim: int, queue_size: int) -> Figure:

@@ -1,0 +1,13 @@
+"""Draw the contact sheet of augmented views."""
+
+from ipcl_core.figures.augmentation import draw_figure_augmentation
+from ipcl_core.logs import start_log
+
+start_log(snakemake.log[0])
+draw_figure_augmentation(
+    snakemake.input.beton,
+    policies=snakemake.params.policies,
+    seed=0,
+    title=f"Augmented views of {snakemake.wildcards.dataset}",
+    **dict(snakemake.output.items()),
+)
