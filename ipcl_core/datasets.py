@@ -8,6 +8,7 @@ labels of both splits.
 import json
 import logging
 import os
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -58,6 +59,42 @@ def export_twemoji(
             picture = Image.open(BytesIO(png[stem])).convert("RGBA")
             white = Image.new("RGBA", picture.size, "white")
             Image.alpha_composite(white, picture).convert("RGB").save(target)
+
+
+def export_torchvision(name: str, root: str | Path, folder: str | Path, *, download: bool) -> None:
+    """Write one of torchvision's data sets as an image folder of PNGs.
+
+    Args:
+        name: of the class in `torchvision.datasets`, see `Torchvision` in the configuration.
+        root: the folder of torchvision's files.
+        folder: receives train/<label>_<class>/<number>.png and val/...; numbers are positions in torchvision's data set.
+        download: fetch the files where they are not in `root`; torchvision checks them by its MD5 sums.
+
+    Raises:
+        ValueError: the files are not in `root`, or are not what torchvision expects.
+    """
+    from torchvision import datasets  # seconds of imports that no other source of images needs
+
+    match name:
+        case "Imagenette":
+            splits = {"train": {"split": "train"}, "val": {"split": "val"}}
+        case "Food101" | "STL10" | "SVHN":
+            splits = {"train": {"split": "train"}, "val": {"split": "test"}}
+        case _:
+            splits = {"train": {"train": True}, "val": {"train": False}}
+    for split, choice in splits.items():
+        try:
+            dataset = getattr(datasets, name)(root, **choice, download=download)
+        except (RuntimeError, OSError) as error:
+            raise ValueError(f"{root}: torchvision finds no {name} there: {error}") from None
+        names = getattr(dataset, "classes", None)
+        for number, (image, label) in enumerate(dataset):
+            words = "" if names is None else names[label] if isinstance(names[label], str) else names[label][0]
+            place = Path(folder) / split / f"{label:04d}_{re.sub(r'[^A-Za-z0-9]+', '_', words)}".rstrip("_")
+            place.mkdir(parents=True, exist_ok=True)
+            image.save(place / f"{number:06d}.png")
+            if number % 10_000 == 9_999:
+                log.info("%s: %d of %d images", split, number + 1, len(dataset))
 
 
 def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | None = None) -> dict[str, pd.DataFrame]:

@@ -57,3 +57,19 @@ rule export_twemoji:
         dataset=lookup("datasets/{dataset}", within=config),
     script:
         "../workflow_scripts/export_twemoji.py"
+
+
+rule export_torchvision:
+    output:
+        images=directory("<results>/images/{dataset}"),
+    log:
+        "<logs>/images/{dataset}.log",
+    wildcard_constraints:
+        dataset=match_any(list_from(study.datasets, "torchvision")),
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    params:
+        dataset=lookup("datasets/{dataset}", within=config),
+    script:
+        "../workflow_scripts/export_torchvision.py"

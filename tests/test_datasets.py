@@ -1,6 +1,7 @@
 import hashlib
 import os
 import tarfile
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import scipy.io
 from PIL import Image
 from torchvision.datasets import imagenet
 
-from ipcl_core.datasets import label_splits, list_flat_images, list_images, read_labels
+from ipcl_core.config import Torchvision
+from ipcl_core.datasets import export_torchvision, label_splits, list_flat_images, list_images, read_labels
 
 
 def save(path, size=(4, 3)) -> None:
@@ -201,3 +203,51 @@ def test_labels_that_do_not_fit_are_refused(flat, labels, content, message):
 def test_ground_truth_without_its_synsets_is_refused(flat):
     (flat / "meta.mat").unlink()
     refuse(flat, "ILSVRC2012_validation_ground_truth.txt", None, r"or the ground truth \(.txt\) beside meta.mat")
+
+
+# ---- torchvision's data sets, from files in their layouts ------------------------------------------------------------
+
+
+def write_idx(path, array: np.ndarray) -> None:
+    """Yann LeCun's format: type and dimensions, then the bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(header + array.tobytes())
+
+
+def test_fashion_mnist_is_exported(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels, labels = {}, {}
+    for split, name, n in (("train", "train", 30), ("val", "t10k", 20)):
+        pixels[split] = rng.integers(0, 256, (n, 28, 28)).astype(np.uint8)
+        labels[split] = rng.permutation(np.arange(n, dtype=np.uint8) % 10)
+        write_idx(tmp_path / f"FashionMNIST/raw/{name}-images-idx3-ubyte", pixels[split])
+        write_idx(tmp_path / f"FashionMNIST/raw/{name}-labels-idx1-ubyte", labels[split])
+    export_torchvision("FashionMNIST", tmp_path, tmp_path / "images", download=False)
+    images = label_splits(tmp_path / "images/train", tmp_path / "images/val")
+    for split, table in images.items():
+        numbers = [int(path[-10:-4]) for path in table["path"]]
+        assert sorted(numbers) == list(range(len(labels[split])))
+        assert table["label"].tolist() == labels[split][numbers].tolist()
+        for number, path in zip(numbers, table["path"], strict=True):
+            assert (np.asarray(Image.open(tmp_path / "images" / split / path)) == pixels[split][number]).all()
+    assert set(images["val"]["class"]) >= {"0000_T_shirt_top", "0009_Ankle_boot"}
+
+
+def test_imagenette_is_exported(tmp_path):
+    for split, names in (("train", "ab"), ("val", "c")):
+        for synset in ("n01440764", "n03888257"):
+            for name in names:
+                save(tmp_path / "imagenette2" / split / synset / f"{name}.JPEG", (40, 30))
+    export_torchvision("Imagenette", tmp_path, tmp_path / "images", download=False)
+    images = label_splits(tmp_path / "images/train", tmp_path / "images/val")
+    assert images["val"]["path"].tolist() == ["0000_tench/000000.png", "0001_parachute/000001.png"]
+    assert images["train"]["label"].tolist() == [0, 0, 1, 1]
+    assert Image.open(tmp_path / "images/train" / images["train"]["path"][0]).size == (40, 30)
+
+
+@pytest.mark.parametrize("name", get_args(Torchvision.model_fields["name"].annotation))
+def test_data_set_that_is_not_there_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=rf"torchvision finds no {name} there: .*[Nn]ot found"):
+        export_torchvision(name, tmp_path, tmp_path / "images", download=False)
+    assert not (tmp_path / "images").exists()

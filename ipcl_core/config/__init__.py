@@ -6,7 +6,7 @@ out of range or a reference to something undefined raises `ConfigError`, which n
 """
 
 from .base import Strict
-from .data import Brain, Dataset, ImageFolder, Kriegeskorte2008, MagriKonkle2019, Storage, Twemoji
+from .data import Brain, Dataset, ImageFolder, Kriegeskorte2008, MagriKonkle2019, Storage, Torchvision, Twemoji
 from .evaluation import KNN, LBFGSProbe, NoiseCeiling, OneCycleProbe, Probes, Protocol, Statistics
 from .models import Fetched, Model, Preprocessing, Pretrained, Trained, Untrained, Weights
 from .recipes import (
@@ -56,6 +56,7 @@ __all__ = [
     "Storage",
     "Strict",
     "Supervised",
+    "Torchvision",
     "Trained",
     "Twemoji",
     "Untrained",

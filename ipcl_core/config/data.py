@@ -57,7 +57,19 @@ class Twemoji(Labelled):
     storage: Storage = Storage(shortest_side=64, write_mode="raw")
 
 
-Dataset = Annotated[ImageFolder | Twemoji, Field(discriminator="source")]
+class Torchvision(Labelled):
+    """One of torchvision's labelled data sets; its test split is the validation split here."""
+
+    source: Literal["torchvision"]
+    name: Literal["CIFAR10", "CIFAR100", "FashionMNIST", "Food101", "Imagenette", "MNIST", "STL10", "SVHN"]
+    """Name of the class in torchvision.datasets."""
+    root: str
+    """Folder that holds torchvision's files, or receives them."""
+    download: bool = False
+    """Fetch the files where they are not in root; torchvision checks them by MD5."""
+
+
+Dataset = Annotated[ImageFolder | Torchvision | Twemoji, Field(discriminator="source")]
 
 
 class Kriegeskorte2008(Strict):

@@ -1,0 +1,10 @@
+"""Write one of torchvision's data sets as an image folder."""
+
+from ipcl_core.datasets import export_torchvision
+from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
+
+start_log(snakemake.log[0])
+dataset = snakemake.params.dataset
+export_torchvision(dataset["name"], dataset["root"], snakemake.output.images, download=dataset["download"])
+record_job(snakemake)
