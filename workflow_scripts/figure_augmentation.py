@@ -2,6 +2,7 @@
 
 from ipcl_core.figures.augmentation import draw_figure_augmentation
 from ipcl_core.logs import start_log
+from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 draw_figure_augmentation(
@@ -11,3 +12,4 @@ draw_figure_augmentation(
     title=f"Augmented views of {snakemake.wildcards.dataset}",
     **dict(snakemake.output.items()),
 )
+record_job(snakemake)
