@@ -22,7 +22,7 @@ import pandas as pd
 
 from .datasets import label_splits
 from .files import write_csv, write_whole
-from .images import EncodedImage, encode_images
+from .images import EncodedImage, encode_images, reuse_memory
 
 N_SAMPLE = 32  # images from which a split's size is estimated
 CHUNK = 16  # images a worker takes at a time
@@ -139,7 +139,7 @@ def encode_shard(
 def _encode_in_order(paths: list[Path], storage: dict, n_workers: int) -> Iterator[EncodedImage]:
     """Yield the encoded images; workers are at most three chunks each ahead of what was taken."""
     pending = deque()
-    with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn"), reuse_memory) as pool:
         try:
             for start in range(0, len(paths), CHUNK):
                 pending.append(pool.submit(encode_images, paths[start : start + CHUNK], **storage))
