@@ -19,7 +19,7 @@ from .config import LBFGSProbe, OneCycleProbe
 from .embedding import record_features
 from .files import read_json, write_hdf5
 from .loading import ViewLoader
-from .training import build_optimizer, build_schedule
+from .optimizers import build_optimizer, set_rates
 
 logger = logging.getLogger(__name__)
 
@@ -163,13 +163,14 @@ def train_one_cycle_probes(
             torch.manual_seed(settings.seed)
             classifiers = nn.ModuleList(nn.Linear(dim, n_classes) for dim in dims.values()).to(device)
         optimizer = build_optimizer(classifiers, settings.optimizer)
-        schedule = build_schedule(optimizer, settings.schedule, epochs=settings.epochs, n_batches=n_batches)
         for epoch in range(settings.epochs):
             batches = loader.iterate_random(
                 n_views=1, augmentation=settings.augmentation, seed=settings.seed, epoch=epoch
             )
             name = f"probes, epoch {epoch + 1}/{settings.epochs}"
-            for batch in tqdm(batches, total=n_batches, desc=name, unit="batch", mininterval=10):
+            progress = tqdm(batches, total=n_batches, desc=name, unit="batch", mininterval=10)
+            for step, batch in enumerate(progress, start=epoch * n_batches):
+                set_rates(optimizer, settings.schedule, step=step, epochs=settings.epochs, n_batches=n_batches)
                 with torch.no_grad():
                     found = compute(batch.views[:, 0].to(device))  # (B, 1, 3, S, S) -> (B, d) each
                 labels = batch.labels.to(device)
@@ -177,7 +178,6 @@ def train_one_cycle_probes(
                 sum(losses).backward()
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-                schedule.step()
             for layer, loss in zip(dims, losses, strict=True):
                 if not loss.isfinite():
                     raise FloatingPointError(

@@ -2,7 +2,7 @@
 Training: a network, a recipe and a .beton file -> weights, a log and their provenance.
 
 One loop serves the three objectives. What it needs to go on after an interruption is one checkpoint file: weights,
-optimizer, schedule, the objective's buffers, the position within the epoch, the log so far. Image order, views and
+optimizer, the objective's buffers, the position within the epoch, the log so far. Image order, views and
 negatives are functions of the seed and the position, so that a resumed run ends with the same bits as an undisturbed
 one (same machine, same number of threads).
 """
@@ -10,18 +10,22 @@ one (same machine, same number of threads).
 import logging
 import math
 import pickle
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import nn
 
 from . import config
 from .architectures import NetworkSpec, initialize_network, save_network
 from .files import write_csv, write_json, write_whole
 from .loading import ViewLoader
 from .objectives import build_objective, measure_spread
+from .optimizers import build_optimizer, set_rates
 from .provenance import describe_run
 
 logger = logging.getLogger(__name__)
@@ -33,60 +37,20 @@ COLLAPSED_RANK = 2.0
 """Embeddings less spread than either, one of each image in a minibatch, count as collapsed (see `measure_spread`)."""
 
 
-def build_optimizer(network: nn.Module, settings: config.SGD | config.AdamW | config.Ranger) -> torch.optim.Optimizer:
-    """Build the optimizer that a recipe names, at its peak learning rate."""
-    match settings:
-        case config.SGD():
-            return torch.optim.SGD(
-                network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-            )
-        case config.AdamW():
-            return torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        case config.Ranger():
-            from pytorch_optimizer import Ranger  # here, because few recipes need it
-
-            # as first released: no gradient centralisation, momentum alone until the variance can be rectified
-            return Ranger(
-                network.parameters(),
-                lr=settings.lr,
-                weight_decay=settings.weight_decay,
-                use_gc=False,
-                degenerated_to_sgd=True,
-            )
-    raise TypeError(f"unknown optimizer {settings!r}")
+TRY_AGAIN = 75
+"""Exit code of a training that SIGTERM stopped: EX_TEMPFAIL of sysexits.h. For Snakemake it is a failure like any other, so
+that `retries` starts the rule again, which goes on from the checkpoint."""
 
 
-def build_schedule(
-    optimizer: torch.optim.Optimizer, settings: config.OneCycle | config.MultiStep, *, epochs: int, n_batches: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """Build the learning-rate schedule that a recipe names; it is stepped after every minibatch.
-
-    Args:
-        optimizer: at its peak learning rate.
-        settings: of the schedule.
-        epochs: of the whole training.
-        n_batches: minibatches an epoch.
-
-    Source: appendix B.1 (one cycle), B.2 (steps).
-    """
-    match settings:
-        case config.OneCycle():
-            low, high = settings.momentum_range or (0, 0)
-            return torch.optim.lr_scheduler.OneCycleLR(
-                optimizer,
-                max_lr=optimizer.param_groups[0]["lr"],
-                total_steps=epochs * n_batches,
-                pct_start=settings.pct_start,
-                div_factor=settings.div_factor,
-                final_div_factor=settings.final_div_factor,
-                cycle_momentum=settings.momentum_range is not None,
-                base_momentum=low,
-                max_momentum=high,
-            )
-        case config.MultiStep():
-            milestones = [epoch * n_batches for epoch in settings.milestones]
-            return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, settings.gamma)
-    raise TypeError(f"unknown schedule {settings!r}")
+@contextmanager
+def catch_sigterm() -> Iterator[threading.Event]:
+    """While the block runs, SIGTERM only sets the event that the block is given. In the main thread alone."""
+    terminated = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
+    try:
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Training:
@@ -110,11 +74,13 @@ class Training:
         self.objective = build_objective(recipe.objective, n_images=loader.n_images, dim=spec.dim, seed=seed)
         self.objective.to(self.device)
         self.optimizer = build_optimizer(self.network, recipe.optimizer)
-        self.schedule = build_schedule(self.optimizer, recipe.schedule, epochs=recipe.epochs, n_batches=self.n_batches)
         self.forward = torch.compile(self.network) if recipe.compile and self.device.type == "cuda" else self.network
+        self.autocast = self.device.type == "cuda"  # bfloat16; the objective stays in single precision
         self.fingerprint = repr((spec, recipe.model_dump(exclude={"checkpoint_minutes"}), seed, data_sha256))
         self.step, self.seconds, self.rows = 0, 0.0, []
         self.losses: list[torch.Tensor] = []  # since the last row of the log
+        self.waited = 0.0  # seconds, for the loader, in this process
+        self.saved_step: int | None = None  # of the checkpoint
 
     @property
     def n_steps(self) -> int:
@@ -122,11 +88,13 @@ class Training:
         return self.recipe.epochs * self.n_batches
 
     def save_checkpoint(self, path: Path) -> None:
-        """Write everything that the rest of the training depends on."""
-        state = {name: getattr(self, name).state_dict() for name in ("network", "objective", "optimizer", "schedule")}
+        """Write everything that the rest of the training depends on, gradients of an incomplete group included."""
+        state = {name: getattr(self, name).state_dict() for name in ("network", "objective", "optimizer")}
         state |= {name: getattr(self, name) for name in ("fingerprint", "step", "seconds", "rows", "losses")}
+        state["gradients"] = [w.grad for w in self.network.parameters()]
         with write_whole(path) as temporary:
             torch.save(state, temporary)
+        self.saved_step = self.step
 
     def load_checkpoint(self, path: Path) -> None:
         """Go on from a checkpoint, unless it belongs to another recipe, seed or data set.
@@ -142,84 +110,119 @@ class Training:
         if state["fingerprint"] != self.fingerprint:
             logger.warning("%s belongs to another recipe, seed or data set: training starts anew", path)
             return
-        for name in ("network", "objective", "optimizer", "schedule"):
+        for name in ("network", "objective", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         for name in ("step", "seconds", "rows", "losses"):
             setattr(self, name, state[name])
+        for weights, gradient in zip(self.network.parameters(), state["gradients"], strict=True):
+            weights.grad = gradient
+        self.saved_step = self.step
         logger.info("going on from minibatch %d of %d (%s)", self.step, self.n_steps, path)
+
+    def move(self, tensor: torch.Tensor, **keys) -> torch.Tensor:
+        """Bring a tensor to the device, from pinned memory, so that the host need not wait for the copy."""
+        pinned = tensor.pin_memory() if self.device.type == "cuda" and not tensor.is_cuda else tensor
+        return pinned.to(self.device, non_blocking=True, **keys)
 
     def train_batch(self, batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Take one minibatch; step the optimizer where `accumulate` of them are complete or, unless such gradients are to be
         dropped, none is left.
 
         Returns:
-            () loss and (B, n, d) output, both without gradient.
+            () loss and (B, n, d) output, both without gradient. On a GPU nothing here waits for the device.
         """
+        recipe = self.recipe
+        set_rates(self.optimizer, recipe.schedule, step=self.step, epochs=recipe.epochs, n_batches=self.n_batches)
         views = batch.views.flatten(0, 1)  # (B, n, 3, S, S) -> (B n, 3, S, S)
-        views = views.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-        labels, images = batch.labels.to(self.device), batch.images.to(self.device)
+        views = self.move(views, memory_format=torch.channels_last)
+        labels, images = self.move(batch.labels), self.move(batch.images)
         torch.manual_seed(2**32 * self.seed + self.step)  # of dropout, which the original AlexNet alone has
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             output = self.forward(views)
         output = output.float().unflatten(0, batch.views.shape[:2])  # (B n, d) -> (B, n, d)
         loss = self.objective(output, labels, images, self.step)
-        (loss / self.recipe.accumulate).backward()
+        (loss / recipe.accumulate).backward()
         self.objective.remember(output, images)
         self.step += 1
-        drop = self.recipe.leftover_gradients == "drop"
-        is_complete = self.step % self.recipe.accumulate == 0
+        drop = recipe.leftover_gradients == "drop"
+        is_complete = self.step % recipe.accumulate == 0
         if is_complete or (self.step == self.n_steps and not drop):
             self.optimizer.step()
         if is_complete or (self.step % self.n_batches == 0 and drop):
             self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.step()
         return loss.detach(), output.detach()
 
-    def run(self, checkpoint: Path) -> None:
-        """Train to the end, writing a checkpoint at most every `checkpoint_minutes`, behind a step of the optimizer."""
-        last_save = time.monotonic()
-        n_views = getattr(self.recipe.objective, "n_views", 1)
-        start = time.monotonic() - self.seconds
-        first_step, first_time = self.step, time.monotonic()
-        while self.step < self.n_steps:
-            epoch, first_batch = divmod(self.step, self.n_batches)
-            batches = self.loader.iterate_random(
-                n_views=n_views,
-                augmentation=self.recipe.augmentation,
-                seed=self.seed,
-                epoch=epoch,
-                first_batch=first_batch,
-            )
-            for batch in batches:
-                learning_rate = self.schedule.get_last_lr()[0]
-                loss, output = self.train_batch(batch)
-                self.losses.append(loss)
-                now = time.monotonic()
-                self.seconds = now - start
-                if self.step % self.n_batches == 0 or self.step % self.n_batches % LOG_EVERY == 0:
-                    rate = (self.step - first_step) / (now - first_time)
-                    self.log_row(epoch, torch.stack(self.losses).mean().item(), learning_rate, output[:, 0], rate)
-                    self.losses = []
-                due = now - last_save > 60 * self.recipe.checkpoint_minutes
-                if due and self.step % self.recipe.accumulate == 0 and all(loss.isfinite() for loss in self.losses):
-                    self.save_checkpoint(checkpoint)
-                    last_save = now
+    def iterate_epoch(self) -> Iterator:
+        """Yield the minibatches that are left of the present epoch; the time until each one is there adds to `waited`."""
+        epoch, first_batch = divmod(self.step, self.n_batches)
+        batches = self.loader.iterate_random(
+            n_views=getattr(self.recipe.objective, "n_views", 1),
+            augmentation=self.recipe.augmentation,
+            seed=self.seed,
+            epoch=epoch,
+            first_batch=first_batch,
+        )
+        while True:
+            start = time.monotonic()
+            batch = next(batches, None)
+            self.waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
 
-    def log_row(self, epoch: int, loss: float, learning_rate: float, embeddings: torch.Tensor, rate: float) -> None:
+    def run(self, checkpoint: Path) -> None:
+        """Train to the end, writing a checkpoint at most every `checkpoint_minutes`.
+
+        When the process receives SIGTERM, write a checkpoint behind the present minibatch and return.
+
+        Raises:
+            FloatingPointError: the loss is not a finite number; found at the next row of the log, that is after at most
+                `LOG_EVERY` minibatches. No checkpoint is written from the first such minibatch on.
+        """
+        last_save = last_row = time.monotonic()
+        start, row_step, row_waited = last_save - self.seconds, self.step, self.waited
+        with catch_sigterm() as terminated:
+            while self.step < self.n_steps:
+                epoch = self.step // self.n_batches
+                for batch in self.iterate_epoch():
+                    loss, output = self.train_batch(batch)
+                    self.losses.append(loss)
+                    now = time.monotonic()
+                    self.seconds = now - start
+                    if self.step % self.n_batches == 0 or self.step % self.n_batches % LOG_EVERY == 0:
+                        mean = torch.stack(self.losses).mean().item()
+                        if not math.isfinite(mean):
+                            raise FloatingPointError(self.describe_failure(mean, epoch, checkpoint))
+                        now = time.monotonic()  # the device has caught up
+                        seconds = now - last_row
+                        rate, waiting = (self.step - row_step) / seconds, (self.waited - row_waited) / seconds
+                        self.log_row(epoch, mean, output[:, 0], rate=rate, waiting=waiting)
+                        self.losses, last_row, row_step, row_waited = [], now, self.step, self.waited
+                    due = terminated.is_set() or now - last_save > 60 * self.recipe.checkpoint_minutes
+                    if due and all(loss.isfinite() for loss in self.losses):
+                        self.save_checkpoint(checkpoint)
+                        last_save = now
+                    if terminated.is_set():
+                        return
+
+    def describe_failure(self, loss: float, epoch: int, checkpoint: Path) -> str:
+        """Say that the loss is no number, since when, and what is left."""
+        kept = "there is no checkpoint"
+        if self.saved_step is not None:
+            kept = f"the last good checkpoint, of minibatch {self.saved_step}, is kept ({checkpoint})"
+        return f"the loss is {loss} at minibatch {self.step} (epoch {epoch + 1}); lower the lr; {kept}"
+
+    def log_row(self, epoch: int, loss: float, embeddings: torch.Tensor, *, rate: float, waiting: float) -> None:
         """Add a row to the log, say it, and warn when the embeddings have collapsed.
 
         Args:
             epoch: from 0.
             loss: mean since the last row.
-            learning_rate: of the last minibatch.
             embeddings: (B, d), one view of each image of the last minibatch.
-            rate: minibatches a second.
-
-        Raises:
-            FloatingPointError: the loss is not a finite number.
+            rate: minibatches a second since the last row.
+            waiting: share of that time for which the step waited for the loader, 0 to 1.
         """
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} at minibatch {self.step} (epoch {epoch + 1}); lower the lr")
+        learning_rate = self.optimizer.param_groups[0]["lr"]  # of the last minibatch
         std, rank = measure_spread(embeddings)
         images_per_s = rate * self.recipe.batch_size
         self.rows.append(
@@ -229,6 +232,7 @@ class Training:
                 "images": self.step * self.recipe.batch_size,
                 "seconds": round(self.seconds, 2),
                 "images_per_s": round(images_per_s, 1),
+                "waiting": round(waiting, 3),
                 "lr": learning_rate,
                 "loss": loss,
                 "collapsed_loss": self.objective.collapsed_loss,
@@ -238,8 +242,10 @@ class Training:
         )
         left = (self.n_steps - self.step) / rate
         logger.info(
-            "epoch %d/%d  minibatch %d/%d  %.0f images/s  loss %.4f  embedding std %.3f  rank %.1f  lr %.2e  left %d:%02d",
-            *(epoch + 1, self.recipe.epochs, self.step, self.n_steps, images_per_s, loss, std, rank, learning_rate),
+            "epoch %d/%d  minibatch %d/%d  %.0f images/s  waiting for images %.0f%%  loss %.4f  embedding std %.3f  rank %.1f"
+            "  lr %.2e  left %d:%02d",
+            *(epoch + 1, self.recipe.epochs, self.step, self.n_steps, images_per_s, 100 * waiting),
+            *(loss, std, rank, learning_rate),
             *divmod(round(left), 60),
         )
         if std < COLLAPSED_STD or rank < COLLAPSED_RANK:
@@ -272,14 +278,15 @@ def train_network(
         beton: training images.
         data_sha256: of the .beton file, from its summary.
         weights: safetensors file to write.
-        log: CSV to write: epoch, minibatch, images, seconds, images_per_s, lr, loss, collapsed_loss, embedding_std,
-            effective_rank.
+        log: CSV to write: epoch, minibatch, images, seconds, images_per_s, waiting (share of the time for which the step
+            waited for the loader), lr, loss, collapsed_loss, embedding_std, effective_rank.
         provenance: JSON to write: network, recipe, seed, data, commit, versions, hardware, seconds.
         n_threads: processor threads of loading and of training on the CPU.
 
     Raises:
         ValueError: the batch is larger than the data set.
         FloatingPointError: the loss is not a finite number.
+        SystemExit: with `TRY_AGAIN`, when SIGTERM ended the training early.
     """
     torch.set_num_threads(n_threads)
     checkpoint = Path(weights).parent / "checkpoint.pt"
@@ -300,6 +307,9 @@ def train_network(
     if checkpoint.exists():
         training.load_checkpoint(checkpoint)
     training.run(checkpoint)
+    if training.step < training.n_steps:
+        logger.warning("stopped by SIGTERM behind minibatch %d; the same job goes on from there", training.step)
+        raise SystemExit(TRY_AGAIN)
     write_csv(pd.DataFrame(training.rows), log)
     save_network(training.network, spec, weights)
     write_json(

@@ -7,7 +7,8 @@ MAKES  <results>/downloads/weights/{model}                somebody else's file, 
        <results>/models/{model}/log.csv                   loss, speed and spread of the embeddings (trained here)
        <results>/models/{model}/provenance.json           recipe, seed, data, commit, versions, hardware
 
-A training that was interrupted goes on from <results>/models/{model}/checkpoint.pt, which is no declared output.
+A training that was interrupted goes on from <results>/models/{model}/checkpoint.pt, which is no declared output. On SIGTERM
+it writes that checkpoint and exits with 75 (try again), a failure that `retries` answers.
 """
 
 

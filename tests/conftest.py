@@ -130,6 +130,13 @@ def loader(raw_split) -> ViewLoader:
     return ViewLoader(raw_split.beton, batch_size=BATCH_SIZE, preprocessing=preprocessing, n_threads=1)
 
 
+@pytest.fixture(scope="session")
+def large_batches(raw_split) -> ViewLoader:
+    """Two batches of 11 pictures."""
+    preprocessing = Preprocessing(image_size=64)
+    return ViewLoader(raw_split.beton, batch_size=11, preprocessing=preprocessing, n_threads=1)
+
+
 @pytest.fixture
 def pixels(image_folder) -> list[np.ndarray]:
     """The crops' pixels, (H, W, 3) uint8, in the order of the .beton file."""
