@@ -26,14 +26,14 @@ rule train_model:
         "<benchmarks>/models/{model}.tsv"
     wildcard_constraints:
         model=match_any(list_origin("trained here")),
-    retries: 2
+    retries: 30 # each goes on from the last checkpoint
     conda:
         "../envs/torch.yaml"
     threads: 16
     resources:
         gpu=1,
         mem_mb=64000,
-        runtime=5760,
+        runtime=1440,
     params:
         model=lookup("models/{model}", within=config),
         recipe=get_recipe,

@@ -1,0 +1,148 @@
+"""The workflow on a real SLURM, of one node on loopback: jobs, environments, and trainings that are disturbed."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conda_channel import make_channel, read_specs
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Environment variables with which SLURM's and conda's commands work; both live in temporary folders."""
+    if not shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin"):
+        pytest.skip("SLURM is not installed (Debian: slurm-wlm munge)")
+    lab, conda = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("conda") / "root"
+    lab.parent.chmod(0o755)
+    environment = os.environ | {"LAB": str(lab), "PYTHON": sys.executable}
+    subprocess.run([HERE / "make_conda.sh", conda], env=environment, check=True, timeout=300)
+    make_channel(conda / "channels/conda-forge", read_specs(*(REPOSITORY / "envs").glob("*.yaml")))
+    subprocess.run([HERE / "start_slurm.sh"], env=environment, check=True, timeout=60)
+    folders = [lab / "bin", conda / "condabin", Path(sys.executable).parent]
+    yield environment | {
+        "PATH": ":".join([*map(str, folders), os.environ["PATH"]]),
+        "CONDARC": str(conda / "condarc"),
+        "HOME": str(tmp_path_factory.mktemp("home")),  # conda's list of environments
+    }
+    subprocess.run([HERE / "stop_slurm.sh"], env=environment, check=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A folder with the profile and a configuration: four trainings that differ in nothing, an untrained network."""
+    config = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
+    del config["pathvars"], config["brains"]["objects92"]
+    narrow = {"width": 1 / 16}
+    trained = config["models"]["ipcl_alexnet_gn"] | narrow
+    config["recipes"] = {"ipcl": config["recipes"]["ipcl"] | {"epochs": 3, "checkpoint_minutes": 0.02}}
+    config["models"] = dict.fromkeys(("undisturbed", "requeued", "cancelled", "out_of_time"), trained)
+    config["models"]["untrained"] = (
+        yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())["models"]["untrained_alexnet_gn"] | narrow
+    )
+    config["figure2_models"] = ["undisturbed"]
+    folder = tmp_path_factory.mktemp("study")
+    shutil.copytree(REPOSITORY / "slurm", folder / "slurm")
+    (folder / "study.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--profile", "slurm"]
+COMMAND += ["--configfile", "study.yaml", "--latency-wait", "10", "--set-threads", "train_model=2"]
+COMMAND += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"]
+
+
+@contextmanager
+def running(folder: Path, environment: dict, *arguments: str):
+    """Snakemake at work in `folder`; what it says goes to the file said.log there."""
+    with (folder / "said.log").open("w") as said:
+        process = subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=environment, stdout=said, stderr=said)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def list_jobs(environment: dict, name: str, state: str = "RUNNING") -> list[str]:
+    """SLURM's numbers of a model's jobs in one state."""
+    command = ["squeue", "--noheader", "--states", state, "--format", "%i %k"]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30).stdout
+    return [line.split()[0] for line in said.splitlines() if line.rstrip().endswith(f"_{name}")]
+
+
+def wait_for(condition, what: str, seconds: float = 900):
+    """Return the first true value of `condition`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.2)
+    raise TimeoutError(what)
+
+
+def hash_weights(folder: Path, model: str) -> str:
+    return hashlib.sha256((folder / f"results/models/{model}/weights.safetensors").read_bytes()).hexdigest()
+
+
+def test_disturbed_trainings_end_with_the_same_bits(cluster, study):
+    """One job is requeued, one cancelled, one runs into its time limit, each after its first checkpoint."""
+
+    def find_job(model: str):
+        if (study / f"results/models/{model}/checkpoint.pt").exists():
+            return list_jobs(cluster, model)
+
+    disturb = {
+        "requeued": ["scontrol", "requeue"],
+        "cancelled": ["scancel"],
+        "out_of_time": ["scontrol", "update", "TimeLimit=1"],
+    }
+    models = ["undisturbed", *disturb]
+    with running(study, cluster, *(f"results/models/{m}/weights.safetensors" for m in models)) as snakemake:
+        for model, command in disturb.items():
+            (job,) = wait_for(lambda model=model: find_job(model), f"a checkpoint of {model}")
+            number = f"JobId={job}" if "update" in command else job
+            subprocess.run([*command, number], env=cluster, check=True, timeout=30)
+        assert snakemake.wait(timeout=900) == 0, (study / "said.log").read_text()[-6000:]
+    assert len({hash_weights(study, model) for model in models}) == 1
+    for model in disturb:
+        assert "going on from minibatch" in (study / f"logs/models/{model}.log").read_text(), model
+    said = (study / "said.log").read_text()
+    for model in ("cancelled", "out_of_time"):
+        assert f"rule_train_model/{model}/" in said and f"logs/models/{model}.log" in said
+
+
+def test_rest_of_the_study_in_conda_environments(cluster, study):
+    with running(study, cluster) as snakemake:
+        assert snakemake.wait(timeout=900) == 0, (study / "said.log").read_text()[-6000:]
+    table = pd.read_csv(study / "results/table1.csv")
+    assert len(table) == 5 and table["IT_r"].notna().all()
+    assert (study / "results/figures/inanimate44/figure2.svg").exists()
+    environments = [path.parent.parent for path in (study / ".snakemake/conda").glob("*/conda-meta/history")]
+    assert len(environments) == 2, "torch.yaml and analysis.yaml"
+
+
+def test_killed_snakemake_goes_on(cluster, study):
+    for model in ("requeued", "untrained"):
+        shutil.rmtree(study / f"results/models/{model}")
+    target = "results/models/requeued/weights.safetensors"
+    with running(study, cluster, target) as snakemake:
+        (job,) = wait_for(lambda: list_jobs(cluster, "requeued"), "the job of requeued")
+        snakemake.send_signal(signal.SIGKILL)
+        snakemake.wait(timeout=30)
+    subprocess.run(["scancel", job], env=cluster, check=True, timeout=30)
+    subprocess.run([*COMMAND, "--unlock"], cwd=study, env=cluster, check=True, timeout=60)
+    with running(study, cluster, target) as snakemake:
+        assert snakemake.wait(timeout=900) == 0, (study / "said.log").read_text()[-6000:]
+    assert hash_weights(study, "requeued") == hash_weights(study, "undisturbed")

@@ -1,0 +1,61 @@
+"""The conda environments hold the versions of the lock file."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+CONDA_NAMES = {"pytorch": "torch"}
+NOT_FROM_PIP = {"python", "pip", "cxx-compiler", "pkg-config", "libopencv", "libjpeg-turbo"}
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "envs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_versions_are_those_of_the_lock(path):
+    locked = dict(re.findall(r"^([\w.-]+)==([\w.+-]+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE))
+    dependencies = yaml.safe_load(path.read_text())["dependencies"]
+    for part in dependencies:
+        for line in part["pip"] if isinstance(part, dict) else [part]:
+            name, version = re.fullmatch(r"([\w.-]+)(?:==?([\w.]+))?", line).groups()
+            if name not in NOT_FROM_PIP:
+                assert version == locked[CONDA_NAMES.get(name, name)], line
+
+
+def find_scripts(environment: str) -> list[str]:
+    """Scripts of the rules that run in an environment."""
+    rules = "".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    pairs = re.findall(r'conda:\s+"../envs/(\w+).yaml".*?script:\s+"../(workflow_scripts/\w+.py)"', rules, re.DOTALL)
+    return sorted({script for name, script in pairs if name == environment})
+
+
+FORBID = """
+import sys
+
+class Forbid:
+    def find_spec(self, name, path, target=None):
+        if name in {absent}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Forbid())
+"""
+
+
+def test_analysis_scripts_import_only_what_their_environment_has():
+    """Their imports work where the packages that only envs/torch.yaml has cannot be imported."""
+    modules = {"pytorch": "torch", "pillow": "PIL", "scikit-learn": "sklearn"}
+    have = {}
+    for name in ("analysis", "torch"):
+        lines = yaml.safe_load((REPOSITORY / f"envs/{name}.yaml").read_text())["dependencies"]
+        have[name] = {
+            modules.get(part, part) for part in (line.split("=")[0] for line in lines if isinstance(line, str))
+        }
+    code = FORBID.format(absent=have["torch"] - have["analysis"] | {"ffcv", "cv2", "snakemake", "yaml"})
+    for script in find_scripts("analysis"):
+        imports = re.findall(r"^(?:from|import) .*?(?:\(.*?\))?$", (REPOSITORY / script).read_text(), re.MULTILINE)
+        code += "\n".join([f"print({script!r})", *imports, ""])
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout.splitlines()[-1] + done.stderr[-1000:]
+    assert "workflow_scripts/table1.py" in done.stdout
