@@ -27,7 +27,7 @@ def cluster(tmp_path_factory):
         pytest.skip("SLURM is not installed (Debian: slurm-wlm munge)")
     lab, conda = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("conda") / "root"
     lab.parent.chmod(0o755)
-    environment = os.environ | {"LAB": str(lab), "PYTHON": sys.executable}
+    environment = os.environ | {"LAB": str(lab), "GPUS": "4", "PYTHON": sys.executable}
     subprocess.run([HERE / "make_conda.sh", conda], env=environment, check=True, timeout=300)
     make_channel(conda / "channels/conda-forge", read_specs(*(REPOSITORY / "envs").glob("*.yaml")))
     subprocess.run([HERE / "start_slurm.sh"], env=environment, check=True, timeout=60)
@@ -47,7 +47,7 @@ def study(tmp_path_factory):
     del config["pathvars"], config["brains"]["objects92"]
     narrow = {"width": 1 / 16}
     trained = config["models"]["ipcl_alexnet_gn"] | narrow
-    config["recipes"] = {"ipcl": config["recipes"]["ipcl"] | {"epochs": 3, "checkpoint_minutes": 0.02}}
+    config["recipes"] = {"ipcl": config["recipes"]["ipcl"] | {"epochs": 2, "checkpoint_minutes": 0.02}}
     config["models"] = dict.fromkeys(("undisturbed", "requeued", "cancelled", "out_of_time"), trained)
     config["models"]["untrained"] = (
         yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())["models"]["untrained_alexnet_gn"] | narrow
