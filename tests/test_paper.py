@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import scipy.io
 import torch
+import torchvision
 import yaml
 from test_weights import draw_simclr
-from tf_checkpoint_writer import write_checkpoint
-
-from ipcl_core.architectures import NetworkSpec, initialize_network
+from torch import nn
+from test_tf_checkpoint import write_checkpoint
 
 REPOSITORY = Path(__file__).parents[1]
 pytestmark = pytest.mark.workflow
@@ -45,15 +45,11 @@ def write_betas(path: Path, sectors: list[str], rng: np.random.Generator) -> Non
     scipy.io.savemat(path, {"SECTORS": {"Betas": cells, "conditions": conditions[:, None]}})
 
 
-def save_moco(path: Path, block: dict) -> None:
-    """Write random weights of a model as MoCo v2's authors publish theirs."""
-    network = initialize_network(NetworkSpec.from_model(block), seed=0)
-    names = {"fc.": "fc."}
-    state = {}
-    for name, tensor in network.state_dict().items():
-        name = name.removeprefix("resnet.")
-        state[f"module.encoder_q.{names.get(name, name)}"] = tensor
-    torch.save({"epoch": 1, "arch": "resnet50", "state_dict": state}, path)
+def save_moco(path: Path) -> None:
+    """Write random weights as MoCo v2's authors publish theirs."""
+    network = torchvision.models.resnet50(num_classes=128)
+    network.fc = nn.Sequential(nn.Linear(2048, 2048), nn.ReLU(), network.fc)
+    torch.save({"state_dict": {f"module.encoder_q.{name}": w for name, w in network.state_dict().items()}}, path)
 
 
 def save_simclr(path: Path, folder: Path) -> None:
@@ -74,22 +70,21 @@ def study(tmp_path_factory, photo):
         cut_pictures(photo, folder / f"imagenet/val/n0000000{i}", N_VAL, rng)
     cut_pictures(photo, folder / "stimuli", N_STIMULI, rng)
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    config["datasets"]["imagenet"] |= {"train": "imagenet/train", "val": "imagenet/val"}
-    config["datasets"]["imagenet"]["storage"] |= {"n_shards": 2}
+    config["datasets"]["imagenet"] |= {"train": "imagenet/train", "val": "imagenet/val", "n_shards": 2}
     config["brains"]["objects72"] |= {"betas": "betas.mat", "stimuli": "stimuli"}
     write_betas(folder / "betas.mat", list(config["brains"]["objects72"]["regions"].values()), rng)
     config["knn"]["k"] = 5
     for recipe in config["recipes"].values():
         recipe |= {"epochs": 1, "batch_size": 4, "accumulate": 2}
     published = pd.read_csv(REPOSITORY / "ipcl_core/data/published_table1.csv")["model"]
-    controls = ["supervised_alexnet", "untrained_alexnet_gn_seed1", "pixels"]
+    controls = ["supervised_alexnet", "untrained_alexnet_gn_run1", "pixels"]
     config["models"] = {name: config["models"][name] for name in [*published, *controls]}
     for name, block in config["models"].items():
         block["preprocessing"] = block.get("preprocessing", {}) | {"image_size": SIDE}
         if block.get("source") == "fetched":
             path = folder / f"{name}.weights"
             if name.startswith("moco"):
-                save_moco(path, block)
+                save_moco(path)
             elif name == "simclr_resnet50x1":
                 save_simclr(path, folder)
             else:
