@@ -98,6 +98,24 @@ def get_image_folder(wildcards):
     return f"<results>/images/{wildcards.dataset}"
 
 
+def get_conversion(wildcards):
+    """The data set's block as far as its .beton files depend on it."""
+    return {key: value for key, value in config["datasets"][wildcards.dataset].items() if key != "n_shards"}
+
+
+def count_shards(wildcards):
+    return study.datasets[wildcards.dataset].n_shards if wildcards.split == "train" else 1
+
+
+def list_shards(suffix):
+    """Input function: the files of a split's shards, in order."""
+
+    def list_files(wildcards):
+        return [f"<results>/data/{{dataset}}/{{split}}/{i}.{suffix}" for i in range(count_shards(wildcards))]
+
+    return list_files
+
+
 def stop_if_paths_are_missing(dag):
     """Before anything runs: say which of the user's own folders and files are needed and not there."""
     jobs = list(dag.needrun_jobs())

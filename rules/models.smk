@@ -26,7 +26,7 @@ rule train_model:
         "<benchmarks>/models/{model}.tsv"
     wildcard_constraints:
         model=match_any(list_origin("trained here")),
-    retries: 30 # each goes on from the last checkpoint
+    retries: 30  # each goes on from the last checkpoint
     conda:
         "../envs/torch.yaml"
     threads: 16
