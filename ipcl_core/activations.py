@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .architectures import load_network
+from .architectures import NetworkSpec, build_network, load_network
 from .brains import list_stimuli
 from .config import Preprocessing
 from .files import write_hdf5
@@ -71,6 +71,16 @@ def choose_layers(network: nn.Module, patterns: list[str] | None = None) -> dict
                 f"no layer {pattern!r} in {type(network).__name__}; there are, for example, {', '.join(near)}"
             )
     return {name: m for name, m in modules.items() if any(e.fullmatch(name) for e in expressions.values())}
+
+
+def check_layers(spec: NetworkSpec, patterns: list[str]) -> None:
+    """Make sure that patterns name layers of a network that is still to be trained.
+
+    Raises:
+        ValueError: see `choose_layers`.
+    """
+    with torch.device("meta"):
+        choose_layers(build_network(spec), patterns)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ negatives are functions of the seed and the position, so that a resumed run ends
 one (same machine, same number of threads).
 """
 
+import fcntl
 import logging
 import math
 import pickle
@@ -22,7 +23,7 @@ import torch
 
 from . import config
 from .architectures import NetworkSpec, initialize_network, save_network
-from .files import write_csv, write_json, write_whole
+from .files import read_json, write_csv, write_json, write_whole
 from .loading import ViewLoader
 from .objectives import build_objective, measure_spread
 from .optimizers import build_optimizer, set_rates
@@ -255,6 +256,21 @@ class Training:
             )
 
 
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Keep every other process out until the end, for instance the job of a Snakemake that was killed and started again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"{path}: another process trains this model; wait for its end, or end it") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def train_network(
     spec: NetworkSpec,
     recipe: config.Recipe,
@@ -285,7 +301,9 @@ def train_network(
 
     Raises:
         ValueError: the batch is larger than the data set.
-        FloatingPointError: the loss is not a finite number.
+        FloatingPointError: the loss is not a finite number; or was not in an earlier call with the same recipe, seed and
+            data, which failure.json beside the weights recalls, so that a retry costs nothing.
+        BlockingIOError: another process trains this model.
         SystemExit: with `TRY_AGAIN`, when SIGTERM ended the training early.
     """
     torch.set_num_threads(n_threads)
@@ -304,9 +322,17 @@ def train_network(
         *(spec.architecture, sum(p.numel() for p in training.network.parameters()), training.device),
         *(recipe.epochs, training.n_batches, recipe.batch_size),
     )
-    if checkpoint.exists():
-        training.load_checkpoint(checkpoint)
-    training.run(checkpoint)
+    failure = checkpoint.with_name("failure.json")
+    if failure.exists() and read_json(failure)["fingerprint"] == training.fingerprint:
+        raise FloatingPointError(f"{read_json(failure)['message']}; to try the same again, remove {failure}")
+    with lock(checkpoint.with_name("training.lock")):
+        if checkpoint.exists():
+            training.load_checkpoint(checkpoint)
+        try:
+            training.run(checkpoint)
+        except FloatingPointError as error:
+            write_json({"fingerprint": training.fingerprint, "message": str(error)}, failure)
+            raise
     if training.step < training.n_steps:
         logger.warning("stopped by SIGTERM behind minibatch %d; the same job goes on from there", training.step)
         raise SystemExit(TRY_AGAIN)
@@ -323,4 +349,5 @@ def train_network(
         },
         provenance,
     )
-    checkpoint.unlink(missing_ok=True)
+    for leftover in (checkpoint, failure):
+        leftover.unlink(missing_ok=True)

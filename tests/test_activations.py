@@ -11,7 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 from torchvision.transforms.v2 import functional as F
 
-from ipcl_core.activations import choose_layers, extract_activations, record_layers, transform_stimulus
+from ipcl_core.activations import check_layers, choose_layers, extract_activations, record_layers, transform_stimulus
 from ipcl_core.architectures import AlexNet, NetworkSpec, initialize_network, save_network
 from ipcl_core.config import Preprocessing
 
@@ -239,3 +239,9 @@ def test_fewer_than_three_stimuli_are_refused(tmp_path, photo):
         photo.crop((0, 0, 64, 64)).save(tmp_path / "stimuli" / name, "PNG")
     with pytest.raises(ValueError, match="holds 2 stimuli; an RSM needs at least three"):
         extract_activations(weights, tmp_path / "stimuli", tmp_path / "activations.h5")
+
+
+def test_layers_are_checked_before_a_training():
+    check_layers(make_spec(), ["fc7.2", "conv_block_*"])
+    with pytest.raises(ValueError, match=r"fc7.9.*fc7\."):
+        check_layers(make_spec(), ["fc8", "fc7.9"])

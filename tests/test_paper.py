@@ -14,9 +14,9 @@ import scipy.io
 import torch
 import torchvision
 import yaml
+from test_tf_checkpoint import write_checkpoint
 from test_weights import draw_simclr
 from torch import nn
-from test_tf_checkpoint import write_checkpoint
 
 REPOSITORY = Path(__file__).parents[1]
 pytestmark = pytest.mark.workflow
@@ -74,8 +74,10 @@ def study(tmp_path_factory, photo):
     config["brains"]["objects72"] |= {"betas": "betas.mat", "stimuli": "stimuli"}
     write_betas(folder / "betas.mat", list(config["brains"]["objects72"]["regions"].values()), rng)
     config["knn"]["k"] = 5
+    config["statistics"] |= {"n_bootstrap": 20, "n_permutations": 20}
+    config["probes"]["one_cycle"] |= {"epochs": 1, "batch_size": 8}
     for recipe in config["recipes"].values():
-        recipe |= {"epochs": 1, "batch_size": 4, "accumulate": 2}
+        recipe |= {"epochs": 1, "batch_size": 8, "accumulate": 2}
     published = pd.read_csv(REPOSITORY / "ipcl_core/data/published_table1.csv")["model"]
     controls = ["supervised_alexnet", "untrained_alexnet_gn_run1", "pixels"]
     config["models"] = {name: config["models"][name] for name in [*published, *controls]}
@@ -119,4 +121,5 @@ def test_every_row_of_table_1_is_filled(study):
 def test_figures_and_claims_are_there(study):
     for name in ("figure1", "figure2", "figure3", "stimuli", "layers"):
         assert list((study / "results/figures").rglob(f"{name}.svg")), name
-    assert "cannot be judged" in (study / "results/claims.md").read_text() or True
+    claims = pd.read_csv(study / "results/claims.csv")
+    assert len(claims) > 10 and claims["verdict"].notna().all()

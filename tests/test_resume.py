@@ -13,7 +13,7 @@ from trainings import COLUMNS, N_BATCHES, OBJECTIVES, TIMES, Interrupted, assert
 
 from ipcl_core.architectures import initialize_network, load_network
 from ipcl_core.files import read_json
-from ipcl_core.training import TRY_AGAIN, Training, catch_sigterm, train_network
+from ipcl_core.training import TRY_AGAIN, Training, catch_sigterm, lock, train_network
 
 # ---- interruption ----------------------------------------------------------------------------------------------------
 
@@ -169,6 +169,33 @@ def test_interrupted_job_ends_with_the_same_files(raw_split, tmp_path, monkeypat
         "n_images": N_PICTURES,
     }
     assert {"time", "commit", "versions", "hardware", "seconds"} <= provenance.keys()
+
+
+def test_failed_job_is_not_repeated_unless_something_changed(raw_split, tmp_path, monkeypatch):
+    """A retry says at once what went wrong; another recipe, or the file removed, and it trains."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "train_batch", spoil_loss)
+        with pytest.raises(FloatingPointError, match="the loss is nan at minibatch 5"):
+            train(raw_split.beton, raw_split.summary, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["failure.json"]
+    with pytest.raises(FloatingPointError, match=r"nan at minibatch 5.*to try the same again, remove .*failure.json"):
+        train(raw_split.beton, raw_split.summary, tmp_path)
+    assert train(raw_split.beton, raw_split.summary, tmp_path, epochs=1)["weights.safetensors"].exists()
+    assert not (tmp_path / "failure.json").exists()
+
+
+def spoil_loss(self, batch):
+    self.step += 1
+    return torch.tensor(torch.nan), torch.zeros(4, 3, 8)
+
+
+def test_two_jobs_do_not_train_one_model(raw_split, tmp_path):
+    with (
+        lock(tmp_path / "training.lock"),
+        pytest.raises(BlockingIOError, match=r"training.lock: another process trains this model"),
+    ):
+        train(raw_split.beton, raw_split.summary, tmp_path)
+    assert train(raw_split.beton, raw_split.summary, tmp_path)["weights.safetensors"].exists()
 
 
 SLOW_TRAINING = """

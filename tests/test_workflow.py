@@ -28,7 +28,7 @@ def study(tmp_path_factory):
 
 
 def cut_demo(*names: str) -> dict:
-    """The demo's configuration with these AlexNets, narrow and trained for one epoch, and one brain data set."""
+    """The demo's configuration with these AlexNets, narrow, trained for one epoch and without linear probes, and one brain."""
     config = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
     config["pathvars"] = {"results": "results", "logs": "logs", "benchmarks": "benchmarks"}
     del config["brains"]["objects92"]
@@ -37,6 +37,8 @@ def cut_demo(*names: str) -> dict:
     config["models"] = {
         f"{name}_alexnet_gn": config["models"][f"{name}_alexnet_gn"] | {"width": 1 / 16} for name in names
     }
+    for model in config["models"].values():
+        del model["protocols"]
     config["figure2_models"] = ["ipcl_alexnet_gn"]
     return config
 

@@ -1,5 +1,6 @@
 """Train one network."""
 
+from ipcl_core.activations import check_layers
 from ipcl_core.architectures import NetworkSpec
 from ipcl_core.config import Recipe
 from ipcl_core.files import read_json
@@ -10,8 +11,11 @@ from ipcl_core.training import train_network
 start_log(snakemake.log[0])
 model, recipe = snakemake.params.model, Recipe.model_validate(snakemake.params.recipe)
 summary = read_json(snakemake.input.summary)
+spec = NetworkSpec.from_model(model, n_classes=len(summary["classes"]))
+names = [model["embedding_layer"], *(model["layers"] or []), *(model["accuracy_layers"] or [])]
+check_layers(spec, [name for name in names if name])
 train_network(
-    NetworkSpec.from_model(model, n_classes=len(summary["classes"])),
+    spec,
     recipe,
     seed=model["seed"],
     beton=snakemake.input.beton,
