@@ -7,6 +7,8 @@ Colour adjustments, in compiled code: torchvision's arithmetic on float tensors,
 import numpy as np
 from numba import njit
 
+from .resizing import FASTMATH
+
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
@@ -20,7 +22,7 @@ def _gray(r, g, b):
     return np.float32(0.2989) * r + np.float32(0.587) * g + np.float32(0.114) * b
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FASTMATH)
 def adjust_grayscale(pixels):
     """Replace each pixel by its luminance."""
     reds, greens, blues = pixels[0], pixels[1], pixels[2]
@@ -29,7 +31,7 @@ def adjust_grayscale(pixels):
         reds[p], greens[p], blues[p] = gray, gray, gray
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FASTMATH)
 def adjust_linear(pixels, factor, offset):
     """Multiply by a factor and add an offset, within [0, 1]: brightness; with the mean luminance, contrast."""
     flat = pixels.reshape(-1)
@@ -37,7 +39,7 @@ def adjust_linear(pixels, factor, offset):
         flat[p] = _clip(factor * flat[p] + offset)
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FASTMATH)
 def sum_luminance(pixels):
     """Return the sum of the luminance over (3, m, n) pixels."""
     total = _ZERO
@@ -48,7 +50,7 @@ def sum_luminance(pixels):
     return total
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FASTMATH)
 def adjust_saturation(pixels, factor):
     """Blend each pixel with its luminance, within [0, 1]."""
     reds, greens, blues = pixels[0], pixels[1], pixels[2]
@@ -68,7 +70,7 @@ def _fall(hue, sector):
     return _clip(min(k, np.float32(4) - k))
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FASTMATH)
 def adjust_hue(pixels, shift):
     """Turn the hue by `shift`, in turns of the colour circle, [-.5, .5].
 

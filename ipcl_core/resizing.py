@@ -12,6 +12,9 @@ import math
 import numpy as np
 from numba import njit
 
+FASTMATH = {"contract", "nsz", "nnan", "ninf"}
+"""Without reassociation: sums would have another order in kernels that numba reads from its cache, and so other bits than
+in the process that compiled them."""
 ROWS = 16
 """Rows of a block."""
 
@@ -54,7 +57,7 @@ def make_filter(n_in, n_resized, start, n_out, gain):
     return first, weights[:, :width].copy()
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FASTMATH)
 def resize_block(image, top, left, y_filter, x_filter, b, block):
     """Make one block of 16 rows of a resized image.
 
@@ -112,7 +115,7 @@ def resize_block(image, top, left, y_filter, x_filter, b, block):
                     out[to + r] += w2 * columns[x + j * ROWS + r]
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=FASTMATH)
 def write_block(block, b, mean, std, flip, view):
     """Write a block to its place in a (H, W, 3) float32 view, normalised, mirrored where `flip` is true."""
     height, width = view.shape[:2]

@@ -178,8 +178,8 @@ def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate, lef
     before = [w.clone() for w in run.network.parameters()]
     run.run(tmp_path / "checkpoint.pt")
     for found, expected in zip(run.network.parameters(), weights, strict=True):
-        assert_close(found, expected, rtol=0, atol=1e-4)
-    # the weights moved by far more than the tolerance
+        assert_close(found, expected, rtol=0, atol=3e-4)
+    # rounding grows in ten steps; the weights moved by far more than the tolerance
     assert max((w - start).abs().max() for w, start in zip(weights, before, strict=True)) > 0.005
 
 
