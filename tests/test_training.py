@@ -146,23 +146,23 @@ def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate, lef
     lr, momentum, decay = 0.01, 0.9, 0.01
     run = make_training(
         loader,
-        "ipcl_infonce",
+        "supervised",
         accumulate=accumulate,
         optimizer={"name": "sgd", "lr": lr, "momentum": momentum, "weight_decay": decay},
         schedule={"name": "multi_step", "milestones": []},
         **({} if leftover == "carry" else {"leftover_gradients": leftover}),
     )
     network = initialize_network(run.spec, 0).to(memory_format=torch.channels_last).train()
-    objective = build_objective(run.recipe.objective, n_images=N_PICTURES, dim=8, seed=0)
+    objective = build_objective(run.recipe.objective, n_images=N_PICTURES, dim=3, seed=0)
     weights = list(network.parameters())
     velocity, gradients, found_updates = [torch.zeros_like(w) for w in weights], [], 0
     for step in range(2 * N_BATCHES):
         if step % N_BATCHES == 0:
             policy = run.recipe.augmentation
-            batches = loader.iterate_random(n_views=3, augmentation=policy, seed=0, epoch=step // N_BATCHES)
+            batches = loader.iterate_random(n_views=2, augmentation=policy, seed=0, epoch=step // N_BATCHES)
             gradients = [] if leftover == "drop" else gradients
         batch = next(batches)
-        output = network(batch.views.flatten(0, 1)).unflatten(0, (4, 3))
+        output = network(batch.views.flatten(0, 1)).unflatten(0, (4, 2))
         loss = objective(output, batch.labels, batch.images, step)
         gradients.append(torch.autograd.grad(loss, weights))
         objective.remember(output, batch.images)
@@ -177,10 +177,11 @@ def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate, lef
 
     before = [w.clone() for w in run.network.parameters()]
     run.run(tmp_path / "checkpoint.pt")
-    for found, expected in zip(run.network.parameters(), weights, strict=True):
-        assert_close(found, expected, rtol=0, atol=3e-4)
-    # rounding grows in ten steps; the weights moved by far more than the tolerance
-    assert max((w - start).abs().max() for w, start in zip(weights, before, strict=True)) > 0.005
+    triples = list(zip(run.network.parameters(), weights, before, strict=True))
+    difference = max((found - expected).abs().max().item() for found, expected, _ in triples)
+    moved = max((expected - start).abs().max().item() for _, expected, start in triples)
+    # rounding grows with the updates: some per cent of the movement after ten, below 1e-4 after one or two
+    assert moved > 0.001 and difference < moved * (0.1 if n_updates > 2 else 1e-4), (difference, moved)
 
 
 def test_accumulation_runs_on_across_epochs(loader, tmp_path, monkeypatch):
