@@ -5,7 +5,7 @@
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: demo test lint setup
+.PHONY: demo test test-paper test-slurm test-gpu lint setup
 
 demo: setup
 	$(RUN) snakemake --profile profiles/demo
@@ -20,7 +20,18 @@ results/demo/report.html: results/demo/table1.csv $(wildcard results/demo/figure
 	$(RUN) snakemake --profile profiles/demo --report $@
 
 test: setup
-	$(RUN) python -m pytest
+	$(RUN) python -m pytest -m "not gpu and not slurm and not paper"
+
+# every row of Table 1 on few small pictures; about ten minutes
+test-paper: setup
+	$(RUN) python -m pytest -m paper
+
+# Debian packages slurm-wlm and munge
+test-slurm: setup
+	$(RUN) python -m pytest -m slurm
+
+test-gpu: setup
+	$(RUN) python -m pytest -m gpu
 
 lint: setup
 	$(RUN) ruff check .
