@@ -180,7 +180,7 @@ def test_edited_figure_code_redraws_figures_only(study):
     with (study / "workflow/ipcl_core/figures/style.py").open("a") as file:
         file.write("# edited\n")
     jobs = count_jobs(run(study))
-    drawn = ("figure1", "figure2", "figure3", "figure_stimuli", "figure_layers", "figure_pairs")
+    drawn = ("figure1", "figure2", "figure3", "figure_stimuli", "figure_layers", "figure_pairs", "figure_augmentation")
     assert jobs == dict.fromkeys(drawn, 1)
     assert weights.stat().st_mtime_ns == before
 
