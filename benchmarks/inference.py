@@ -14,6 +14,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import io
+import os
 import platform
 import re
 import resource
@@ -109,7 +110,7 @@ def main() -> None:
     print(f"""# The statistics of a whole study
 
 Made by `OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/inference.py > benchmarks/inference.md` on {datetime.date.today()}:
-{cpu}, one thread, other work on the machine; Python {platform.python_version()}, numpy {np.__version__},
+{cpu}, one thread, load {os.getloadavg()[0]:.1f} before; Python {platform.python_version()}, numpy {np.__version__},
 rsatoolbox {importlib.metadata.version("rsatoolbox")}. {N_MODELS} models of {N_LAYERS} layers, {N_STIMULI} stimuli, \
 {N_REGIONS} regions of {N_PARTICIPANTS} participants; largest memory {memory:.0f} MB.
 

@@ -8,11 +8,17 @@ Time and memory of the weighted kNN, against the one-hot vote of Wu et al.'s cod
 of the classes, as ImageNet is. All methods take turns in every round. Time is
 core time (user + system, all threads) of the search and the vote, the building of faiss's index included; the ratio is the
 median of the rounds' ratios. Memory is the peak above the loaded embeddings and labels. Give bank sizes as arguments.
+
+All methods take the same product in float32, which bounds them: "the product alone" is that of all queries with 8,192 bank
+images at a time; here 256 are taken at a time, whose similarities stay in the processor's cache until they are searched. On a
+busy machine the other methods' threads wait for each other, and waiting counts as core time: ratios above 2 against faiss
+were seen there.
 """
 
 import ctypes
 import datetime
 import importlib.metadata
+import os
 import platform
 import re
 import sys
@@ -118,6 +124,7 @@ def compare(n_bank: int) -> None:
 def main() -> None:
     sizes = [int(size) for size in sys.argv[1:]] or [80_000, 320_000, 1_280_000]
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
+    load = os.getloadavg()[0]
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numba", "numpy", "faiss-cpu")
     )
@@ -125,7 +132,10 @@ def main() -> None:
     print(
         "Made by `PYTHONPATH=.:/tmp/peers OMP_NUM_THREADS=2 python benchmarks/knn.py > benchmarks/knn.md` on", end=" "
     )
-    print(f"{datetime.date.today()}:\n{model}, {torch.get_num_threads()} threads, other work on the machine;", end=" ")
+    print(
+        f"{datetime.date.today()}:\n{model}, {torch.get_num_threads()} threads, load {load:.1f} before;",
+        end=" ",
+    )
     print(
         f"Python {platform.python_version()}, {versions}.\n{ROUNDS} rounds; medians, and the range of the ratios.",
         end=" ",

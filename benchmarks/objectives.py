@@ -13,6 +13,7 @@ they still hold.
 """
 
 import datetime
+import os
 import platform
 import statistics
 import time
@@ -148,7 +149,7 @@ def describe_machine() -> str:
         return torch.cuda.get_device_name()
     with open("/proc/cpuinfo") as file:
         model = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    return f"{model}, {torch.get_num_threads()} thread(s), other work on the machine"
+    return f"{model}, {torch.get_num_threads()} thread(s), load {os.getloadavg()[0]:.1f} before"
 
 
 if __name__ == "__main__":

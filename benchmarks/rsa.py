@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import io
+import os
 import platform
 import re
 import time
@@ -138,8 +139,8 @@ def main() -> None:
     print(f"""# RSA against numpy loops and rsatoolbox
 
 Made by `OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/rsa.py > benchmarks/rsa.md` on {datetime.date.today()}:
-{cpu}, one thread, other work on the machine; Python {platform.python_version()}, {versions}. {ROUNDS} rounds; seconds of
-core time (medians), ratios (median and range over rounds). What is measured: the script's first lines.
+{cpu}, one thread, load {os.getloadavg()[0]:.1f} before; Python {platform.python_version()}, {versions}.
+{ROUNDS} rounds; seconds of core time (medians), ratios (median and range over rounds). What is measured: the script's first lines.
 
 | what | here | against | theirs | timed on | ratio | largest difference |
 |---|---|---|---|---|---|---|""")

@@ -17,6 +17,8 @@ BLOCK = 8192
 """Bank images that are compared at once."""
 CHUNK = 1024
 """Queries that they are compared with at once."""
+TILE = 256
+"""Bank images whose similarities with a chunk of queries are in a processor's cache at once."""
 GROUP = 32
 """Similarities that are passed over at once where the largest of them is too small."""
 
@@ -30,8 +32,8 @@ def vote_weighted_knn(
     s = cosine similarity in float32. Among equally similar images the earlier ones of the bank are nearer.
 
     The bank is read once, in blocks. Beside the arguments and the votes, memory holds a block twice (BLOCK, d), its
-    similarities with a chunk of queries for every thread (CHUNK, BLOCK), and 2 k neighbours a query. Several processes
-    (`distributed`) share the queries.
+    similarities with a chunk of queries for every thread (CHUNK, TILE; on a GPU CHUNK, BLOCK), and 2 k neighbours a
+    query. Several processes (`distributed`) share the queries.
 
     Args:
         bank: (n_bank, d) float, any scale (L2-normalised here).
@@ -103,13 +105,20 @@ def find_nearest_on_cpu(queries: Tensor, blocks: Iterator[Tensor], k: int) -> tu
     start = 0
 
     def compare(chunk: Tensor, kept: tuple) -> None:
-        keep_nearest((chunk @ block.T).numpy(), start, k, *kept)
+        similarity = chunk.new_empty(len(chunk), TILE)
+        for first in range(0, len(block), TILE):
+            tile = block[first : first + TILE]
+            out = similarity[:, : len(tile)]
+            keep_nearest(torch.mm(chunk, tile.T, out=out).numpy(), start + first, k, *kept)
 
-    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as threads:
-        for block in blocks:
-            list(threads.map(compare, chunks, kept))
-            start += len(block)
-    torch.set_num_threads(n_threads)  # what threads to come begin with
+    torch.set_num_threads(1)  # threads that wait between the blocks would keep the processor busy
+    try:
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+            for block in blocks:
+                list(threads.map(compare, chunks, kept))
+                start += len(block)
+    finally:
+        torch.set_num_threads(n_threads)
     for similarity, position, n, _ in kept:
         for i in range(len(n)):
             similarity[i, n[i] :] = -np.inf
