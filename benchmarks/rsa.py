@@ -140,7 +140,8 @@ def main() -> None:
 
 Made by `OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/rsa.py > benchmarks/rsa.md` on {datetime.date.today()}:
 {cpu}, one thread, load {os.getloadavg()[0]:.1f} before; Python {platform.python_version()}, {versions}.
-{ROUNDS} rounds; seconds of core time (medians), ratios (median and range over rounds). What is measured: the script's first lines.
+{ROUNDS} rounds; seconds of core time (medians), ratios (median and range over rounds).
+What is measured: the script's first lines.
 
 | what | here | against | theirs | timed on | ratio | largest difference |
 |---|---|---|---|---|---|---|""")
