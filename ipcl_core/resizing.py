@@ -18,7 +18,6 @@ in the process that compiled them."""
 ROWS = 16
 """Rows of a block."""
 
-
 BILINEAR, BICUBIC = 1, 2
 """Radius of the filter in pixels of the smaller of both scales."""
 RADII = {"bilinear": BILINEAR, "bicubic": BICUBIC}
@@ -140,17 +139,15 @@ def write_block(block, b, mean, std, flip, view):
     height, width = view.shape[:2]
     scale0, scale1, scale2 = np.float32(1) / std[0], np.float32(1) / std[1], np.float32(1) / std[2]
     offset0, offset1, offset2 = mean[0] * scale0, mean[1] * scale1, mean[2] * scale2
-    reds, greens, blues, flat = block[0], block[1], block[2], view.reshape(-1)
-    for begin in range(0, width, 16):  # small tiles stay in the nearest cache
+    flat = view.reshape(-1)
+    for x in range(width):
+        reds, greens, blues = block[:, x * ROWS : (x + 1) * ROWS]
+        to = np.uint64(3 * (b * ROWS * width + (width - 1 - x if flip else x)))  # unsigned: never counted from the end
         for r in range(min(ROWS, height - b * ROWS)):
-            row = (b * ROWS + r) * width
-            to, step = (3 * (row + width - 1 - begin), -3) if flip else (3 * (row + begin), 3)
-            for x in range(begin, min(width, begin + 16)):
-                p = x * ROWS + r
-                flat[to] = reds[p] * scale0 - offset0
-                flat[to + 1] = greens[p] * scale1 - offset1
-                flat[to + 2] = blues[p] * scale2 - offset2
-                to += step
+            flat[to] = reds[r] * scale0 - offset0
+            flat[to + np.uint64(1)] = greens[r] * scale1 - offset1
+            flat[to + np.uint64(2)] = blues[r] * scale2 - offset2
+            to += np.uint64(3 * width)
 
 
 @njit(cache=True)

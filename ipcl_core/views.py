@@ -56,8 +56,7 @@ def make_random_view(image, drawn, mean, std, view):
             adjust_grayscale(blocks[b])
         _adjust(blocks[b], drawn, steps[:position])
         if contrast != 1:
-            rows = min(ROWS, side - b * ROWS)
-            total += sum_luminance(blocks[b].reshape(3, side, ROWS)[:, :, :rows])
+            total += sum_luminance(blocks[b], min(ROWS, side - b * ROWS))
     offset = (np.float32(1) - contrast) * np.float32(total / side**2)
     for b in range(len(blocks)):
         if contrast != 1:

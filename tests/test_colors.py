@@ -5,6 +5,7 @@ from numpy.testing import assert_allclose
 from torchvision.transforms import functional as F
 
 from ipcl_core import colors
+from ipcl_core.resizing import ROWS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def adjust_brightness(pixels: np.ndarray, factor: np.float32) -> None:
 
 
 def adjust_contrast(pixels: np.ndarray, factor: np.float32) -> None:
-    mean = colors.sum_luminance(pixels[:, None]) / pixels.shape[1]
+    mean = colors.sum_luminance(pixels, ROWS) / pixels.shape[1]
     colors.adjust_linear(pixels, factor, np.float32((1 - factor) * mean))
 
 
@@ -69,6 +70,15 @@ def test_hue_by_hand():
 
 def test_contrast_by_hand():
     # mean luminance .25: half way towards it
-    view = np.array([[[0.5, 0.5, 0.5], [0, 0, 0]]], np.float32)
+    view = np.array([[[0.5, 0.5, 0.5], [0, 0, 0]]] * 8, np.float32)
     found = apply(adjust_contrast, view, 0.5)
-    assert_allclose(found, [[[0.375] * 3, [0.125] * 3]], rtol=1e-3, atol=0)  # the weights of the luminance sum to .9999
+    assert_allclose(found, [[[0.375] * 3, [0.125] * 3]] * 8, rtol=1e-3, atol=0)  # the weights of the luminance sum to .9999
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 96, 224])
+@pytest.mark.parametrize("n_rows", [1, 5, ROWS])
+def test_luminance_is_summed_over_the_rows_that_belong_to_the_image(width, n_rows):
+    block = np.random.default_rng(width).random((3, width * ROWS), np.float32)
+    columns = block.reshape(3, width, ROWS)[:, :, :n_rows].astype(np.float64)
+    expected = (columns * [[[0.2989]], [[0.587]], [[0.114]]]).sum()
+    assert_allclose(colors.sum_luminance(block, n_rows), expected, rtol=1e-6)
