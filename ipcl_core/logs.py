@@ -2,6 +2,8 @@
 One log a job: on the terminal and in the rule's log file.
 """
 
+import atexit
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 
 def start_log(path: str | Path, *, part: tuple[int, int] | None = None) -> None:
     """Send log messages, and the traceback of an error that ends the process, to stderr and to a file.
+
+    The interpreter's last search for what can be freed is cut short: among torch's objects it takes a second.
 
     Args:
         path: the log file; it is written anew, its folder is made.
@@ -34,3 +38,4 @@ def start_log(path: str | Path, *, part: tuple[int, int] | None = None) -> None:
         logging.getLogger(__name__).error("stopped: %s", error, exc_info=(kind, error, traceback))
 
     sys.excepthook = log_error
+    atexit.register(gc.freeze)

@@ -72,7 +72,9 @@ def test_contrast_by_hand():
     # mean luminance .25: half way towards it
     view = np.array([[[0.5, 0.5, 0.5], [0, 0, 0]]] * 8, np.float32)
     found = apply(adjust_contrast, view, 0.5)
-    assert_allclose(found, [[[0.375] * 3, [0.125] * 3]] * 8, rtol=1e-3, atol=0)  # the weights of the luminance sum to .9999
+    assert_allclose(
+        found, [[[0.375] * 3, [0.125] * 3]] * 8, rtol=1e-3, atol=0
+    )  # the weights of the luminance sum to .9999
 
 
 @pytest.mark.parametrize("width", [1, 7, 8, 96, 224])

@@ -97,7 +97,15 @@ def study(tmp_path_factory, photo):
             block["weights"] |= {"url": path.name, "hash": f"sha256:{digest}"}
     (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     heavy = ["train_model", "embed_images", "measure_accuracy", "extract_activations", "encode_shard", "join_shards"]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(REPOSITORY / "Snakefile"),
+        "--cores",
+        "3",
+    ]  # two, and one that waits for the disk
     command += ["--configfile", "study.yaml", "--set-threads", *(f"{rule}=1" for rule in heavy), "--"]
     command += ["results/table1.csv", "results/table1.html", "results/claims.md"]
     command += FIGURES
