@@ -4,7 +4,8 @@ Published brain data -> a folder of stimuli and one HDF5 file of every participa
 The HDF5 file: dataset `stimuli` (n names, in order); for each region, in hierarchical order, dataset
 `regions/<region>` (n_participants, n_pairs) of Pearson similarities (lower triangle, see `rsa`), with the attributes
 `participants` (their names) and `group` (true where only a group average is published: no noise ceiling); where voxels are
-known, dataset `patterns/<region>/<participant>` (n_stimuli, n_voxels), the responses that they were computed from.
+known, dataset `patterns/<region>/<participant>` (n_runs, n_stimuli, n_voxels), the responses whose mean over runs they were
+computed from.
 """
 
 import re
@@ -36,8 +37,8 @@ class Region:
     group: bool
     """One group average instead of participants."""
     patterns: list[np.ndarray] | None = None
-    """Each participant's (n_stimuli, n_voxels) responses, of the voxels that the similarities were computed from; None where
-    only similarities are published."""
+    """Each participant's (n_runs, n_stimuli, n_voxels) responses, of the voxels that the similarities were computed from; None
+    where only similarities are published."""
 
 
 def write_brain(path: str | Path, stimuli: list[str], regions: list[Region]) -> None:
@@ -119,7 +120,8 @@ def read_patterns(path: str | Path, region: str) -> dict[str, np.ndarray]:
     """Read the voxel patterns of a region from a file written by `write_brain`.
 
     Returns:
-        Participant -> (n_stimuli, n_voxels); empty where only similarities are known.
+        Participant -> (n_runs, n_stimuli, n_voxels), one run where the measurement is not repeated; empty where only
+        similarities are known.
     """
     with h5py.File(path) as file:
         group = file.get(f"patterns/{region}", {})
@@ -222,7 +224,7 @@ def import_magri_konkle_2019(
             if reliability is not None:
                 array = keep_reliable(array, reliability[number - 1], reliability_threshold, who)
             rsvs.append(compute_rsv(array, conditions, min_voxels, who))
-            arrays.append(array)
+            arrays.append(array[None])
         parsed.append(
             Region(region, np.stack(rsvs), [f"{number:02d}" for number in kept], group=False, patterns=arrays)
         )

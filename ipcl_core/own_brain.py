@@ -76,11 +76,17 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
 def _read_region(layout: SimpleNamespace, conditions: list[str], region: str) -> dict[str, tuple]:
     """Return participant -> (patterns or None, similarity vector) of those who have the region."""
     templates = {key: getattr(layout, key) for key in ("files", "reliability", "residuals")}
-    readers = {key: _make_reader(template, layout, region) for key, template in templates.items() if template}
+    readers = {
+        key: [_make_reader(template.replace("{run}", run), layout, region) for run in layout.runs or [""]]
+        if "{run}" in template
+        else [_make_reader(template, layout, region)]
+        for key, template in templates.items()
+        if template
+    }
     found, absent = {}, []
     for participant in layout.participants:
         try:
-            contents = {key: read(participant) for key, read in readers.items()}
+            contents = {key: [read(participant) for read in each] for key, each in readers.items()}
         except NotThereError as error:
             absent.append(f"region {region}, participant {participant}: {error}")
             if layout.missing == "error":
@@ -88,14 +94,15 @@ def _read_region(layout: SimpleNamespace, conditions: list[str], region: str) ->
             logger.warning("%s: left out", absent[-1])
             continue
         who = f"{fill_template(layout.files, participant, region)}: region {region}, participant {participant}"
-        _check_names(contents["files"], conditions, who)
+        for content in contents["files"]:
+            _check_names(content, conditions, who)
         if layout.kind == "patterns":
-            arrays = {key: content.values for key, content in contents.items()}
+            arrays = {key: [content.values for content in each] for key, each in contents.items()}
             patterns = _prepare_patterns(layout, len(conditions), who, **arrays)
-            found[participant] = patterns, compute_rsv(patterns, conditions, layout.min_voxels, who)
-            logger.info("region %s, participant %s: %d voxels", region, participant, patterns.shape[1])
+            found[participant] = patterns, compute_rsv(patterns.mean(0), conditions, layout.min_voxels, who)
+            logger.info("region %s, participant %s: %d voxels", region, participant, patterns.shape[2])
         else:
-            found[participant] = None, _make_rsv(layout, contents["files"], len(conditions), who)
+            found[participant] = None, _make_rsv(layout, contents["files"][0], len(conditions), who)
     if not found:
         raise ValueError(f"no participant has region {region}; the first of {len(absent)}: {absent[0]}")
     return found
@@ -126,20 +133,22 @@ def _make_reader(template: str, layout: SimpleNamespace, region: str) -> Callabl
 
 
 def _prepare_patterns(
-    layout: SimpleNamespace, n: int, who: str, files: np.ndarray, reliability=None, residuals=None
+    layout: SimpleNamespace, n: int, who: str, files: list[np.ndarray], reliability=(), residuals=()
 ) -> np.ndarray:
-    """Return the (n_stimuli, n_voxels) responses of the reliable voxels, divided by their noise where residuals are given."""
-    patterns = orient_patterns(files, n, layout.axes, who)
-    if residuals is not None:
-        residuals = orient_residuals(residuals, patterns.shape[1], layout.axes, who)
-    if reliability is not None:
-        if residuals is not None:
-            residuals = keep_reliable(residuals, reliability, layout.reliability_threshold, who)
-        patterns = keep_reliable(patterns, reliability, layout.reliability_threshold, who)
-    if residuals is None:
-        return patterns
-    normalize = divide_by_noise if layout.noise_normalization == "univariate" else whiten_noise
-    return normalize(patterns, residuals, who)
+    """Return the (n_runs, n_stimuli, n_voxels) responses of the reliable voxels, divided by their noise where residuals are
+    given; those of several runs are taken together."""
+    runs = [orient_patterns(array, n, layout.axes, who) for array in files]
+    if len(numbers := {run.shape[1] for run in runs}) > 1:
+        raise ValueError(f"{who}: runs of {' and '.join(map(str, sorted(numbers)))} voxels; all need the same ones")
+    patterns = np.concatenate(runs)  # (n_runs * n_stimuli, n_voxels)
+    noise = [orient_residuals(array, patterns.shape[1], layout.axes, who) for array in residuals]
+    for array in reliability:
+        noise = [keep_reliable(part, array, layout.reliability_threshold, who) for part in noise]
+        patterns = keep_reliable(patterns, array, layout.reliability_threshold, who)
+    if noise:
+        normalize = divide_by_noise if layout.noise_normalization == "univariate" else whiten_noise
+        patterns = normalize(patterns, np.concatenate(noise), who)
+    return patterns.reshape(len(runs), n, -1)
 
 
 def _check_names(content: Content, conditions: list[str], who: str) -> None:

@@ -118,6 +118,37 @@ def measure_distances(patterns: ArrayLike) -> NDArray:
     return distances
 
 
+def measure_crossnobis(patterns: ArrayLike) -> NDArray:
+    """Return the crossnobis distances of repeated measurements: cross-validated, squared, divided by the number of voxels.
+
+    The differences of two patterns in each two runs are multiplied, so that noise which runs do not share adds nothing on
+    average: those of equal patterns lie around 0. They are Mahalanobis distances where voxels are noise-normalised, else
+    Euclidean.
+
+    Args:
+        patterns: (n_runs, n_stimuli, n_voxels), two runs or more.
+
+    Returns:
+        (n_stimuli, n_stimuli) float64, 0 on the diagonal.
+
+    Raises:
+        ValueError: a pattern holds a non-finite value, or there is one run.
+
+    Source: Walther et al. 2016; Diedrichsen et al. 2021.
+    """
+    runs = np.asarray(patterns, np.float64)
+    n_runs, _, n_voxels = runs.shape
+    if n_runs < 2 or not np.isfinite(runs).all():
+        raise ValueError(f"needs finite patterns of two runs or more, found {n_runs}")
+    runs = runs - runs.mean(1, keepdims=True)  # distances stay, rounding is less
+    total = runs.sum(0)
+    products = (total @ total.T - np.einsum("riv,rjv->ij", runs, runs, optimize=True)) / (n_runs * (n_runs - 1))
+    norms = np.diag(products)
+    distances = (norms[:, None] + norms - products - products.T) / n_voxels
+    np.fill_diagonal(distances, 0)
+    return distances
+
+
 def _bound_rounding(rows: NDArray) -> NDArray:
     """Return the largest norm that (..., n) rows less their mean can owe to rounding alone: (...)."""
     return 1e-12 * np.abs(rows).max(-1, initial=0) * math.sqrt(rows.shape[-1])

@@ -17,6 +17,7 @@ from .rsa import (
     compare_rsvs,
     correct_length,
     count_stimuli,
+    measure_crossnobis,
     measure_distances,
     measure_leave_one_out,
     measure_noise_ceiling,
@@ -36,6 +37,7 @@ PAIR_COLUMNS = [
     "region", "model_a", "model_b", "layer_a", "layer_b", "r_a", "r_b", "difference", "resampled", "low", "high", "p", "q",
     "significant", "note",
 ]  # fmt: skip
+NO_DISTANCES = "no voxel patterns, or none of several runs: no such distances"
 File = str | Path
 
 
@@ -76,7 +78,7 @@ def _measure_region(
     table = pd.DataFrame({"r": compare_rsvs(rsvs, group[None], comparator)[:, 0]}).assign(n_participants=n)
     r = table["r"].to_numpy()
     if np.isnan(group).any():
-        return table.assign(note="; ".join([*notes, "no voxel patterns: no such distances"]))
+        return table.assign(note="; ".join([*notes, NO_DISTANCES]))
     if n:
         single = compare_rsvs(rsvs, region.rsvs, comparator)
         table["r_participants_mean"] = single.mean(1)
@@ -214,7 +216,7 @@ def measure_noise_ceilings(
             "leave-one-out, upper": upper,
         }
         note = "one group average" if region.group else "" if n > 1 else "one participant"
-        note = note if known else "no voxel patterns: no such distances"
+        note = note if known else NO_DISTANCES
         reason = note or "the halves do not agree, or participants cancel out"
         rows += [
             (distance, region.name, kind, value, n, reason if np.isnan(value) else note)
@@ -251,22 +253,26 @@ def _mark_significant(table: pd.DataFrame, fdr: float) -> pd.DataFrame:
 
 
 def read_rsvs(path: File, distance: str = "correlation") -> tuple[list[str], np.ndarray]:
-    """Return the names of the layers and their RSVs, (n_layers, n_pairs); of other distances 1 - d, d up to 1."""
+    """Return the names of the layers and their RSVs, (n_layers, n_pairs); of other distances 1 - d, d up to 1.
+
+    Layers are without noise: beside crossnobis distances of voxels stand their euclidean ones.
+    """
     with h5py.File(path) as file:
         names = list(file.attrs["layers"])
         if distance == "correlation":
             return names, np.stack([vectorize_rsm(file[f"layers/{name}"][:]) for name in names])
-        if distance not in file:
+        if "euclidean" not in file:
             raise ValueError(
                 f"{path} holds no {distance} distances; make it again with statistics.distances as it is now"
             )
-        return names, np.stack([_scale(vectorize_rsm(file[f"{distance}/{name}"][:])) for name in names])
+        return names, np.stack([_scale(vectorize_rsm(file[f"euclidean/{name}"][:])) for name in names])
 
 
 def read_regions(brain: File, *rsms: File, distance: str = "correlation") -> list[Region]:
     """Return the regions; stop where an RSM was made with other stimuli.
 
-    Of other distances than correlation, RSVs are 1 - d, d up to 1 over participants; NaN where there are no voxel patterns.
+    Of other distances than correlation, RSVs are 1 - d, d up to 1 over participants; NaN where there are no voxel patterns,
+    or, for crossnobis, one run.
     """
     stimuli, regions = read_brain(brain)
     for path in rsms:
@@ -277,9 +283,13 @@ def read_regions(brain: File, *rsms: File, distance: str = "correlation") -> lis
         return regions
     for region in regions:
         patterns = read_patterns(brain, region.name)
-        if patterns:
-            each = [vectorize_rsm(measure_distances(patterns[participant])) for participant in region.participants]
-            region.rsvs = _scale(np.stack(each))
+        each = [patterns[participant] for participant in region.participants if participant in patterns]
+        if distance == "euclidean":
+            found = [measure_distances(runs.mean(0)) for runs in each]
+        else:
+            found = [measure_crossnobis(runs) for runs in each if len(runs) > 1]
+        if found:
+            region.rsvs = _scale(np.stack([vectorize_rsm(distances) for distances in found]))
         else:
             region.rsvs = np.full_like(region.rsvs, np.nan)
     return regions

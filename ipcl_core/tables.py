@@ -23,8 +23,8 @@ def make_rsms(activations: str | Path, rsms: str | Path, *, distances: Sequence[
     Args:
         activations: HDF5 file of `extract_activations`.
         rsms: HDF5 file to write: `stimuli` (n names), `layers/<layer>` (n, n) float64 with the attribute `n_units`;
-            attributes `layers` (their order) and `network`; where distances names it, also `euclidean/<layer>` (n, n) of
-            `rsa.measure_distances`.
+            attributes `layers` (their order) and `network`; where distances name other than correlation, also
+            `euclidean/<layer>` (n, n) of `rsa.measure_distances`.
         distances: see `config.Statistics`.
     """
     with h5py.File(activations) as source, write_hdf5(rsms) as file:
@@ -33,7 +33,7 @@ def make_rsms(activations: str | Path, rsms: str | Path, *, distances: Sequence[
             patterns = source[f"layers/{layer}"][:]
             dataset = file.create_dataset(f"layers/{layer}", data=compute_rsm(patterns))
             dataset.attrs["n_units"] = int(np.prod(patterns.shape[1:]))
-            if "euclidean" in distances:
+            if set(distances) - {"correlation"}:
                 file[f"euclidean/{layer}"] = measure_distances(patterns)
         for name in ("layers", "network"):
             file.attrs[name] = source.attrs[name]

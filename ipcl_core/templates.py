@@ -2,6 +2,7 @@
 How a configuration names the files of many participants and regions in one line.
 
     /data/{participant}/{region}.npy          a file for each participant and region
+    /data/{participant}/{region}_{run}.npy    a file for each repetition of the measurement
     /data/betas.mat#{participant}/{region}    a variable of one file: what stands behind # is its name, / goes into a
                                               struct of a .mat file or a group of an HDF5 file
 """
@@ -10,12 +11,12 @@ import re
 from pathlib import Path
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".csv", ".nii", ".nii.gz")
-PLACEHOLDERS = ("{participant}", "{region}")
+PLACEHOLDERS = ("{participant}", "{region}", "{run}")
 
 
-def fill_template(template: str, participant: str, region: str) -> str:
-    """Put the names of a participant and a region into a template."""
-    return template.replace("{participant}", participant).replace("{region}", region)
+def fill_template(template: str, participant: str, region: str, run: str = "{run}") -> str:
+    """Put the names of a participant, a region and a run into a template."""
+    return template.replace("{participant}", participant).replace("{region}", region).replace("{run}", run)
 
 
 def split_reference(reference: str) -> tuple[Path, str | None]:
@@ -38,7 +39,7 @@ def check_template(template: str) -> None:
     """
     for placeholder in re.findall(r"\{.*?\}|[{}]", template):
         if placeholder not in PLACEHOLDERS:
-            raise ValueError(f"found {placeholder} in {template}; only {' and '.join(PLACEHOLDERS)} stand for names")
+            raise ValueError(f"found {placeholder} in {template}; only {', '.join(PLACEHOLDERS)} stand for names")
     suffix = find_suffix(split_reference(template)[0])
     if suffix in (".pkl", ".pickle"):
         raise ValueError(

@@ -64,7 +64,7 @@ def test_patterns_of_every_kind_of_file(own, suffix, save, variable):
     files = own.write(save, "{participant}_{region}" + suffix)
     check(own, files=files + variable)
     for participant in PARTICIPANTS:
-        found = read_patterns(own.brain, "IT")[participant]
+        found = read_patterns(own.brain, "IT")[participant][0]
         assert_allclose(found, own.patterns[participant, "IT"], rtol=1e-14)
 
 
@@ -110,7 +110,7 @@ def test_only_reliable_voxels_are_kept(own):
     files = own.write(np.save)
     own.patterns = kept
     check(own, files=files, reliability=str(own.folder / "{participant}_{region}_r.npy"), reliability_threshold=0.3)
-    assert_allclose(read_patterns(own.brain, "IT")["sub-02"], kept["sub-02", "IT"], rtol=0, atol=0)
+    assert_allclose(read_patterns(own.brain, "IT")["sub-02"][0], kept["sub-02", "IT"], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("axes", ["stimuli x voxels", "voxels x stimuli"])
@@ -133,7 +133,7 @@ def test_voxels_are_divided_by_their_noise(own, axes):
     names = {"files": "betas", "residuals": "residuals", "reliability": "reliability"}
     templates = {key: str(own.folder / f"{{region}}_{name}.npy") for key, name in names.items()}
     check(own, **templates, axes=axes, reliability_threshold=0.5)
-    assert_allclose(read_patterns(own.brain, "IT")["sub-03"], clean["sub-03", "IT"], rtol=1e-10)
+    assert_allclose(read_patterns(own.brain, "IT")["sub-03"][0], clean["sub-03", "IT"], rtol=1e-10)
 
 
 def write_nifti(own: Own) -> dict[str, str]:

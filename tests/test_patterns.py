@@ -8,7 +8,8 @@ from own_brains import N_VOXELS, PARTICIPANTS, make_own
 
 from ipcl_core.brains import read_patterns
 from ipcl_core.patterns import divide_by_noise, shrink_covariance, whiten_noise
-from ipcl_core.rsa import measure_distances
+from ipcl_core.rsa import measure_crossnobis, measure_distances, vectorize_rsm
+from ipcl_core.statistics import read_regions
 
 N_STIMULI, WHO = 8, "region IT, participant 01"
 
@@ -75,5 +76,78 @@ def test_own_brain_is_normalized(tmp_path, photo, axes):
     for region in regions:
         assert_allclose(region.rsvs, own.expect()[region.name], rtol=0, atol=1e-12)
     found = read_patterns(own.brain, "IT")
-    assert_allclose(found[PARTICIPANTS[1]], own.patterns[PARTICIPANTS[1], "IT"], rtol=1e-12)
+    assert_allclose(found[PARTICIPANTS[1]][0], own.patterns[PARTICIPANTS[1], "IT"], rtol=1e-12)
     assert any(path.endswith("sub-02_IT_residuals.npy") for path in own.make_block(**noise).find_files())
+
+
+def draw_runs(n_runs: int, rng: np.random.Generator, *, signal: float = 1) -> np.ndarray:
+    shared = signal * rng.standard_normal((N_STIMULI, 15))
+    return shared + rng.standard_normal((n_runs, N_STIMULI, 15))
+
+
+@pytest.mark.parametrize("n_runs", [2, 3, 5])
+def test_crossnobis_distances_equal_rsatoolbox(n_runs):
+    """rsatoolbox leaves each run out in turn; the mean of these is that over all pairs of runs."""
+    runs = draw_runs(n_runs, np.random.default_rng(n_runs))
+    descriptors = {"stimulus": np.tile(np.arange(N_STIMULI), n_runs), "run": np.repeat(np.arange(n_runs), N_STIMULI)}
+    data = rsatoolbox.data.Dataset(runs.reshape(-1, 15), obs_descriptors=descriptors)
+    expected = rsatoolbox.rdm.calc_rdm(data, method="crossnobis", descriptor="stimulus", cv_descriptor="run")
+    assert_allclose(measure_crossnobis(runs), expected.get_matrices()[0], rtol=1e-10, atol=1e-12)
+
+
+def test_crossnobis_distances_by_hand():
+    """Two stimuli, two voxels: (1, 2) and (3, 1) are their differences in the two runs."""
+    runs = [[[1, 2], [0, 0]], [[4, 3], [1, 2]]]
+    assert_allclose(measure_crossnobis(runs), [[0, (1 * 3 + 2 * 1) / 2], [(1 * 3 + 2 * 1) / 2, 0]], atol=1e-14)
+
+
+def test_noise_alone_has_crossnobis_distances_around_0():
+    runs = draw_runs(4, np.random.default_rng(0), signal=0)
+    distances = vectorize_rsm(measure_crossnobis(runs))
+    assert abs(distances.mean()) < 0.1 < vectorize_rsm(measure_distances(runs.mean(0))).mean()
+
+
+def test_crossnobis_needs_runs():
+    with pytest.raises(ValueError, match="two runs or more, found 1"):
+        measure_crossnobis(np.zeros((1, 3, 5)))
+    with pytest.raises(ValueError, match="finite"):
+        measure_crossnobis(np.full((2, 3, 5), np.nan))
+
+
+def test_own_brain_of_several_runs(tmp_path, photo):
+    """Runs and their residuals are read one by one; similarities are of the mean, crossnobis distances between runs."""
+    own, rng, runs = make_own(tmp_path, photo), np.random.default_rng(4), ["a", "b", "c"]
+    expected = {}
+    for (participant, region), patterns in own.patterns.items():
+        repeated = patterns + rng.standard_normal((3, *patterns.shape))
+        residuals = rng.standard_normal((3, 20, N_VOXELS[region]))
+        for i, run in enumerate(runs):
+            np.save(tmp_path / f"{participant}_{region}_{run}.npy", repeated[i])
+            np.save(tmp_path / f"{participant}_{region}_{run}_residuals.npy", residuals[i])
+        noise = residuals.reshape(60, -1)
+        expected[participant, region] = np.stack([divide_by_noise(run, noise, WHO) for run in repeated])
+        own.patterns[participant, region] = expected[participant, region].mean(0)
+    template = str(tmp_path / "{participant}_{region}_{run}")
+    block = {"files": f"{template}.npy", "residuals": f"{template}_residuals.npy", "runs": runs}
+    for region in own.import_all(**block):
+        assert_allclose(region.rsvs, own.expect()[region.name], rtol=0, atol=1e-12)
+    region = read_regions(own.brain, distance="crossnobis")[1]
+    distances = [vectorize_rsm(measure_crossnobis(expected[participant, "IT"])) for participant in PARTICIPANTS]
+    assert_allclose(region.rsvs, 1 - np.stack(distances) / np.max(distances), rtol=0, atol=1e-12)
+    region = read_regions(own.brain, distance="euclidean")[1]
+    distances = [vectorize_rsm(measure_distances(own.patterns[participant, "IT"])) for participant in PARTICIPANTS]
+    assert_allclose(region.rsvs, 1 - np.stack(distances) / np.max(distances), rtol=0, atol=1e-12)
+    assert any(path.endswith("sub-02_IT_b_residuals.npy") for path in own.make_block(**block).find_files())
+    np.save(tmp_path / "sub-02_IT_b.npy", np.ones((6, 24)))
+    with pytest.raises(ValueError, match="region IT, participant sub-02: runs of 24 and 25 voxels"):
+        own.import_all(**block)
+    (tmp_path / "sub-02_IT_b.npy").unlink()
+    with pytest.raises(ValueError, match=r"sub-02_IT_b\.npy: there is no such file; where participants lack regions"):
+        own.import_all(**block)
+
+
+def test_one_run_has_no_crossnobis_distances(tmp_path, photo):
+    own = make_own(tmp_path, photo)
+    own.write(np.save)
+    own.import_all()
+    assert all(np.isnan(region.rsvs).all() for region in read_regions(own.brain, distance="crossnobis"))

@@ -20,7 +20,14 @@ from ipcl_core.rsa import (
     measure_noise_ceiling,
     vectorize_rsm,
 )
-from ipcl_core.statistics import compare_models, join_layers, measure_layers, measure_noise_ceilings, read_rsvs
+from ipcl_core.statistics import (
+    NO_DISTANCES,
+    compare_models,
+    join_layers,
+    measure_layers,
+    measure_noise_ceilings,
+    read_rsvs,
+)
 from ipcl_core.tables import make_rsms
 
 SETTINGS = {"n_bootstrap": 200, "n_permutations": 500, "seed": 0}
@@ -184,7 +191,7 @@ def test_euclidean_distances_of_voxels_and_layers(tmp_path):
     voxels = [rng.standard_normal((12, n)) * 100 for n in (20, 30, 25)]
     rsvs = np.stack([vectorize_rsm(compute_rsm(v)) for v in voxels])
     regions = [
-        Region("IT", rsvs, ["b", "a", "c"], group=False, patterns=voxels),
+        Region("IT", rsvs, ["b", "a", "c"], group=False, patterns=[v[None] for v in voxels]),
         Region("EarlyV", rsvs, ["b", "a", "c"], group=False),
     ]
     write_brain(tmp_path / "brain.h5", names, regions)
@@ -217,7 +224,7 @@ def test_euclidean_distances_of_voxels_and_layers(tmp_path):
         group = np.mean(single, axis=0)
         assert cosine == pytest.approx(layer @ group / np.linalg.norm(layer) / np.linalg.norm(group), abs=1e-12)
     unknown = table.loc["euclidean", :, "EarlyV"]
-    assert unknown["r"].isna().all() and (unknown["note"] == "no voxel patterns: no such distances").all()
+    assert unknown["r"].isna().all() and (unknown["note"] == NO_DISTANCES).all()
     alone = SETTINGS | {"comparators": ["pearson", "cosine"]}
     measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "n.csv", **alone)
     lines = (tmp_path / "n.csv").read_text().splitlines()

@@ -118,8 +118,8 @@ class MagriKonkle2019(Strict):
 class OwnBrain(Strict):
     """One's own brain data: voxel patterns, distances or similarities of every participant and region; docs/own_brain.md.
 
-    `files`, `masks`, `reliability` and `residuals` are templates: {participant} and {region} stand for the names below, and
-    what stands behind # is the name of a variable in the file, as in /data/{participant}.mat#betas/{region}.
+    `files`, `masks`, `reliability` and `residuals` are templates: {participant}, {region} and {run} stand for the names below,
+    and what stands behind # is the name of a variable in the file, as in /data/{participant}.mat#betas/{region}.
     """
 
     source: Literal["own"]
@@ -133,6 +133,9 @@ class OwnBrain(Strict):
     """A group average is one participant."""
     regions: list[Name] = Field(min_length=1)
     """In hierarchical order."""
+    runs: list[Name] | None = Field(None, min_length=2)
+    """Repetitions of the measurement with all stimuli, for patterns; {run} stands in `files`, and may stand in `residuals`.
+    Their mean is compared; crossnobis distances (`statistics.distances`) are those between runs."""
     kind: Literal["patterns", "rdm", "rsm"]
     """What the files hold: voxel patterns; distances of the stimuli (RDM); their Pearson similarities (RSM)."""
     files: str
@@ -168,12 +171,12 @@ class OwnBrain(Strict):
             check_template(template)
         return template
 
-    @field_validator("participants", "regions")
+    @field_validator("participants", "regions", "runs")
     @classmethod
     def _names_stand_once(cls, names):
-        if twice := [name for name in names if names.count(name) > 1]:
+        if twice := [name for name in names or [] if names.count(name) > 1]:
             raise ValueError(f"{twice[0]} stands there {names.count(twice[0])} times")
-        if "group" in names:
+        if "group" in (names or []):
             raise ValueError("the name group is that of the participants' mean; give another one")
         return names
 
@@ -191,6 +194,14 @@ class OwnBrain(Strict):
                 raise ValueError(f"{key}: are those of voxels; with kind: {self.kind} leave them out")
         if (self.reliability is None) != (self.reliability_threshold is None):
             raise ValueError("reliability: needs reliability_threshold, and the threshold needs the reliabilities")
+        if self.runs and self.kind != "patterns":
+            raise ValueError(f"runs: are those of patterns; with kind: {self.kind} leave them out")
+        if self.runs and "{run}" not in self.files:
+            raise ValueError("runs: {run} must stand in files, else all runs would be read from the same place")
+        for key, template in self._list_templates():
+            if "{run}" in template and (not self.runs or key in ("masks", "reliability")):
+                found = "no runs are named" if not self.runs else "all runs have the same voxels"
+                raise ValueError(f"{key}: {{run}} stands in it, and {found}")
         if len(self.regions) > 1 and "{region}" not in self.files + (self.masks or ""):
             raise ValueError("files: {region} must stand in it, else all regions would be read from the same place")
         return self
@@ -206,8 +217,13 @@ class OwnBrain(Strict):
         for region in self.regions:
             needed = [
                 [
-                    (key, str(split_reference(fill_template(template, participant, region))[0]), f"a file of {region}")
+                    (
+                        key,
+                        str(split_reference(fill_template(template, participant, region, run))[0]),
+                        f"a file of {region}",
+                    )
                     for key, template in self._list_templates()
+                    for run in self.runs or [""]
                 ]
                 for participant in self.participants
             ]

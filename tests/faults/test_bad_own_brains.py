@@ -331,7 +331,7 @@ BLOCKS = {
     "no suffix": ({"files": "{participant}_{region}"}, "are read, not without a suffix"),
     "another placeholder": (
         {"files": "{subject}_{region}.npy"},
-        r"found \{subject\} in .*; only \{participant\} and",
+        r"found \{subject\} in .*; only \{participant\}, \{region\}, \{run\} stand for names",
     ),
     "an attribute": ({"files": "{participant.__class__}_{region}.npy"}, r"found \{participant.__class__\}"),
     "a brace": ({"files": "{participant}_{region}_{.npy"}, r"found \{"),
@@ -358,6 +358,25 @@ BLOCKS = {
     "reliability of distances": (
         {"kind": "rdm", "reliability": "{region}.npy", "reliability_threshold": 0.3},
         "reliability: are those of voxels; with kind: rdm leave them out",
+    ),
+    "runs that no file names": ({"runs": ["1", "2"]}, r"runs: \{run\} must stand in files"),
+    "files of runs without names": (
+        {"files": "{participant}_{region}_{run}.npy"},
+        r"files: \{run\} stands in it, and no runs are named",
+    ),
+    "one run": ({"runs": ["1"], "files": "{participant}_{region}_{run}.npy"}, r"runs\n.*at least 2 items"),
+    "runs of distances": (
+        {"kind": "rdm", "runs": ["1", "2"], "files": "{participant}_{region}_{run}.npy"},
+        "runs: are those of patterns; with kind: rdm leave them out",
+    ),
+    "reliability of one run": (
+        {
+            "runs": ["1", "2"],
+            "files": "{participant}_{region}_{run}.npy",
+            "reliability": "{region}_{run}.npy",
+            "reliability_threshold": 0.1,
+        },
+        r"reliability: \{run\} stands in it, and all runs have the same voxels",
     ),
     "reliability without a threshold": ({"reliability": "{region}.npy"}, "reliability: needs reliability_threshold"),
     "a threshold without reliability": ({"reliability_threshold": 0.3}, "reliability: needs reliability_threshold"),
