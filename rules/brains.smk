@@ -77,7 +77,7 @@ rule import_own_brain:
 
 rule noise_ceilings:
     input:
-        code=f"{workflow.basedir}/ipcl_core/rsa.py",
+        code=f"{PACKAGE}/rsa.py",
         brain="<results>/brain/{brain}/brain.h5",
     output:
         ceilings="<results>/brain/{brain}/noise_ceilings.csv",

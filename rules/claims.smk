@@ -9,7 +9,7 @@ MAKES  <results>/claims.csv, claims.md                    value, interval and ve
 
 rule claims:
     input:
-        code=[f"{workflow.basedir}/ipcl_core/{name}.py" for name in ("claims", "claim_measures")],
+        code=[f"{PACKAGE}/{name}.py" for name in ("claims", "claim_measures")],
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
     output:

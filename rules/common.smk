@@ -8,6 +8,7 @@ import sys
 # ipcl_core is found here and in the scripts, in every environment
 sys.path.insert(0, workflow.basedir)
 os.environ.update(PYTHONPATH=workflow.basedir)
+PACKAGE = os.path.relpath(f"{workflow.basedir}/ipcl_core")  # a study that is moved, code and all, stays finished
 
 from ipcl_core.config import ConfigError, load_config, missing_paths
 

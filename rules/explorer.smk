@@ -13,7 +13,7 @@ MAKES  <results>/explorer.html
 rule explorer:
     input:
         code=[
-            f"{workflow.basedir}/ipcl_core/{name}"
+            f"{PACKAGE}/{name}"
             for name in (
                 "figures/style.py",
                 *(f"explorer/{part}" for part in ("page.py", "page.html", "page.css", "page.js")),

@@ -10,7 +10,7 @@ MAKES  <results>/figures/{brain}/figure2.{svg,png,pdf}    layer curves of select
 A rule is named after the function in ipcl_core/figures that draws it.
 """
 
-CODE = [f"{workflow.basedir}/ipcl_core/figures/{name}.py" for name in ("accuracy", "layers", "style")]
+CODE = [f"{PACKAGE}/figures/{name}.py" for name in ("accuracy", "layers", "style")]
 
 
 rule figure2:

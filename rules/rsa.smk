@@ -11,7 +11,7 @@ MAKES  <results>/rsa/{brain}/{model}.csv                  r of every layer with 
 
 rule fit_layers:
     input:
-        code=f"{workflow.basedir}/ipcl_core/tables.py",
+        code=f"{PACKAGE}/tables.py",
         rsms="<results>/rsm/{brain}/{model}.h5",
         brain="<results>/brain/{brain}/brain.h5",
     output:
@@ -29,7 +29,7 @@ rule fit_layers:
 
 rule table1:
     input:
-        code=[f"{workflow.basedir}/ipcl_core/{name}.py" for name in ("table1", "tables")],
+        code=[f"{PACKAGE}/{name}.py" for name in ("table1", "tables")],
         accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
         ceilings=expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),

@@ -207,7 +207,7 @@ function drawCurves(region, i) {
     shapes,
     annotations,
     xaxis: { ...AXIS, range: xRange, ...ticks },
-    yaxis: { ...AXIS, range, zeroline: true, zerolinecolor: "#999", title: { text: nameMeasure(), standoff: 4 } },
+    yaxis: { ...AXIS, range, zeroline: true, zerolinecolor: "#999", title: { text: nameMeasure().split(" of ")[0], standoff: 4 } },
   };
   Plotly.react(plot, traces, layout, CONFIG);
   find(`curves-${i}-text`).replaceChildren(...describeCurves(region));
