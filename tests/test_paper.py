@@ -70,9 +70,16 @@ def study(tmp_path_factory, photo):
     for i in range(N_CLASSES):
         cut_pictures(photo, folder / f"imagenet/train/n0000000{i}", N_TRAIN, rng)
         cut_pictures(photo, folder / f"imagenet/val/n0000000{i}", N_VAL, rng)
+    for split in ("train", "val"):
+        (folder / f"imagenet/{split}/n00000000/broken.jpg").write_bytes(b"\xff\xd8 no picture")
     cut_pictures(photo, folder / "stimuli", N_STIMULI, rng)
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    config["datasets"]["imagenet"] |= {"train": "imagenet/train", "val": "imagenet/val", "n_shards": 2}
+    config["datasets"]["imagenet"] |= {
+        "train": "imagenet/train",
+        "val": "imagenet/val",
+        "n_shards": 2,
+        "on_corrupt": "skip",
+    }
     config["brains"]["objects72"] |= {"betas": "betas.mat", "stimuli": "stimuli"}
     write_betas(folder / "betas.mat", list(config["brains"]["objects72"]["regions"].values()), rng)
     config["knn"]["k"] = 5
@@ -127,6 +134,15 @@ def test_every_row_of_table_1_is_filled(study):
         assert there[f"{region}_r"].between(-1, 1).all() and there[f"{region}_layer"].notna().all()
         np.testing.assert_allclose(table[f"{region}_r_published"][: len(published)], published[region])
     assert there["top1"].between(0, 100).all() and (there["n_test"] == N_CLASSES * N_VAL).all()
+
+
+def test_damaged_images_are_left_out_and_listed(study):
+    for split, n in (("train", N_TRAIN), ("val", N_VAL)):
+        manifest = pd.read_csv(study / f"results/data/imagenet/{split}.csv")
+        refused = manifest[manifest["refused"].notna()]
+        assert list(refused["path"]) == ["n00000000/broken.jpg"] and len(manifest) == N_CLASSES * n + 1
+    table = pd.read_csv(study / "results/table1.csv")
+    assert (table["n_test"].dropna() == N_CLASSES * N_VAL).all()
 
 
 def test_figures_and_claims_are_there(study):
