@@ -71,3 +71,7 @@ rule all:
 
 onstart:
     stop_if_paths_are_missing(workflow.dag)
+
+
+onsuccess:
+    remove_checkpoints()

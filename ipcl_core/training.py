@@ -305,8 +305,9 @@ def train_network(
 ) -> None:
     """Train a network and write its weights, its log and its provenance.
 
-    The checkpoint stands beside the weights as checkpoint.pt, the one before it as checkpoint.previous.pt; both are removed
-    at the end.
+    The checkpoint stands beside the weights as checkpoint.pt, the one before it as checkpoint.previous.pt, which is removed at
+    the end. The last one is kept: of a job that is killed behind its training, Snakemake removes the weights. Once the jobs
+    have succeeded, the Snakefile removes it.
 
     Args:
         spec: network to build; its dim is the number of classes for a supervised one.
@@ -381,5 +382,5 @@ def train_network(
         },
         provenance,
     )
-    for leftover in (checkpoint, name_previous(checkpoint), failure, *checkpoint.parent.glob(".checkpoint.*.pt")):
+    for leftover in (name_previous(checkpoint), failure, *checkpoint.parent.glob(".checkpoint.*.pt")):
         leftover.unlink(missing_ok=True)

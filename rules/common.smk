@@ -4,6 +4,7 @@ The checked configuration, the names that wildcards may take, and what several r
 
 import os
 import sys
+from pathlib import Path
 
 # ipcl_core is found here and in the scripts, in every environment
 sys.path.insert(0, workflow.basedir)
@@ -61,3 +62,10 @@ def stop_if_paths_are_missing(dag):
         raise WorkflowError(
             "Nothing was started: the configuration names data that is not here.\n" + "\n".join(missing)
         )
+
+
+def remove_checkpoints():
+    """Those of the trainings whose jobs have succeeded."""
+    for path in Path(config["pathvars"].get("results", "results")).glob("models/*/checkpoint.pt"):
+        if path.with_name("weights.safetensors").exists():
+            path.unlink()

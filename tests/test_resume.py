@@ -143,6 +143,18 @@ def train(beton: Path, summary: Path, folder: Path, **changes) -> dict[str, Path
     return paths
 
 
+def test_job_whose_outputs_are_lost_behind_the_training_goes_on_from_its_last_checkpoint(raw_split, tmp_path, caplog):
+    """As Snakemake removes them when a job is killed between the end of its training and its own."""
+    paths = train(raw_split.beton, raw_split.summary, tmp_path, checkpoint_steps=3)
+    expected = paths["weights.safetensors"].read_bytes()
+    for path in paths.values():
+        path.unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    with caplog.at_level("INFO"):
+        train(raw_split.beton, raw_split.summary, tmp_path, checkpoint_steps=3)
+    assert "going on from minibatch" in caplog.text and paths["weights.safetensors"].read_bytes() == expected
+
+
 def test_interrupted_job_ends_with_the_same_files(raw_split, tmp_path, monkeypatch):
     whole = train(raw_split.beton, raw_split.summary, tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -151,7 +163,7 @@ def test_interrupted_job_ends_with_the_same_files(raw_split, tmp_path, monkeypat
             train(raw_split.beton, raw_split.summary, tmp_path / "resumed", checkpoint_minutes=1e-9)
     assert {path.name for path in (tmp_path / "resumed").iterdir()} == {"checkpoint.pt", "checkpoint.previous.pt"}
     resumed = train(raw_split.beton, raw_split.summary, tmp_path / "resumed")
-    assert sorted(path.name for path in (tmp_path / "resumed").iterdir()) == sorted(resumed)
+    assert {path.name for path in (tmp_path / "resumed").iterdir()} == {"checkpoint.pt", *resumed}
     assert resumed["weights.safetensors"].read_bytes() == whole["weights.safetensors"].read_bytes()
     logs = [pd.read_csv(paths["log.csv"]).drop(columns=TIMES) for paths in (resumed, whole)]
     pd.testing.assert_frame_equal(*logs, check_exact=True)
