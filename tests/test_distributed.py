@@ -124,7 +124,7 @@ def test_sigterm_ends_all_processes_with_a_checkpoint(raw_split, tmp_path):
     train_network(**arguments, n_threads=1)
     assert pd.read_csv(folder / "log.csv")["minibatch"].tolist() == list(range(5, 101, 5))
     assert read_json(folder / "provenance.json")["n_processes"] == 1
-    names = ["log.csv", "process0", "process1", "provenance.json", "weights.safetensors"]
+    names = ["checkpoint.pt", "log.csv", "process0", "process1", "provenance.json", "weights.safetensors"]
     assert sorted(path.name for path in folder.iterdir()) == names
 
 
