@@ -76,13 +76,7 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
 def _read_region(layout: SimpleNamespace, conditions: list[str], region: str) -> dict[str, tuple]:
     """Return participant -> (patterns or None, similarity vector) of those who have the region."""
     templates = {key: getattr(layout, key) for key in ("files", "reliability", "residuals")}
-    readers = {
-        key: [_make_reader(template.replace("{run}", run), layout, region) for run in layout.runs or [""]]
-        if "{run}" in template
-        else [_make_reader(template, layout, region)]
-        for key, template in templates.items()
-        if template
-    }
+    readers = {key: _make_readers(template, layout, region) for key, template in templates.items() if template}
     found, absent = {}, []
     for participant in layout.participants:
         try:
@@ -106,6 +100,12 @@ def _read_region(layout: SimpleNamespace, conditions: list[str], region: str) ->
     if not found:
         raise ValueError(f"no participant has region {region}; the first of {len(absent)}: {absent[0]}")
     return found
+
+
+def _make_readers(template: str, layout: SimpleNamespace, region: str) -> list[Callable[[str], Content]]:
+    """Return `_make_reader`'s function for each run, or one where the template names no runs."""
+    runs = layout.runs if "{run}" in template else [""]
+    return [_make_reader(template.replace("{run}", run), layout, region) for run in runs]
 
 
 def _make_reader(template: str, layout: SimpleNamespace, region: str) -> Callable[[str], Content]:
@@ -137,7 +137,8 @@ def _prepare_patterns(
 ) -> np.ndarray:
     """Return the (n_runs, n_stimuli, n_voxels) responses of the reliable voxels, divided by their noise where residuals are
     given; those of several runs are taken together."""
-    runs = [orient_patterns(array, n, layout.axes, who) for array in files]
+    names = [f", run {run}" for run in layout.runs or []] or [""]
+    runs = [orient_patterns(array, n, layout.axes, who + name) for array, name in zip(files, names, strict=True)]
     if len(numbers := {run.shape[1] for run in runs}) > 1:
         raise ValueError(f"{who}: runs of {' and '.join(map(str, sorted(numbers)))} voxels; all need the same ones")
     patterns = np.concatenate(runs)  # (n_runs * n_stimuli, n_voxels)

@@ -281,15 +281,12 @@ def read_regions(brain: File, *rsms: File, distance: str = "correlation") -> lis
                 raise ValueError(f"{path} was not made with the {len(stimuli)} stimuli of {brain}")
     if distance == "correlation":
         return regions
+    measure = measure_crossnobis if distance == "crossnobis" else lambda runs: measure_distances(runs.mean(0))
     for region in regions:
         patterns = read_patterns(brain, region.name)
-        each = [patterns[participant] for participant in region.participants if participant in patterns]
-        if distance == "euclidean":
-            found = [measure_distances(runs.mean(0)) for runs in each]
-        else:
-            found = [measure_crossnobis(runs) for runs in each if len(runs) > 1]
-        if found:
-            region.rsvs = _scale(np.stack([vectorize_rsm(distances) for distances in found]))
+        if patterns and (distance == "euclidean" or min(map(len, patterns.values())) > 1):
+            each = [vectorize_rsm(measure(patterns[participant])) for participant in region.participants]
+            region.rsvs = _scale(np.stack(each))
         else:
             region.rsvs = np.full_like(region.rsvs, np.nan)
     return regions

@@ -15,7 +15,7 @@ PLACEHOLDERS = ("{participant}", "{region}", "{run}")
 
 
 def fill_template(template: str, participant: str, region: str, run: str = "{run}") -> str:
-    """Put the names of a participant, a region and a run into a template."""
+    """Put the names of a participant, a region and, where one is given, a run into a template."""
     return template.replace("{participant}", participant).replace("{region}", region).replace("{run}", run)
 
 

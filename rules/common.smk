@@ -65,7 +65,7 @@ def stop_if_paths_are_missing(dag):
 
 
 def remove_checkpoints():
-    """Those of the trainings whose jobs have succeeded."""
+    """Remove the last checkpoints of trainings whose weights are there, once all jobs have succeeded."""
     for path in Path(config["pathvars"].get("results", "results")).glob("models/*/checkpoint.pt"):
         if path.with_name("weights.safetensors").exists():
             path.unlink()

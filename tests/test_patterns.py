@@ -138,6 +138,9 @@ def test_own_brain_of_several_runs(tmp_path, photo):
     distances = [vectorize_rsm(measure_distances(own.patterns[participant, "IT"])) for participant in PARTICIPANTS]
     assert_allclose(region.rsvs, 1 - np.stack(distances) / np.max(distances), rtol=0, atol=1e-12)
     assert any(path.endswith("sub-02_IT_b_residuals.npy") for path in own.make_block(**block).find_files())
+    np.save(tmp_path / "sub-02_IT_b.npy", np.ones((5, 25)))
+    with pytest.raises(ValueError, match=r"participant sub-02, run b: found an array of shape \(5, 25\)"):
+        own.import_all(**block)
     np.save(tmp_path / "sub-02_IT_b.npy", np.ones((6, 24)))
     with pytest.raises(ValueError, match="region IT, participant sub-02: runs of 24 and 25 voxels"):
         own.import_all(**block)

@@ -93,8 +93,8 @@ class Statistics(Strict):
 
     distances: list[Literal["correlation", "euclidean", "crossnobis"]] = Field(["correlation"], min_length=1)
     """Distances of patterns: correlation is 1 - r, the paper's; euclidean the squared one, which needs voxel patterns (of
-    noise-normalised voxels it is the squared Mahalanobis distance); crossnobis the same
-    cross-validated over runs, which needs them."""
+    noise-normalised voxels it is the squared Mahalanobis distance); crossnobis the same, cross-validated
+    over runs, which needs them."""
     comparators: list[Comparator] = Field(["pearson"], min_length=1)
     """How layers' RSMs are compared with regions': pearson is the paper's; kendall is tau-a, cosine that of the distances,
     whitened_pearson and whitened_cosine those of distances with the noise whitened that pairs of one stimulus share, cka
