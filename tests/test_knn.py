@@ -121,6 +121,7 @@ def sort_nearest(queries, bank, k):
 @pytest.mark.parametrize("order", ["random", "nearest last", "nearest first"])
 def test_neighbours_equal_sorting(monkeypatch, find_nearest, k, order):
     monkeypatch.setattr(knn, "CHUNK", 4)
+    monkeypatch.setattr(knn, "TILE", 5)  # two and a part of one in each block
     # quarters: every product is exact, and many are equal
     bank, queries = (draw(97, 3) * 4).round() / 4, (draw(11, 3, seed=1) * 4).round() / 4
     bank[50:60] = bank[20:30]
