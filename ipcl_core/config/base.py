@@ -5,9 +5,18 @@ What every block of a configuration has in common.
 from __future__ import annotations
 
 import difflib
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+T = TypeVar("T")
+
+
+def _refuse_repetition(values: list) -> list:
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{twice[0]} stands there {values.count(twice[0])} times")
+    return values
+
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -16,6 +25,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+Distinct = Annotated[list[T], AfterValidator(_refuse_repetition)]
+"""A list in which nothing stands twice."""
 PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 

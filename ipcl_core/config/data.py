@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..templates import check_template, fill_template, find_suffix, split_reference
-from .base import Line, Name, Seed, Strict
+from .base import Distinct, Line, Name, Seed, Strict
 
 
 class Storage(Strict):
@@ -104,7 +104,7 @@ class MagriKonkle2019(Strict):
     """Only voxels whose split-half reliability in the .mat file is larger are used; null: all."""
     min_voxels: int = Field(2, ge=2)
     """A participant with fewer voxels in a region is an error; leave the participant or the region out then."""
-    left_out: list[Annotated[int, Field(ge=1)]] = []
+    left_out: Distinct[Annotated[int, Field(ge=1)]] = []
     """Numbers of participants in the .mat file, from 1, that are left out in every region."""
 
     def list_paths(self) -> list[tuple[str, str | None, str]]:
@@ -129,11 +129,11 @@ class OwnBrain(Strict):
     """Folder of the stimuli's images."""
     order: str | None = None
     """Text file with the name of one image a line, in the order of the data; null: sorted by name."""
-    participants: list[Name] = Field(min_length=1)
+    participants: Distinct[Name] = Field(min_length=1)
     """A group average is one participant."""
-    regions: list[Name] = Field(min_length=1)
+    regions: Distinct[Name] = Field(min_length=1)
     """In hierarchical order."""
-    runs: list[Name] | None = Field(None, min_length=2)
+    runs: Distinct[Name] | None = Field(None, min_length=2)
     """Repetitions of the measurement with all stimuli, for patterns; {run} stands in `files`, and may stand in `residuals`.
     Their mean is compared; crossnobis distances (`statistics.distances`) are those between runs."""
     kind: Literal["patterns", "rdm", "rsm"]
@@ -171,12 +171,10 @@ class OwnBrain(Strict):
             check_template(template)
         return template
 
-    @field_validator("participants", "regions", "runs")
+    @field_validator("participants", "regions")
     @classmethod
-    def _names_stand_once(cls, names):
-        if twice := [name for name in names or [] if names.count(name) > 1]:
-            raise ValueError(f"{twice[0]} stands there {names.count(twice[0])} times")
-        if "group" in (names or []):
+    def _none_is_the_group(cls, names):
+        if "group" in names:
             raise ValueError("the name group is that of the participants' mean; give another one")
         return names
 

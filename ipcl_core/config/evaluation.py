@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import Positive, Seed, Strict
+from .base import Distinct, Positive, Seed, Strict
 from .recipes import SGD, Augmentation, OneCycle
 
 Comparator = Literal["pearson", "spearman", "kendall", "cosine", "whitened_pearson", "whitened_cosine", "cka"]
@@ -91,11 +91,11 @@ class Weighting(Strict):
 class Statistics(Strict):
     """Intervals, p-values and held-out choices beside the paper's maximum over layers: docs/statistics.md."""
 
-    distances: list[Literal["correlation", "euclidean", "crossnobis"]] = Field(["correlation"], min_length=1)
+    distances: Distinct[Literal["correlation", "euclidean", "crossnobis"]] = Field(["correlation"], min_length=1)
     """Distances of patterns: correlation is 1 - r, the paper's; euclidean the squared one, which needs voxel patterns (of
     noise-normalised voxels it is the squared Mahalanobis distance); crossnobis the same, cross-validated
     over runs, which needs them."""
-    comparators: list[Comparator] = Field(["pearson"], min_length=1)
+    comparators: Distinct[Comparator] = Field(["pearson"], min_length=1)
     """How layers' RSMs are compared with regions': pearson is the paper's; kendall is tau-a, cosine that of the distances,
     whitened_pearson and whitened_cosine those of distances with the noise whitened that pairs of one stimulus share, cka
     linear centred kernel alignment of patterns standardised over units."""

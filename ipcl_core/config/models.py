@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, JsonValue, StringConstraints, computed_field, model_validator
 
-from .base import Line, Name, PerChannel, Seed, Strict
+from .base import Distinct, Line, Name, PerChannel, Seed, Strict
 from .evaluation import Protocol
 
 Architecture = Literal[
@@ -103,9 +103,9 @@ class ModelBase(Strict):
     preprocessing: Preprocessing = Preprocessing()
     embedding_layer: str | None = None
     """Layer at which the kNN and probes of Table 1 are measured; null: the network's output."""
-    accuracy_layers: list[str] = []
+    accuracy_layers: Distinct[str] = []
     """Other layers at which they are measured too; module names, `*` as in `layers`."""
-    protocols: list[Protocol] | None = Field(None, min_length=1)
+    protocols: Distinct[Protocol] | None = Field(None, min_length=1)
     """How category accuracy is measured; Table 1 prints the first. The weighted kNN is measured in any case. null: softmax
     where the network was supervised on this data set, else weighted kNN."""
     layers: Literal["all", "blocks"] | Annotated[list[str], Field(min_length=1)] = "all"

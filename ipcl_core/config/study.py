@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from .base import Line, Name, Strict
+from .base import Distinct, Line, Name, Strict
 from .data import Brain, Dataset, ImageFolder
 from .evaluation import KNN, NoiseCeiling, Probes, Statistics
 from .models import FORMATS, Fetched, Model, OwnModel, Pretrained, Trained, Untrained, Weights
@@ -38,7 +38,7 @@ class Config(Strict):
     recipes: dict[Name, Recipe] = {}
     models: dict[Name, Model] = Field(min_length=1)
     """The rows of Table 1, in order."""
-    figure2_models: list[Name] = Field(min_length=1)
+    figure2_models: Distinct[Name] = Field(min_length=1)
     """Models whose layers figure 2B shows, in order, each with its supervised twin where there is one."""
     knn: KNN = KNN()
     probes: Probes = Probes()

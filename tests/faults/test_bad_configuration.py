@@ -112,6 +112,23 @@ def test_wrong_range_is_refused(path, value, allowed):
 
 
 @pytest.mark.parametrize(
+    "path,value,found",
+    [
+        ("figure2_models", ["first", "other", "first"], "figure2_models: first stands there 2 times"),
+        (
+            "statistics",
+            {"distances": ["euclidean", "euclidean"]},
+            "statistics.distances: euclidean stands there 2 times",
+        ),
+        ("statistics", {"comparators": ["cka", "pearson", "cka"]}, "statistics.comparators: cka stands there 2 times"),
+        ("models.first.protocols", ["softmax", "softmax"], "models.first.protocols: softmax stands there 2 times"),
+    ],
+)
+def test_repetition_is_refused(path, value, found):
+    assert found in explain(change(path, value))
+
+
+@pytest.mark.parametrize(
     "path,where",
     [("recipes.ipcl.objective", "name"), ("brains.objects92", "source"), ("recipes.ipcl.optimizer", "name")],
 )

@@ -337,6 +337,7 @@ BLOCKS = {
     "a brace": ({"files": "{participant}_{region}_{.npy"}, r"found \{"),
     "no region": ({"files": "{participant}.npy"}, r"files: \{region\} must stand in it"),
     "a participant twice": ({"participants": ["a", "b", "a"]}, "a stands there 2 times"),
+    "a run twice": ({"runs": ["1", "1"], "files": "{participant}_{region}_{run}.npy"}, "1 stands there 2 times"),
     "a region twice": ({"regions": ["IT", "IT"]}, "IT stands there 2 times"),
     "the group": ({"participants": ["group"]}, "the name group is that of the participants' mean"),
     "a path as participant": ({"participants": ["../a"]}, "should match pattern"),
