@@ -58,7 +58,6 @@ rule all:
         ),
         # what the table is made of, so that a lost artifact is made again
         expand("<results>/data/{dataset}/{split}.beton", dataset=study.datasets, split=["train", "val"]),
-        expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),
         expand("<results>/models/{model}/weights.safetensors", model=available),
         expand("<results>/rsm/{brain}/{model}.h5", brain=study.brains, model=available),
         expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),

@@ -14,13 +14,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .files import read_csv
 from .table1 import find_family, list_regions, read_published, read_table1
+from .tables import find_best_layers
 
 MARGIN = 0.05
 """A difference of r below it counts as comparable: the published table has up to .04 between IPCL's five runs."""
 N_BOOTSTRAPS, SEED = 1000, 0
 LATE_CONVOLUTIONS = ("conv_block_4", "conv_block_5")
 SELF_SUPERVISED_ALEXNETS = ("IPCL", "Wusnet")
+
+
+TWO_REGIONS = "two regions at least, an early and a late one"
 
 
 class CannotJudge(ValueError):
@@ -73,16 +78,15 @@ class Study:
         _require(self.fits, "the fits of every layer; it cannot be judged from the table alone")
         depths = {}
         for name, fit in self.fits.items():
-            group = fit[fit["participant"] == "group"].dropna(subset="r")
-            best = group.loc[group.groupby("region")["r"].idxmax()].set_index("region")["layer_index"]
-            depths[name] = best / max(1, fit["layer_index"].max())
+            depths[name] = find_best_layers(fit)["layer_index"] / max(1, fit["layer_index"].max())
         return pd.DataFrame(depths).T.reindex(columns=self.regions)
 
 
 def read_study(table1: str | Path, brain: str, fits: Iterable[str | Path]) -> Study:
     """Read what the claims need of one brain data set: Table 1, and the fits of its models, each named after its model.
 
-    The paper's claims are about its models: untrained ones and the user's own are left out.
+    The paper's claims are about trained models: untrained networks and those of `source: own` are left out, every other
+    model of the configuration counts.
     """
     table = read_table1(table1, brain)
     regions = list_regions(table)
@@ -91,7 +95,7 @@ def read_study(table1: str | Path, brain: str, fits: Iterable[str | Path]) -> St
     )
     table = table.rename(columns={f"{region}_r": region for region in regions})
     files = {Path(file).stem: file for file in fits}
-    return Study(_add_family(table), regions, {name: pd.read_csv(files[name]) for name in table.index})
+    return Study(_add_family(table), regions, {name: read_csv(files[name]) for name in table.index})
 
 
 def read_published_study() -> Study:
@@ -187,23 +191,14 @@ def measure_best_alexnet(study: Study) -> Iterator[Measured]:
     return _measure_best(study, study.select(family="alexnet"), "AlexNets")
 
 
-def partition_variance(table: pd.DataFrame, region: str) -> dict[str, float]:
-    """Return each factor's share of the variance of r: its type II sum of squares over the total.
+def build_design(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return factor -> (n_models, n_columns): of architecture (family), framework, dimension (indicators) and top-1 accuracy.
 
-    The model is linear in the indicators of architecture (family), framework and dimension (supervised models are a level, and
-    those whose dimension no other has) and in top-1 accuracy, without interactions. A share is the increase of the residual
-    sum of squares when the factor is left out; what several factors could explain alike belongs to none, so the shares sum
-    to less than 1.
+    Supervised models are a level of dimension, and so are those whose dimension no other has.
 
     Args:
         table: as of `Study`, every number finite.
-        region: column of r.
     """
-    return _partition(_build_design(table), table[region].to_numpy(float))
-
-
-def _build_design(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return factor -> (n_models, n_columns)."""
     dims = table["dim"].map(lambda dim: "none" if pd.isna(dim) else f"{dim:.0f}")
     dims = dims.where(dims.map(dims.value_counts()) > 1, "of one model")
     return {
@@ -214,7 +209,13 @@ def _build_design(table: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def _partition(design: dict[str, np.ndarray], y: np.ndarray) -> dict[str, float]:
+def partition_variance(design: dict[str, np.ndarray], y: np.ndarray) -> dict[str, float]:
+    """Return each factor's share of the variance of y, (n_models,) r: its type II sum of squares over the total.
+
+    The model is linear in the factors, without interactions. A share is the increase of the residual sum of squares when the
+    factor is left out; what several factors could explain alike belongs to none, so the shares sum to less than 1.
+    """
+
     def residual(factors: Iterable[str]) -> float:
         columns = np.hstack([np.ones((len(y), 1)), *(design[factor] for factor in factors)])
         return float(((y - columns @ np.linalg.lstsq(columns, y, rcond=1e-10)[0]) ** 2).sum())
@@ -234,12 +235,12 @@ def measure_architecture(study: Study) -> Iterator[Measured]:
         _require(table[column].nunique() > 1, f"models of two {column} at least")
     _require(len(table) > 10 and bool((table[study.regions].nunique() > 1).all()), "more than ten models")
     draws = rng.integers(len(table), size=(N_BOOTSTRAPS, len(table)))
-    design = _build_design(table)
+    design = build_design(table)
     for region in study.regions:
         y = table[region].to_numpy(float)
-        shares = _partition(design, y)
+        shares = partition_variance(design, y)
         samples = [({name: columns[draw] for name, columns in design.items()}, y[draw]) for draw in draws]
-        leads = [_lead(_partition(*sample)) for sample in samples if np.ptp(sample[1]) > 0]
+        leads = [_lead(partition_variance(*sample)) for sample in samples if np.ptp(sample[1]) > 0]
         note = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
         yield Measured(region, _lead(shares), *np.quantile(leads, [0.025, 0.975]), len(table), note)
 
@@ -287,11 +288,13 @@ def measure_accuracy(study: Study) -> Iterator[Measured]:
 
 
 def measure_hierarchy(study: Study) -> Iterator[Measured]:
+    _require(len(study.regions) > 1, TWO_REGIONS)
     depths = study.read_depths()
     yield Measured("all", *_find_interval(depths[study.regions[-1]] - depths[study.regions[0]]))
 
 
 def measure_family_hierarchy(study: Study) -> Iterator[Measured]:
+    _require(len(study.regions) > 1, TWO_REGIONS)
     depths = study.read_depths()
     gains = (depths[study.regions[-1]] - depths[study.regions[0]]).dropna()
     alexnets, resnets = (gains[gains.index.isin(study.select(family=name).index)] for name in ("alexnet", "resnet"))
@@ -301,6 +304,7 @@ def measure_family_hierarchy(study: Study) -> Iterator[Measured]:
 
 
 def measure_layer_types(study: Study) -> Iterator[Measured]:
+    _require(len(study.regions) > 1, TWO_REGIONS)
     _require(study.fits, "the fits of every layer; it cannot be judged from the table alone")
     leads = {}
     for name in study.select(family="alexnet").index:

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from .rsa import KERNELS, Comparator, compare_rsvs, count_stimuli, embed_rsvs, fill_rsms
+from .rsa import KERNELS, Comparator, compare_rsvs, count_stimuli, embed_rsvs, fill_rsms, find_best
 
 MIN_PARTICIPANTS = 3
 MIN_STIMULI = 10
@@ -339,9 +339,9 @@ def hold_out_participants(rsvs: NDArray, participants: NDArray) -> HeldOut:
     """
     n = len(participants)
     others = (participants.sum(0) - participants) / (n - 1)
-    chosen = np.nan_to_num(compare_rsvs(others, rsvs)).argmax(1)
+    chosen = find_best(compare_rsvs(others, rsvs))
     single = compare_rsvs(participants, rsvs)
-    best = compare_rsvs(participants.mean(0, keepdims=True), rsvs).argmax()
+    best = find_best(compare_rsvs(participants.mean(0, keepdims=True), rsvs)[0])
     return HeldOut(chosen, float(single[np.arange(n), chosen].mean()), float(single[:, best].mean()))
 
 
@@ -358,7 +358,7 @@ def hold_out_stimuli(rsvs: NDArray, group: NDArray, *, n_splits: int, seed: int)
     order = draw_permutations(n, n_permutations=n_splits, seed=seed)
     first = (order < n // 2).astype(float)
     halves = [np.nan_to_num(compare_resampled(rsvs, group[None], half)) for half in (first, 1 - first)]
-    chosen = np.concatenate([half.argmax(1) for half in halves])
+    chosen = np.concatenate([find_best(half) for half in halves])
     judged = np.concatenate(halves[::-1])
-    best = compare_rsvs(group[None], rsvs).argmax()
+    best = find_best(compare_rsvs(group[None], rsvs)[0])
     return HeldOut(chosen, float(judged[np.arange(len(judged)), chosen].mean()), float(judged[:, best].mean()))

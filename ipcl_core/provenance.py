@@ -39,7 +39,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .files import compute_sha256, read_json, write_json
+from .files import compute_sha256, read_csv, read_json, write_json
 
 PACKAGES = ("ffcv", "h5py", "numpy", "pandas", "pillow", "scipy", "snakemake", "torch", "torchvision")
 LARGE_BYTES = 100_000_000
@@ -232,7 +232,7 @@ def list_rows(table: Path, model: str | None, brain: str | None) -> list[dict]:
     Raises:
         ValueError: there is none; the message says which there are.
     """
-    rows = pd.read_csv(table)
+    rows = read_csv(table)
     kept = rows[rows["model"].isin([model or name for name in rows["model"]])]
     kept = kept[kept["brain"].isin([brain or name for name in kept["brain"]])]
     if kept.empty:

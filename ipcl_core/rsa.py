@@ -257,6 +257,17 @@ def _measure_tau_a(a: NDArray, b: NDArray) -> float:
     return float(scipy.stats.kendalltau(a, b).statistic * math.sqrt(untied[0] * untied[1]) / n)
 
 
+def find_best(r: ArrayLike) -> NDArray:
+    """Return the index of the best layer along the last axis: the first of those within 1e-9 of the largest r, which differ by
+    rounding alone. NaN is never the best."""
+    r = np.nan_to_num(np.asarray(r, dtype=np.float64), nan=-np.inf)
+    return (r >= r.max(-1, keepdims=True) - 1e-9).argmax(-1)
+
+
+SPLIT_HALF = "split-half over participants"
+"""The kind of noise ceiling that the paper reports."""
+
+
 @dataclass(frozen=True)
 class NoiseCeiling:
     """Split-half reliability of a region's group RSV."""

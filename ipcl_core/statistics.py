@@ -12,11 +12,13 @@ import pandas as pd
 
 from . import inference
 from .brains import Region, read_brain, read_patterns
-from .files import write_csv
+from .files import read_csv, write_csv
 from .rsa import (
+    SPLIT_HALF,
     compare_rsvs,
     correct_length,
     count_stimuli,
+    find_best,
     measure_crossnobis,
     measure_distances,
     measure_leave_one_out,
@@ -37,6 +39,7 @@ PAIR_COLUMNS = [
     "region", "model_a", "model_b", "layer_a", "layer_b", "r_a", "r_b", "difference", "resampled", "low", "high", "p", "q",
     "significant", "note",
 ]  # fmt: skip
+CEILING_COLUMNS = ["distance", "region", "kind", "r", "n_splits", "exhaustive", "n_participants", "note"]
 NO_DISTANCES = "no voxel patterns, or none of several runs: no such distances"
 File = str | Path
 
@@ -129,7 +132,7 @@ def compare_models(
         tables.append(_compare_pairs(rows, np.stack(list(chosen.values())), region, n_bootstrap, seed))
     best_table = pd.DataFrame(best, columns=BEST_COLUMNS)
     if weighted:
-        read = [pd.read_csv(path, dtype={"region": str}) for path in weighted]
+        read = [read_csv(path) for path in weighted]
         rows = [table.assign(model=model) for model, table in zip(models, read, strict=True)]
         best_table = best_table.merge(pd.concat(rows), on=["model", "region"], how="left", validate="one_to_one")
     write_csv(best_table, best_layers)
@@ -149,7 +152,8 @@ def _choose_layer(
     if not len(defined):
         return {"note": "no layer has an r"}, np.full_like(group, np.nan)
     names, rsvs, r = [names[i] for i in defined], rsvs[defined], r[defined]
-    row, notes = {"layer": names[r.argmax()], "r": r.max()}, _explain_size(region, n_stimuli)
+    best = find_best(r)
+    row, notes = {"layer": names[best], "r": r[best]}, _explain_size(region, n_stimuli)
     held_out = {}
     if n >= inference.MIN_PARTICIPANTS:
         held_out["participants"] = inference.hold_out_participants(rsvs, region.rsvs)
@@ -158,7 +162,7 @@ def _choose_layer(
     for kind, result in held_out.items():
         row[f"{kind}_layer"] = names[np.bincount(result.layers).argmax()]
         row |= {f"{kind}_r_same": result.r_same, f"{kind}_r_held_out": result.r, f"{kind}_shrinkage": result.shrinkage}
-    return row | {"note": "; ".join(notes)}, rsvs[r.argmax()]
+    return row | {"note": "; ".join(notes)}, rsvs[best]
 
 
 def _compare_pairs(
@@ -194,36 +198,38 @@ def _compare_pairs(
 def measure_noise_ceilings(
     brain: File, ceilings: File, *, n_splits: int, seed: int, distances: Sequence[str] = ("correlation",)
 ) -> None:
-    """Write every region's noise ceilings, each named for what it is: distance, region, kind, r, n_participants, note.
+    """Write every region's noise ceilings, each named for what it is.
 
     Args:
         brain: HDF5 file of `brains.write_brain`.
-        ceilings: CSV to write.
+        ceilings: CSV to write, one row a distance, region and kind (CEILING_COLUMNS), regions in hierarchical order.
         n_splits, seed: see `rsa.measure_noise_ceiling`.
-        distances: see `config.Statistics`.
+        distances: see `config.Statistics`; correlation, which Table 1 needs, is always there.
     """
+    distances = dict.fromkeys(["correlation", *distances])
     regions = [(name, region) for name in distances for region in read_regions(brain, distance=name)]
     rows = []
     for distance, region in regions:
         n, known = _count_participants(region), not np.isnan(region.rsvs).any()
         usable = region.rsvs if n and known else region.rsvs[:1]
-        half = measure_noise_ceiling(usable, n_splits=n_splits, seed=seed).r
+        half = measure_noise_ceiling(usable, n_splits=n_splits, seed=seed)
+        splits = (half.n_splits, half.exhaustive) if half.n_splits else (None, None)
         lower, upper = measure_leave_one_out(usable)
         values = {
-            "split-half over participants": half,
-            "split-half over participants, Spearman-Brown corrected": correct_length(half),
-            "leave-one-out, lower": lower,
-            "leave-one-out, upper": upper,
+            SPLIT_HALF: (half.r, *splits),
+            f"{SPLIT_HALF}, Spearman-Brown corrected": (correct_length(half.r), *splits),
+            "leave-one-out, lower": (lower, None, None),
+            "leave-one-out, upper": (upper, None, None),
         }
         note = "one group average" if region.group else "" if n > 1 else "one participant"
         note = note if known else NO_DISTANCES
         reason = note or "the halves do not agree, or participants cancel out"
         rows += [
-            (distance, region.name, kind, value, n, reason if np.isnan(value) else note)
-            for kind, value in values.items()
+            (distance, region.name, kind, r, *splits, n, reason if np.isnan(r) else note)
+            for kind, (r, *splits) in values.items()
         ]
-    columns = ["distance", "region", "kind", "r", "n_participants", "note"]
-    write_csv(pd.DataFrame(rows, columns=columns), ceilings)
+    table = pd.DataFrame(rows, columns=CEILING_COLUMNS).astype({"n_splits": "Int64"})
+    write_csv(table, ceilings)
 
 
 def join_layers(layers: list[File], statistics: File, *, brains: list[str], models: list[str], fdr: float) -> None:
@@ -239,7 +245,7 @@ def join_layers(layers: list[File], statistics: File, *, brains: list[str], mode
         fdr: share of false discoveries, see `config.Statistics`.
     """
     keys = itertools.product(brains, models)
-    tables = [pd.read_csv(path).assign(brain=b, model=m) for (b, m), path in zip(keys, layers, strict=True)]
+    tables = [read_csv(path).assign(brain=b, model=m) for (b, m), path in zip(keys, layers, strict=True)]
     table = pd.concat(tables)
     family = table.groupby(["brain", "distance", "comparator"], sort=False)["p"]
     table["q"] = family.transform(lambda p: inference.control_false_discoveries(p.to_numpy(float)))

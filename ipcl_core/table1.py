@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .files import write_csv, write_whole
+from .files import read_csv, write_csv, write_whole
+from .rsa import SPLIT_HALF
 from .tables import find_best_layers
 
 ARCHITECTURES = {
@@ -47,7 +48,8 @@ def make_table1(models: list[dict], brains: list[dict], table: str | Path) -> No
     Args:
         models: in the table's order; for each: model, framework, architecture, dim, width, source, origin, reason, dataset,
             and accuracy (CSV of `measure_accuracies`; None for a model whose origin is unavailable).
-        brains: for each: brain, source, ceilings (CSV of `make_noise_ceilings`), fits (model -> CSV of `fit_layers`).
+        brains: for each: brain, source, ceilings (CSV of `statistics.measure_noise_ceilings`), fits (model -> CSV of
+            `fit_layers`).
         table: CSV to write. Accuracy in %: `top1` by the protocol of the accuracies' headline row, named in
             `top1_protocol`, and every protocol in a column of its own; `n_test` images. For each region: `<region>_r`,
             `<region>_layer` (best layer, or that none has an r), `<region>_noise_ceiling` (split-half),
@@ -60,7 +62,7 @@ def make_table1(models: list[dict], brains: list[dict], table: str | Path) -> No
     published = read_published()
     rows = []
     for brain in brains:
-        ceilings = pd.read_csv(brain["ceilings"], index_col="region")
+        ceilings = read_ceilings(brain["ceilings"])
         for model in models:
             name = model["model"]
             keys = ("model", "framework", "architecture", "dim", "width", "source", "origin", "reason", "dataset")
@@ -70,7 +72,7 @@ def make_table1(models: list[dict], brains: list[dict], table: str | Path) -> No
             if known is not None and model["dataset"] == PUBLISHED_DATASET:
                 row["top1_published"] = known["top1"]
             fits = brain["fits"].get(name)
-            best = None if fits is None else find_best_layers(pd.read_csv(fits, dtype={"layer": str}))
+            best = None if fits is None else find_best_layers(read_csv(fits))
             for region, ceiling in ceilings.iterrows():
                 if best is not None:
                     r, layer = best.loc[region, ["r", "layer"]]
@@ -83,11 +85,18 @@ def make_table1(models: list[dict], brains: list[dict], table: str | Path) -> No
     write_csv(_arrange(pd.DataFrame(rows)), table)
 
 
+def read_ceilings(path: str | Path) -> pd.DataFrame:
+    """Return the split-half noise ceilings of correlation distances, indexed by region."""
+    ceilings = read_csv(path)
+    paper = (ceilings["kind"] == SPLIT_HALF) & (ceilings["distance"] == "correlation")
+    return ceilings[paper].set_index("region")
+
+
 def _read_accuracy(path: str | Path | None) -> dict:
     """Return Table 1's columns of accuracy; nothing without a file."""
     if path is None:
         return {}
-    accuracy = pd.read_csv(path, dtype={"layer": str})
+    accuracy = read_csv(path)
     headline = accuracy[accuracy["headline"]].squeeze()
     row = {"top1": round(headline["top1"], 2), "top1_protocol": _describe(headline), "n_test": int(headline["n_query"])}
     for protocol, top1 in accuracy.drop_duplicates("protocol").set_index("protocol")["top1"].items():
@@ -126,7 +135,7 @@ def read_table1(table: str | Path, brain: str) -> pd.DataFrame:
     Raises:
         ValueError: the table has no row for the brain.
     """
-    rows = pd.read_csv(table)
+    rows = read_csv(table)
     brains = rows["brain"].unique()
     rows = rows[rows["brain"] == brain].set_index("model")
     if rows.empty:

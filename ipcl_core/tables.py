@@ -12,7 +12,7 @@ import pandas as pd
 
 from .brains import read_brain
 from .files import write_csv, write_hdf5
-from .rsa import compute_rsm, correlate, measure_distances, measure_noise_ceiling, vectorize_rsm
+from .rsa import compute_rsm, correlate, find_best, measure_distances, vectorize_rsm
 
 logger = logging.getLogger(__name__)
 
@@ -91,25 +91,6 @@ def _rank(regions: list) -> dict[str, int]:
     return {region.name: i for i, region in enumerate(regions)}
 
 
-def make_noise_ceilings(brain: str | Path, ceilings: str | Path, *, n_splits: int, seed: int) -> None:
-    """Write every region's split-half noise ceiling.
-
-    Args:
-        brain: HDF5 file of `brains.write_brain`.
-        ceilings: CSV to write, regions in hierarchical order: region, kind, r (empty for a group average), n_splits,
-            exhaustive, n_participants.
-        n_splits, seed: see `measure_noise_ceiling`.
-    """
-    rows = []
-    for region in read_brain(brain)[1]:
-        ceiling = measure_noise_ceiling(region.rsvs, n_splits=n_splits, seed=seed)
-        n = 0 if region.group else len(region.rsvs)
-        kind = {0: "none: one group average", 1: "none: one participant"}.get(n, "split-half over participants")
-        rows.append((region.name, kind, ceiling.r, ceiling.n_splits, ceiling.exhaustive, n))
-    columns = ["region", "kind", "r", "n_splits", "exhaustive", "n_participants"]
-    write_csv(pd.DataFrame(rows, columns=columns), ceilings)
-
-
 def find_best_layers(fits: pd.DataFrame) -> pd.DataFrame:
     """Return each region's best layer for the group RSM.
 
@@ -119,8 +100,8 @@ def find_best_layers(fits: pd.DataFrame) -> pd.DataFrame:
         fits: table of `fit_layers`.
 
     Returns:
-        Indexed by region, in the order of `fits`: layer, r. A region where no layer has an r gets neither.
+        Indexed by region, in the order of `fits`: layer, layer_index, r. A region where no layer has an r gets none of them.
     """
-    group = fits[fits["participant"] == "group"].dropna(subset="r")
-    best = group.loc[group.groupby("region")["r"].idxmax(), ["region", "layer", "r"]].set_index("region")
-    return best.reindex(fits["region"].unique())
+    group = fits[fits["participant"] == "group"].dropna(subset="r").set_index("region")[["layer", "layer_index", "r"]]
+    best = [rows.iloc[[find_best(rows["r"])]] for _, rows in group.groupby(level=0)]
+    return pd.concat([group[:0], *best]).reindex(fits["region"].unique())

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .files import write_csv
 from .inference import draw_permutations
-from .rsa import compare_rsvs, correlate, count_stimuli, fill_rsms
+from .rsa import compare_rsvs, correlate, count_stimuli, fill_rsms, find_best
 from .statistics import read_regions, read_rsvs
 
 MIN_HELD_OUT = 4
@@ -89,7 +89,7 @@ def judge_weights(distances: NDArray, targets: NDArray, held_out: NDArray, n_com
         train = ~stimuli[rows] & ~stimuli[columns]
         for target, y in enumerate(targets):
             weighted = np.stack([fit_weights(layer[:, train], y[train]) @ layer for layer in components])
-            best = compare_rsvs(y[None, train], distances[:, train]).argmax()
+            best = find_best(compare_rsvs(y[None, train], distances[:, train])[0])
             predictions = [
                 distances[best],
                 weighted[best],

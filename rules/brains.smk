@@ -1,10 +1,9 @@
 """
-Brain data: stimuli, participants' similarity vectors, noise ceilings.
+Brain data: stimuli and participants' similarity vectors.
 
 NEEDS  the files that the configuration names, or a package that carries them
 MAKES  <results>/brain/{brain}/stimuli              one image a stimulus, in the order of their names
        <results>/brain/{brain}/brain.h5             similarity vectors of every participant and region
-       <results>/brain/{brain}/noise_ceilings.csv   split-half reliability of every region
 """
 
 
@@ -73,22 +72,3 @@ rule import_own_brain:
         brain=lookup("brains/{brain}", within=config),
     script:
         "../workflow_scripts/import_own_brain.py"
-
-
-rule noise_ceilings:
-    input:
-        code=f"{PACKAGE}/rsa.py",
-        brain="<results>/brain/{brain}/brain.h5",
-    output:
-        ceilings="<results>/brain/{brain}/noise_ceilings.csv",
-    log:
-        "<logs>/brain/{brain}_noise_ceilings.log",
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=grow(2000),
-        runtime=15,
-    params:
-        noise_ceiling=lookup("noise_ceiling", within=config),
-    script:
-        "../workflow_scripts/noise_ceilings.py"

@@ -9,7 +9,10 @@ MAKES  <results>/claims.csv, claims.md                    value, interval and ve
 
 rule claims:
     input:
-        code=[f"{PACKAGE}/{name}.py" for name in ("claims", "claim_measures")],
+        code=[
+            *(f"{PACKAGE}/{name}.py" for name in ("claims", "claim_measures", "rsa", "table1", "tables")),
+            f"{PACKAGE}/data/published_table1.csv",
+        ],
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
     output:

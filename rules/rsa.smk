@@ -2,7 +2,8 @@
 Model RSMs against brain RSMs, and Table 1.
 
 NEEDS  <results>/rsm/{brain}/{model}.h5
-       <results>/brain/{brain}/brain.h5, noise_ceilings.csv
+       <results>/brain/{brain}/brain.h5
+       <results>/statistics/{brain}/noise_ceilings.csv
        <results>/accuracy/{dataset}/{model}.csv
 MAKES  <results>/rsa/{brain}/{model}.csv                  r of every layer with every region, group and participants
        <results>/table1.{csv,tex,html}                    one row a model and brain data set, beside the published numbers
@@ -11,7 +12,7 @@ MAKES  <results>/rsa/{brain}/{model}.csv                  r of every layer with 
 
 rule fit_layers:
     input:
-        code=f"{PACKAGE}/tables.py",
+        code=[f"{PACKAGE}/{name}.py" for name in ("rsa", "tables")],
         rsms="<results>/rsm/{brain}/{model}.h5",
         brain="<results>/brain/{brain}/brain.h5",
     output:
@@ -29,10 +30,10 @@ rule fit_layers:
 
 rule table1:
     input:
-        code=[f"{PACKAGE}/{name}.py" for name in ("table1", "tables")],
+        code=[f"{PACKAGE}/{name}" for name in ("rsa.py", "table1.py", "tables.py", "data/published_table1.csv")],
         accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
-        ceilings=expand("<results>/brain/{brain}/noise_ceilings.csv", brain=study.brains),
+        ceilings=expand("<results>/statistics/{brain}/noise_ceilings.csv", brain=study.brains),
     output:
         table=report(
             "<results>/table1.csv",

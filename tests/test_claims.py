@@ -6,7 +6,14 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from ipcl_core.claim_measures import CannotJudge, Measured, Study, partition_variance, read_published_study
+from ipcl_core.claim_measures import (
+    CannotJudge,
+    Measured,
+    Study,
+    build_design,
+    partition_variance,
+    read_published_study,
+)
 from ipcl_core.claims import CLAIMS, Claim, judge_claims, write_claims
 from ipcl_core.table1 import read_published
 
@@ -93,7 +100,7 @@ def test_variance_partition_of_a_balanced_design():
     """Without overlap of the factors, type II shares are the shares of the marginal means."""
     effects = {"alexnet_gn": 0.3, "alexnet_bn": 0.0, "resnet18": -0.3}, {"IPCL": 0.1, "Wusnet": -0.1}
     rows = [(a, f, 128, 50.0, 0.5 + x + y) for a, x in effects[0].items() for f, y in effects[1].items()]
-    shares = partition_variance(make_table(rows), "V")
+    shares = partition_variance(build_design(table := make_table(rows)), table["V"].to_numpy())
     total = 2 * 2 * 0.3**2 + 6 * 0.1**2
     expected = {"architecture": 4 * 0.3**2 / total, "framework": 6 * 0.1**2 / total, "dimension": 0, "top-1": 0}
     assert shares == pytest.approx(expected, abs=1e-12)
@@ -117,7 +124,7 @@ def test_variance_partition_equals_nested_fits():
         return ((y - design @ (np.linalg.pinv(design, rcond=1e-8) @ y)) ** 2).sum()
 
     total = ((y - y.mean()) ** 2).sum()
-    for factor, share in partition_variance(table, "pOTC").items():
+    for factor, share in partition_variance(build_design(table), table["pOTC"].to_numpy(float)).items():
         others = [f for f in columns if f != factor]
         assert share == pytest.approx((residual(*others) - residual(*columns)) / total, abs=1e-6)
 
@@ -168,10 +175,20 @@ def test_missing_models_are_named():
 def test_layers_that_are_not_there_are_no_evidence():
     """A configuration that chose convolutions alone says nothing about fully-connected layers."""
     columns = ["region", "layer", "layer_index", "participant", "r"]
-    fits = pd.DataFrame([("V", f"conv_block_{i}", i, "group", 0.1 * i) for i in (1, 4, 5)], columns=columns)
-    study = Study(make_table([("alexnet_gn", "IPCL", 128, 30, 0.5)]), ["V"], {"model0": fits})
+    fits = [(region, f"conv_block_{i}", i, "group", 0.1 * i) for region in ("V", "W") for i in (1, 4, 5)]
+    table = make_table([("alexnet_gn", "IPCL", 128, 30, 0.5)]).assign(W=0.5)
+    study = Study(table, ["V", "W"], {"model0": pd.DataFrame(fits, columns=columns)})
     row = judge_claims(study).set_index("claim").loc["convolutions_fit_early_regions"]
     assert row["verdict"] == "cannot be judged" and "layers" in row["note"]
+
+
+def test_one_region_is_no_hierarchy():
+    columns = ["region", "layer", "layer_index", "participant", "r"]
+    fits = [("V", layer, i, "group", 0.1 * i) for i, layer in enumerate(LAYERS)]
+    table = make_table([("alexnet_gn", "IPCL", 128, 30, 0.5), ("resnet18", "IPCL", 128, 30, 0.5)])
+    study = Study(table, ["V"], dict.fromkeys(table.index, pd.DataFrame(fits, columns=columns)))
+    rows = judge_claims(study).set_index("claim").loc[NEED_FITS[:3]]
+    assert rows["verdict"].eq("cannot be judged").all() and rows["note"].str.contains("two regions").all()
 
 
 LAYERS = ["conv_block_1.0", "conv_block_4.1", "conv_block_5.2", "fc6.0", "fc7.0"]

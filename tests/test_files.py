@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ipcl_core.files import compute_sha256, write_csv, write_hdf5, write_json, write_whole
+from ipcl_core.files import compute_sha256, read_csv, write_csv, write_hdf5, write_json, write_whole
 
 
 def list_names(folder) -> list[str]:
@@ -70,6 +70,17 @@ def test_csv_keeps_floats_exactly(tmp_path):
     write_csv(pd.DataFrame({"r": numbers}), tmp_path / "a.csv")
     found = [float(line) for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
     assert found == numbers.tolist()
+
+
+def test_names_stay_as_they_are_written(tmp_path):
+    """Layers of a nested nn.Sequential, Brodmann areas, and names that pandas takes for missing values."""
+    names = {"model": "007", "brain": "2019", "region": "NA", "layer": "1.10", "017_layer": "1.1", "layer_a": "nan"}
+    write_csv(
+        pd.DataFrame([names | {"layer_index": 3, "r": 0.25}, names | {"layer_index": 4, "r": None}]), tmp_path / "t.csv"
+    )
+    table = read_csv(tmp_path / "t.csv")
+    assert table[[*names]].to_dict("records") == [names, names]
+    assert table["layer_index"].tolist() == [3, 4] and table["r"].tolist()[0] == 0.25 and table["r"].isna().tolist()[1]
 
 
 def test_json_by_hand(tmp_path):

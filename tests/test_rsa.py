@@ -15,6 +15,7 @@ from ipcl_core.rsa import (
     compute_rsm,
     correlate,
     fill_rsms,
+    find_best,
     measure_distances,
     vectorize_rsm,
 )
@@ -217,6 +218,13 @@ def test_correlate_with_nan_is_undefined():
 def test_correlate_refuses_different_lengths():
     with pytest.raises(ValueError, match="mismatch"):
         correlate(draw(3), draw(4))
+
+
+def test_best_layer_is_the_first_of_equal_ones():
+    """Equal but for rounding, in either direction."""
+    r = np.array([[0.1, 0.5, 0.5 + 1e-15, 0.3], [0.1, 0.5 + 1e-15, 0.5, 0.3], [math.nan, -0.5, -0.4, math.nan]])
+    assert find_best(r).tolist() == [1, 1, 2] and find_best(r[2]) == 2
+    assert find_best([0.5, 0.5 + 1e-8]) == 1
 
 
 # ---- against rsatoolbox ----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from test_workflow import count_jobs
 
 from ipcl_core.rsa import compute_rsm, correlate, measure_noise_ceiling, vectorize_rsm
 from ipcl_core.simulation import estimate_covariance, expect_ceiling, mix_units
+from ipcl_core.table1 import read_ceilings
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -82,7 +83,7 @@ def test_workflow_finds_the_layers_and_the_ceilings(simulated):
     folder, _ = simulated
     expected = pd.read_csv(folder / "simulated/expected.csv", index_col="region")
     best = pd.read_csv(folder / "results/simulated/statistics/simulated/best_layers.csv", index_col="region")
-    ceilings = pd.read_csv(folder / "results/simulated/brain/simulated/noise_ceilings.csv", index_col="region")
+    ceilings = read_ceilings(folder / "results/simulated/statistics/simulated/noise_ceilings.csv")
     assert dict(best["layer"]) == dict(expected["layer"]) == {"EarlyV": "conv_block_2", "IT": "conv_block_5"}
     assert list(best["r"]) == pytest.approx(list(expected["r"]), abs=0.03)  # three standard deviations over seeds
     assert list(ceilings["r"]) == pytest.approx(list(expected["noise_ceiling"]), abs=0.06)
@@ -102,7 +103,7 @@ def test_another_brain_makes_its_own_jobs_only(simulated):
     (folder / "other.yaml").write_text(yaml.safe_dump({"brains": {"other": other}}))
     targets = [re.sub(r"(statistics|brain)/simulated", r"\1/other", part) for part in arguments if "results/" in part]
     made = dict.fromkeys(
-        ("import_own_brain", "extract_activations", "make_rsms", "compare_models", "noise_ceilings"), 1
+        ("import_own_brain", "extract_activations", "make_rsms", "compare_models", "measure_noise_ceilings"), 1
     )
     said = snakemake(folder, ["--dry-run", *arguments[:2], *targets, *arguments[2:], "other.yaml"])
     assert count_jobs(said) == made and "brain=simulated" not in said

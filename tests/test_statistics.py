@@ -28,6 +28,7 @@ from ipcl_core.statistics import (
     measure_noise_ceilings,
     read_rsvs,
 )
+from ipcl_core.table1 import read_ceilings
 from ipcl_core.tables import make_rsms
 
 SETTINGS = {"n_bootstrap": 200, "n_permutations": 500, "seed": 0}
@@ -346,6 +347,13 @@ def test_false_discoveries_are_controlled_over_models_and_regions_of_a_brain(stu
     assert table["q"].to_numpy() == pytest.approx(scipy.stats.false_discovery_control(pd.read_csv(files[1])["p"]))
 
 
+def test_layers_of_nested_sequences_keep_their_names(study, tmp_path):
+    layers = pd.read_csv(study / "good.csv").replace({"layer": {"layer0": "1.10", "layer1": "1.1"}})
+    layers.to_csv(tmp_path / "m.csv", index=False)
+    join_layers([tmp_path / "m.csv"], tmp_path / "t.csv", brains=["2019"], models=["007"], fdr=0.05)
+    assert pd.read_csv(tmp_path / "t.csv", dtype=str)["layer"].tolist() == layers["layer"].tolist()
+
+
 def test_noise_ceilings_are_named(study):
     table = pd.read_csv(study / "ceilings.csv").set_index(["region", "kind"])
     rsvs = np.load(study / "rsvs.npy")
@@ -359,6 +367,20 @@ def test_noise_ceilings_are_named(study):
     }
     assert table.loc["IT", "r"].to_dict() == pytest.approx(expected)
     assert table.loc["EarlyV", "r"].isna().all() and (table.loc["EarlyV", "note"] == "one group average").all()
+
+
+def test_noise_ceiling_of_table_1_by_hand(tmp_path):
+    rng = np.random.default_rng(0)
+    a, b, c = rsvs = rng.uniform(-1, 1, (3, 28))
+    regions = [Region("V1", rsvs, ["x", "y", "z"], group=False), Region("EVA", rsvs[:1], ["all"], group=True)]
+    write_brain(tmp_path / "brain.h5", list("abcdefgh"), regions)
+    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=1000, seed=0, distances=["euclidean"])
+    first, second = read_ceilings(tmp_path / "c.csv").reset_index().to_dict("records")
+    splits = [np.corrcoef(x, (y + z) / 2)[0, 1] for x, y, z in ((a, b, c), (b, a, c), (c, a, b))]
+    assert first["r"] == pytest.approx(np.mean(splits), abs=1e-12)
+    assert (first["region"], first["n_splits"], first["exhaustive"], first["n_participants"]) == ("V1", 3, True, 3)
+    assert np.isnan(second["r"]) and (second["region"], second["n_participants"]) == ("EVA", 0)
+    assert second["note"] == "one group average"
 
 
 def test_figure_of_pairs_shows_the_row_less_the_column(study):

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
+from ipcl_core.files import write_csv
+from ipcl_core.rsa import SPLIT_HALF
 from ipcl_core.table1 import list_regions, make_table1, print_table1, read_published, read_table1, split_blocks
 
 # "36.7", "34.9", ... in the printed order, bold cells as printed: (row of the printed table, column)
@@ -27,14 +29,18 @@ def write_fits(path: Path, r: dict[str, float]) -> Path:
     lines = []
     for region, best in r.items():
         for i, (layer, value) in enumerate({"a": best - 0.2, "b": best, "c": best - 0.1}.items()):
+            value = "" if math.isnan(value) else value
             lines += [f"{region},{layer},{i},group,{value},28", f"{region},{layer},{i},01,0.99,28"]
     return write(path, "region,layer,layer_index,participant,r,n_pairs\n" + "\n".join(lines) + "\n")
 
 
 def write_ceilings(path: Path, r: dict[str, float]) -> Path:
-    lines = [f"{region},x,{'' if math.isnan(value) else value},3,True,{0 if math.isnan(value) else 10}"
-             for region, value in r.items()]  # fmt: skip
-    return write(path, "region,kind,r,n_splits,exhaustive,n_participants\n" + "\n".join(lines) + "\n")
+    """The paper's among others."""
+    others = [("correlation", "leave-one-out, lower"), ("euclidean", SPLIT_HALF)]
+    rows = [(d, region, kind, 0.123, 10) for d, kind in others for region in r]
+    rows += [("correlation", region, SPLIT_HALF, value, 0 if math.isnan(value) else 10) for region, value in r.items()]
+    write_csv(pd.DataFrame(rows, columns=["distance", "region", "kind", "r", "n_participants"]), path)
+    return path
 
 
 def describe(name: str, **changes) -> dict:

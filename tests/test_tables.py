@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from ipcl_core.brains import Region, write_brain
 from ipcl_core.files import write_hdf5
-from ipcl_core.tables import find_best_layers, fit_layers, make_noise_ceilings, make_rsms
+from ipcl_core.tables import find_best_layers, fit_layers, make_rsms
 
 STIMULI = [f"{i:02d}" for i in range(8)]
 N_PAIRS = 28
@@ -113,23 +113,6 @@ def test_fit_with_other_stimuli_is_refused(rsms, regions, tmp_path):
     write_brain(tmp_path / "other.h5", STIMULI[::-1], regions)
     with pytest.raises(ValueError, match=r"rsms\.h5 was made with 8 stimuli that are not the 8 of .*other\.h5"):
         fit_layers(rsms, tmp_path / "other.h5", tmp_path / "fits.csv")
-
-
-def test_noise_ceilings(brain, regions, tmp_path):
-    make_noise_ceilings(brain, tmp_path / "ceilings.csv", n_splits=1000, seed=0)
-    first, second = pd.read_csv(tmp_path / "ceilings.csv").to_dict("records")
-    a, b, c = regions[0].rsvs
-    splits = [np.corrcoef(x, (y + z) / 2)[0, 1] for x, y, z in ((a, b, c), (b, a, c), (c, a, b))]
-    assert_allclose(first.pop("r"), np.mean(splits), rtol=0, atol=1e-12)
-    assert first == {
-        "region": "V1",
-        "kind": "split-half over participants",
-        "n_splits": 3,
-        "exhaustive": True,
-        "n_participants": 3,
-    }
-    assert math.isnan(second["r"])
-    assert (second["region"], second["kind"], second["n_participants"]) == ("EVA", "none: one group average", 0)
 
 
 def make_fits(r: dict[str, list[float]]) -> pd.DataFrame:

@@ -23,10 +23,10 @@ from plotly.offline import get_plotlyjs
 
 from ..brains import read_brain
 from ..figures.style import COLORS, SPARE_COLORS, assign
-from ..files import write_whole
+from ..files import read_csv, write_whole
 from ..images import list_stimuli, read_image
 from ..provenance import Results
-from ..rsa import vectorize_rsm
+from ..rsa import find_best, vectorize_rsm
 from ..table1 import list_regions, read_table1
 
 File = str | Path
@@ -66,9 +66,9 @@ def write_explorer(
     Raises:
         ValueError: the folder has no records; stimuli, or the layers of an RSM file and of the statistics, do not agree.
     """
-    results, fits = Results.read(table), _read_table(statistics)
+    results, fits = Results.read(table), read_csv(statistics)
     fits["comparator"] = name_comparators(fits["comparator"], fits["distance"])
-    frameworks = _read_table(table)["framework"]
+    frameworks = read_csv(table)["framework"]
     study = {
         "title": title,
         "shown": shown,
@@ -103,7 +103,7 @@ def _describe_model(block: dict, recipes: dict[str, dict], accuracy: File | None
         described["config"]["recipe"] = recipes[recipe]
     if accuracy is not None:
         # the first row of a protocol is that at the layer which Table 1 prints
-        table = _read_table(accuracy).drop_duplicates("protocol")
+        table = read_csv(accuracy).drop_duplicates("protocol")
         described["accuracies"] = _list_rows(table)
     return described
 
@@ -116,7 +116,7 @@ def _describe_brain(brain: dict, fits: pd.DataFrame, table: File) -> dict:
         raise ValueError(
             f"{brain['stimuli']}: its {len(pictures)} pictures are not the {len(stimuli)} of {brain['file']}"
         )
-    ceilings = _read_table(brain["ceilings"])
+    ceilings = read_csv(brain["ceilings"])
     ceilings["comparator"] = name_comparators("pearson", ceilings["distance"])
     rows = read_table1(table, brain["brain"])
     fits = fits[fits["brain"] == brain["brain"]]
@@ -156,18 +156,14 @@ def _describe_layers(rsms: File, stimuli: list[str], fits: pd.DataFrame) -> dict
         if list(fit["layer"]) != layers:
             raise ValueError(f"{rsms}: its layers are not those of the statistics of {region}")
         described["fits"].setdefault(comparator, {})[region] = {name: _list_values(fit[name]) for name in FIT_COLUMNS}
+        best = int(find_best(fit["r"])) if fit["r"].notna().any() else -1
+        described["fits"][comparator][region]["best"] = best
     return described
 
 
 def name_comparators(comparators: pd.Series | str, distances: pd.Series) -> pd.Series:
     """Return the comparators, with the name of the distances where these are not the paper's."""
     return (comparators + " of " + distances + " distances").where(distances != "correlation", comparators)
-
-
-def _read_table(path: File) -> pd.DataFrame:
-    """Read a CSV; names stay as they are written, even 007 and NA."""
-    names = dict.fromkeys(("brain", "model", "framework", "region", "layer"), str)
-    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
 
 def _list_values(column: pd.Series) -> list:

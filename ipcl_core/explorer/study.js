@@ -79,11 +79,7 @@ function describeInterval(fit, layer) {
 
 // The layer with the highest r, -1 where no layer has one.
 function findBest(fit) {
-  let best = -1;
-  (fit?.r ?? []).forEach((r, i) => {
-    if (r != null && (best < 0 || r > fit.r[best])) best = i;
-  });
-  return best;
+  return fit?.best ?? -1;
 }
 
 // The ceilings that are to be drawn; they are correlations, and stand beside correlations only.

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ..files import read_csv
 from .style import CEILING, GREY, TICKS, WIDTH, File, assign, find_limits, finish, list_ceilings, read_tables, save
 
 COLUMN, BAR, LABEL_SPACING = 1.5, 0.105, 8.5 / 72
@@ -127,7 +128,7 @@ def plot_figure_layers(table1: File, fits: list[File], *, brain: str, title: str
 def _read_curves(fits: Iterable[File], models: Iterable[str]) -> dict[str, pd.DataFrame]:
     """Return model -> (n_layers, n_regions) correlations with the group RSM, indexed by layer in order."""
     files = {Path(file).stem: file for file in fits}
-    tables = {model: pd.read_csv(files[model], dtype={"layer": str}) for model in models}
+    tables = {model: read_csv(files[model]) for model in models}
     tables = {model: table.query("participant == 'group'") for model, table in tables.items()}
     keys = {"index": ["layer_index", "layer"], "columns": "region", "values": "r"}
     return {model: table.pivot(**keys).droplevel("layer_index") for model, table in tables.items()}

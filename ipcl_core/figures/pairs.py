@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..files import read_csv
 from .style import CHARACTER, WIDTH, File, finish, save
 
 PITCH, BAR = 0.11, 0.75
@@ -29,7 +30,7 @@ def draw_figure_pairs(pairs: File, *, title: str, fdr: float, svg: File, png: Fi
 
 def plot_pairs(pairs: File, *, title: str, fdr: float) -> Figure:
     """Return the Figure of `draw_figure_pairs`."""
-    table = pd.read_csv(pairs)
+    table = read_csv(pairs)
     if table.empty:
         figure = Figure(figsize=(WIDTH / 2, 1))
         return finish(figure, f"{title}: one model, nothing to compare")
