@@ -21,7 +21,6 @@ try:
     from ffcv.pipeline.compiler import Compiler
     from ffcv.reader import Reader
     from ffcv.types import ALLOC_TABLE_TYPE, CURRENT_VERSION, FieldDescType, HeaderType, get_metadata_type
-    from ffcv.writer import DatasetWriter
 finally:
     numba.typed.Dict = _typed_dict
 
@@ -45,7 +44,6 @@ __all__ = [
     "IMAGE_MODES",
     "AllocationQuery",
     "Compiler",
-    "DatasetWriter",
     "EpochIterator",
     "FieldDescType",
     "HeaderType",

@@ -177,7 +177,7 @@ def split_blocks(table: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def print_table1(table: str | Path, titles: dict[str, str], *, tex: str | Path, page: str | Path) -> None:
-    """Write Table 1 as LaTeX (packages booktabs and multirow) and as one HTML page, a table a brain data set.
+    """Write Table 1 as LaTeX (package booktabs) and as one HTML page, a table a brain data set.
 
     The highest top-1 accuracy of a block and the highest r of a region are bold, as in the paper; ties at the printed
     precision all are.

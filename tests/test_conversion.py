@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import N_PICTURES, convert
+from ffcv.writer import DatasetWriter
 
 from ipcl_core.beton import check_beton, join_shards
 from ipcl_core.config import Preprocessing
@@ -14,7 +15,7 @@ from ipcl_core.conversion import CorruptImageError, encode_shard, estimate_bytes
 from ipcl_core.files import read_json
 from ipcl_core.images import read_image
 from ipcl_core.loading import ViewLoader
-from ipcl_core.quick_ffcv import DatasetWriter, IntField, Reader, RGBImageField
+from ipcl_core.quick_ffcv import IntField, Reader, RGBImageField
 
 STORAGE = {"shortest_side": None, "write_mode": "raw", "jpeg_quality": 90}
 

@@ -17,8 +17,8 @@ from .data import (
     Torchvision,
     Twemoji,
 )
-from .evaluation import KNN, LBFGSProbe, NoiseCeiling, OneCycleProbe, Probes, Protocol, Statistics
-from .models import Fetched, Model, OwnModel, Preprocessing, Pretrained, Trained, Untrained, Weights
+from .evaluation import LBFGSProbe, NoiseCeiling, OneCycleProbe, Protocol, Statistics
+from .models import Model, OwnModel, Preprocessing, Pretrained, Untrained, Weights
 from .recipes import (
     IPCL,
     SGD,
@@ -26,7 +26,6 @@ from .recipes import (
     Augmentation,
     IndexedMemory,
     MultiStep,
-    Objective,
     OneCycle,
     Ranger,
     Recipe,
@@ -36,7 +35,6 @@ from .study import Config, ConfigError, load_config, missing_paths
 
 __all__ = [
     "IPCL",
-    "KNN",
     "SGD",
     "AdamW",
     "Augmentation",
@@ -44,7 +42,6 @@ __all__ = [
     "Config",
     "ConfigError",
     "Dataset",
-    "Fetched",
     "ImageFolder",
     "IndexedMemory",
     "Kriegeskorte2008",
@@ -53,14 +50,12 @@ __all__ = [
     "Model",
     "MultiStep",
     "NoiseCeiling",
-    "Objective",
     "OneCycle",
     "OneCycleProbe",
     "OwnBrain",
     "OwnModel",
     "Preprocessing",
     "Pretrained",
-    "Probes",
     "Protocol",
     "Ranger",
     "Recipe",
@@ -69,7 +64,6 @@ __all__ = [
     "Strict",
     "Supervised",
     "Torchvision",
-    "Trained",
     "Twemoji",
     "Untrained",
     "Weights",

@@ -27,7 +27,7 @@ class KNN(Strict):
     resize 224, crop 224 (`released_code` in docs/deviations.md). It is also what probes are tested on."""
     max_dim: int | None = Field(4096, ge=1)
     """Maps of a layer with more numbers than this are averaged to the largest square grid that has no more (but at least
-    to one number a channel); null keeps every number. A layer then takes at most 4 * max_dim bytes an image on disk."""
+    to one number a channel); null keeps every number. What has no grid, as token sequences, is stored whole."""
 
 
 class OneCycleProbe(Strict):

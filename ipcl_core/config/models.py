@@ -107,7 +107,7 @@ class ModelBase(Strict):
     """Other layers at which they are measured too; module names, `*` as in `layers`."""
     protocols: Distinct[Protocol] | None = Field(None, min_length=1)
     """How category accuracy is measured; Table 1 prints the first. The weighted kNN is measured in any case. null: softmax
-    where the network was supervised on this data set, else weighted kNN."""
+    for supervised networks that are trained here, else weighted kNN."""
     layers: Literal["all", "blocks"] | Annotated[list[str], Field(min_length=1)] = "all"
     """Layers whose RSMs are compared with the brain. all: every module that has parameters of its own or no children;
     blocks: the elements of the network's lists of modules, as the residual blocks of a ResNet, and what stands beside these
