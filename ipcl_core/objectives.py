@@ -233,8 +233,8 @@ class IndexedMemory(_Contrastive):
     def draw_negatives(self, n_samples: int, step: int) -> Tensor:
         """Return positions (B, K) in the bank, uniform with replacement; they may include the positives."""
         shape = (count_processes() * n_samples, self.settings.n_negatives)  # of the whole minibatch
-        drawn = torch.from_numpy(np.random.default_rng([self.seed, step]).integers(self.n_images, size=shape))
-        drawn = take_part(drawn)
+        rng = np.random.default_rng([self.seed, step, 1])  # not that of the order of an epoch's images
+        drawn = take_part(torch.from_numpy(rng.integers(self.n_images, size=shape)))
         # from pinned memory the host need not wait for the copy
         return drawn.pin_memory().to(self.bank.device, non_blocking=True) if self.bank.is_cuda else drawn
 

@@ -268,7 +268,7 @@ def test_gathered_products_equal_a_loop():
 @pytest.mark.parametrize("loss", ["sum_of_logs", "as_printed", "infonce"])
 def test_memory_loss_equals_loop(loss):
     objective, embeddings, images = build_memory(**name_loss(loss), seed=3), draw(4, 1, 6), torch.tensor([7, 0, 19, 4])
-    drawn = np.random.default_rng([3, 12]).integers(20, size=(4, 5))
+    drawn = np.random.default_rng([3, 12, 1]).integers(20, size=(4, 5))
     positive = [float(embeddings[b, 0] @ objective.bank[images[b]]) for b in range(4)]
     negatives = [[float(embeddings[b, 0] @ objective.bank[i]) for i in drawn[b]] for b in range(4)]
     if loss != "infonce":
