@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,25 @@ def test_versions_are_those_of_the_lock(path):
             name, version = re.fullmatch(r"([\w.-]+)(?:==?([\w.]+))?", line).groups()
             if name not in NOT_FROM_PIP:
                 assert version == locked[CONDA_NAMES.get(name, name)], line
+
+
+def test_installed_package_holds_every_file():
+    """Modules and data; an editable installation, as everywhere here, would not miss one."""
+    setuptools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {name: REPOSITORY / name.replace(".", "/") for name in setuptools["packages"]}
+    patterns = setuptools["package-data"]
+    packed = {
+        path
+        for name, folder in folders.items()
+        for glob in ["*.py", *patterns.get(name, [])]
+        for path in folder.glob(glob)
+    }
+    there = {
+        path
+        for path in (REPOSITORY / "ipcl_core").rglob("*")
+        if path.is_file() and path.suffix not in (".pyc", ".nbi", ".nbc")
+    }
+    assert there - packed == set()
 
 
 def test_container_has_the_packages_of_the_setup():
