@@ -156,8 +156,8 @@ def write_beton(path: str | Path, images: pd.DataFrame, stored: Iterable[bytes])
 def check_beton(path: str | Path) -> None:
     """Make sure that a .beton file is whole and the one that its summary, where there is one, describes.
 
-    Its size, its start and its end are looked at: labels, sizes and places of the images. A changed byte of an image would
-    show in the summary's sha256 alone.
+    Its size, its start and its end are looked at: labels, sizes and places of the images. A changed byte of an image
+    shows in the summary's sha256, or where its JPEG can no longer be decoded (`loading`).
 
     Raises:
         ValueError: it is not; the message says what was found.

@@ -44,8 +44,9 @@ STALL_SECONDS = 1800
 class RaggedRGBImageDecoder(SimpleRGBImageDecoder):
     """FFCV operation: decode images of any size, each once, one behind the other into one uint8 buffer.
 
-    The output is (B, bytes), of which only the address counts: the images stand at its beginning, without gaps between
-    rows, and the last, smaller batch of an epoch may reach behind its own rows (`unpack`).
+    The output is a pair. Of the first, (B, bytes), only the address counts: the images stand at its beginning, without gaps
+    between rows, and the last, smaller batch of an epoch may reach behind its own rows (`unpack`). The second, (B,) int32, is
+    0 where an image could be decoded: of a damaged JPEG the buffer keeps, in part, what it held before.
 
     Args:
         batch_size: the loader's; the buffer has room for its largest images.
@@ -60,13 +61,15 @@ class RaggedRGBImageDecoder(SimpleRGBImageDecoder):
         sizes = np.tile(sizes, -(-self.batch_size // len(sizes)))  # where the images are fewer, some come again
         largest = np.sort(sizes)[-self.batch_size :].sum()  # no batch is larger
         shape, dtype = (-(-int(largest) // self.batch_size),), np.dtype("<u1")
-        return replace(previous_state, jit_mode=True, shape=shape, dtype=dtype), AllocationQuery(shape, dtype)
+        state = replace(previous_state, jit_mode=True, shape=shape, dtype=dtype)
+        return state, (AllocationQuery(shape, dtype), AllocationQuery((), np.dtype("<i4")))
 
     def generate_code(self) -> Callable:
         mem_read, decode_jpeg, copy = self.memory_read, ctypes_imdecode, ctypes_memcopy
         my_range, jpg = Compiler.get_iterator(), IMAGE_MODES["jpg"]
 
-        def decode(batch_indices, destination, metadata, storage_state):
+        def decode(batch_indices, memory, metadata, storage_state):
+            destination, codes = memory
             ends = np.empty(len(batch_indices), np.int64)
             end = 0
             for b in range(len(batch_indices)):
@@ -79,11 +82,14 @@ class RaggedRGBImageDecoder(SimpleRGBImageDecoder):
                 height, width = np.uint32(field["height"]), np.uint32(field["width"])
                 size = np.int64(height) * np.int64(width) * 3
                 to = destination.ctypes.data + ends[b] - size
+                codes[b] = 0
                 if field["mode"] == jpg:
-                    decode_jpeg(data.ctypes.data, data.size, height, width, to, height, width, 0, 0, 1, 1, False, False)
+                    codes[b] = decode_jpeg(
+                        data.ctypes.data, data.size, height, width, to, height, width, 0, 0, 1, 1, False, False
+                    )
                 else:
                     copy(data.ctypes.data, to, size)
-            return destination
+            return destination, codes
 
         decode.is_parallel = True
         return decode
@@ -226,9 +232,14 @@ class ViewLoader:
         def read():
             start, batches = 0, iter(self._loader)
             try:
-                for (rows,) in _take(batches):
+                for ((rows, codes),) in _take(batches):
                     images = order[start : start + len(rows)]
                     start += len(rows)
+                    if codes.any():
+                        raise ValueError(
+                            f"{self.beton}: image {images[codes.astype(bool)][0]} (from 0) cannot be decoded; its bytes are "
+                            "damaged: convert the images again"
+                        )
                     heights, widths = self.heights[images], self.widths[images]
                     pixels = unpack(rows, int(3 * heights @ widths))
                     views, labels = cut(images, pixels, heights, widths), torch.from_numpy(self.labels[images])

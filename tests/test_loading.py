@@ -31,7 +31,8 @@ def decode(beton, *, n_threads: int = 1) -> list[np.ndarray]:
     options = {"batch_size": 4, "num_workers": n_threads, "order": OrderOption.SEQUENTIAL, "drop_last": False}
     loader = Loader(str(beton), pipelines={"image": [RaggedRGBImageDecoder(4)]}, **options)
     metadata, images = loader.reader.metadata["f0"], []
-    for rows, labels in loader:
+    for (rows, codes), labels in loader:
+        assert not codes.any()
         shapes = [
             (int(row["height"]), int(row["width"]), 3) for row in metadata[len(images) : len(images) + len(labels)]
         ]
@@ -82,6 +83,27 @@ def test_jpeg_images_are_decoded(jpg_split, image_folder):
         source = read_image(path, 64)
         assert image.shape == source.shape
         assert np.abs(image.astype(int) - source).mean() < 6
+
+
+@pytest.mark.parametrize("n_threads", [1, TWO_THREADS])
+@pytest.mark.parametrize("damage", ["all zeros", "a byte of the header", "second half zeros"])
+def test_damaged_jpeg_is_refused(jpg_split, tmp_path, damage, n_threads):
+    """The decoder would leave the picture that stood there before, or a part of it."""
+    reader, content = Reader(str(jpg_split.beton)), bytearray(jpg_split.beton.read_bytes())
+    (start,), (size,) = (reader.alloc_table[key][reader.alloc_table["sample_id"] == 13] for key in ("ptr", "size"))
+    match damage:
+        case "all zeros":
+            content[start : start + size] = bytes(int(size))
+        case "a byte of the header":
+            content[start + 1] ^= 1
+        case _:
+            content[start + size // 2 : start + size] = bytes(int(size - size // 2))
+    (tmp_path / "b.beton").write_bytes(content)
+    options = {"batch_size": BATCH_SIZE, "preprocessing": Preprocessing(image_size=16), "n_threads": n_threads}
+    loader = ViewLoader(tmp_path / "b.beton", **options)
+    for batches in (iterate(loader, epoch=0), loader.iterate_center(fraction=1.0)):
+        with pytest.raises(ValueError, match=r"b\.beton: image 13 \(from 0\) cannot be decoded; .*convert the images again"):
+            list(batches)
 
 
 # ---- random views ----------------------------------------------------------------------------------------------------
@@ -226,7 +248,7 @@ def test_the_buffer_holds_no_more_than_the_largest_batch(raw_split, pixels):
     pipelines = {"image": [RaggedRGBImageDecoder(4)], "label": None}
     loader = Loader(str(raw_split.beton), batch_size=4, pipelines=pipelines)
     largest = sum(sorted(image.size for image in pixels)[-4:])
-    (rows,) = loader.graph.allocate_memory(4, 1)["operation"].values()
+    ((rows, _),) = loader.graph.allocate_memory(4, 1)["operation"].values()
     assert largest <= rows.size < largest + 4
 
 
