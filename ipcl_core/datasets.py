@@ -142,6 +142,8 @@ def list_images(folder: str | Path) -> pd.DataFrame:
     classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     if len(classes) < 2:
         raise ValueError(f"{folder}: found {len(classes)} class folder(s); at least two are needed")
+    if {"train", "val"} <= set(classes):
+        raise ValueError(f"{folder}: its sub-folders are splits, not classes; give {folder / 'train'} or {folder / 'val'}")
     rows = []
     for name in classes:
         paths = _find_images(folder / name)

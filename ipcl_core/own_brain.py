@@ -3,6 +3,7 @@ One's own brain data, in the files that `config.OwnBrain` names -> stimuli and b
 """
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,11 +59,17 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
     """Return the file names of the stimuli in their order: the lines of a file, or the sorted names in the folder.
 
     Raises:
-        ValueError: fewer than three, or one twice.
+        ValueError: fewer than three, or one twice; without a file, names whose numbers would count in another order.
     """
     if order is None:
         names = sorted(path.name for path in Path(stimuli).glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES)
         where = f"{stimuli}: images"
+        counted = sorted(names, key=lambda name: re.sub(r"\d+", lambda number: number[0].zfill(20), name))
+        if differ := [pair for pair in zip(names, counted, strict=True) if len(set(pair)) == 2]:
+            raise ValueError(
+                f"{stimuli}: sorted by name {differ[0][0]} stands before {differ[0][1]}, by number behind it; give order, a "
+                "file with one name a line in the order of the data"
+            )
     else:
         lines = Path(order).read_text(encoding="utf-8-sig").splitlines()
         names, where = [line.strip() for line in lines if line.strip()], f"{order}: lines"

@@ -231,7 +231,7 @@ def test_initial_weights_depend_on_the_seed_alone():
 @pytest.mark.parametrize("architecture", ["alexnet_gn", "alexnet_bn", "cornet_z_bn", "resnet18"])
 def test_weights_file_round_trip(tmp_path, architecture):
     spec = make_spec(
-        architecture=architecture, preprocessing=Preprocessing(image_size=64, mean=[0.5, 0, 1], std=[1, 2, 3])
+        architecture=architecture, preprocessing=Preprocessing(image_size=64, mean=[0.5, 0, 1], std=[0.2, 0.5, 1])
     )
     network = initialize_network(spec, 3)
     network.train()(draw_images(4, 64))  # BatchNorm has seen data

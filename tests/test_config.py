@@ -133,5 +133,7 @@ def test_weights_that_are_not_on_this_machine_are_missing(tmp_path):
 
 
 def test_paths_that_exist_or_are_not_asked_for_are_not_missing(tmp_path):
-    study = change("datasets.pictures", {"train": str(tmp_path), "val": str(tmp_path)})
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+    study = change("datasets.pictures", {"train": str(tmp_path / "train"), "val": str(tmp_path / "val")})
     assert missing_paths(load_config(study), {"pictures"}, {"objects92"}, set()) == []

@@ -98,6 +98,12 @@ def make_splits(folder, train: str, val: str):
     return folder / "train", folder / "val"
 
 
+def test_folder_of_both_splits_is_refused(tmp_path):
+    make_splits(tmp_path, "cat/1.png dog/1.png", "cat/2.png dog/2.png")
+    with pytest.raises(ValueError, match="its sub-folders are splits, not classes; give .*/train or .*/val"):
+        list_images(tmp_path)
+
+
 def test_labels_are_those_of_the_training_classes(tmp_path, caplog):
     """Without an image of `bird`, `cat` and `dog` keep their labels in the validation split."""
     images = label_splits(*make_splits(tmp_path, "dog/1.png bird/1.png cat/1.png", "dog/2.png cat/2.png"))

@@ -47,6 +47,17 @@ class ImageFolder(Labelled):
     distributed: Kaggle's LOC_val_solution.csv, or the development kit's ILSVRC2012_validation_ground_truth.txt, which is
     read with the meta.mat beside it."""
 
+    @model_validator(mode="after")
+    def _splits_are_apart(self):
+        if self.train and self.val:
+            train, val = Path(self.train).resolve(), Path(self.val).resolve()
+            if train == val or train in val.parents or val in train.parents:
+                raise ValueError(
+                    f"val: {self.val} is {self.train}, or one lies in the other; training and validation images need "
+                    "folders of their own"
+                )
+        return self
+
 
 class Twemoji(Labelled):
     """Twemoji object pictures (CC-BY 4.0) with the emoji categories as labels, from two packages."""
@@ -128,7 +139,8 @@ class OwnBrain(Strict):
     stimuli: str
     """Folder of the stimuli's images."""
     order: str | None = None
-    """Text file with the name of one image a line, in the order of the data; null: sorted by name."""
+    """Text file with the name of one image a line, in the order of the data; null: sorted by name, where numbers in the names
+    do not count in another order (10.png stands before 2.png)."""
     participants: Distinct[Name] = Field(min_length=1)
     """A group average is one participant."""
     regions: Distinct[Name] = Field(min_length=1)

@@ -58,9 +58,9 @@ class Preprocessing(Strict):
     image_size: int = Field(224, ge=16, le=1024)
     """Side of the square input in pixels."""
     mean: PerChannel = [0.485, 0.456, 0.406]
-    """Subtracted from each channel of an image in [0, 1]."""
+    """Subtracted from each channel of an image in [0, 1]; in [0, 1] too."""
     std: PerChannel = [0.229, 0.224, 0.225]
-    """Each channel is divided by it; above 0."""
+    """Each channel is divided by it; above 0, up to 1."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """How stimuli and central views are resized, antialiased in both cases; the random views of a training are bilinear."""
     center_crop: float | None = Field(None, gt=0, le=1)
@@ -68,9 +68,12 @@ class Preprocessing(Strict):
     `knn.center_crop`. Stimuli are shown whole."""
 
     @model_validator(mode="after")
-    def _std_is_positive(self):
-        if min(self.std) <= 0:
-            raise ValueError(f"std: each of the three numbers must be above 0, not {self.std}")
+    def _channels_are_from_0_to_1(self):
+        divide = "images have channels in [0, 1]: divide numbers for 0 to 255 by 255"
+        if min(self.mean) < 0 or max(self.mean) > 1:
+            raise ValueError(f"mean: each of the three numbers must be from 0 to 1, not {self.mean}; {divide}")
+        if min(self.std) <= 0 or max(self.std) > 1:
+            raise ValueError(f"std: each of the three numbers must be above 0 and at most 1, not {self.std}; {divide}")
         return self
 
 

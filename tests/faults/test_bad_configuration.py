@@ -101,7 +101,13 @@ def test_wrong_value_is_refused(path, value, allowed):
         ("recipes.ipcl.augmentation.aspect_ratio", [0.0, 1.0], "0 < low <= high"),
         ("recipes.supervised.leftover_gradients", "drop", "drop has no meaning with accumulate: 1"),
         ("recipes.ipcl.schedule.momentum_range", [0.95, 0.85], "0 <= low <= high < 1, not [0.95, 0.85]"),
-        ("models.first.preprocessing.std", [0.2, 0.0, 0.2], "must be above 0, not [0.2, 0.0, 0.2]"),
+        ("models.first.preprocessing.std", [0.2, 0.0, 0.2], "must be above 0 and at most 1, not [0.2, 0.0, 0.2]"),
+        ("models.first.preprocessing.std", [58.4, 57.1, 57.4], "[58.4, 57.1, 57.4]; images have channels in [0, 1]"),
+        ("models.first.preprocessing.mean", [0.5, -0.1, 0.5], "must be from 0 to 1, not [0.5, -0.1, 0.5]"),
+        ("models.first.preprocessing.mean", [123.7, 116.3, 103.5], "divide numbers for 0 to 255 by 255"),
+        ("datasets.pictures.val", "/data/train/", "val: /data/train/ is /data/train, or one lies in the other"),
+        ("datasets.pictures.val", "/data/train/../train/val", "or one lies in the other"),
+        ("datasets.pictures.val", "/data", "training and validation images need folders of their own"),
     ],
 )
 def test_wrong_range_is_refused(path, value, allowed):

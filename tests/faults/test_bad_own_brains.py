@@ -14,6 +14,7 @@ from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist
 
 from ipcl_core.config import OwnBrain
+from ipcl_core.own_brain import list_conditions
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from own_brains import NAMES, Own, make_own
@@ -186,6 +187,27 @@ def test_similarities_that_cannot_be_right(own, change, message):
 def test_order_that_cannot_be_right(own, lines, message):
     (own.folder / "order.txt").write_text("\n".join(lines))
     refuse(own, message)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["1", "2", "10"], ": sorted by name 10.png stands before 2.png, by number behind it; give order"),
+        (["s1_2", "s1_11", "s2_1"], "sorted by name s1_11.png stands before s1_2.png"),
+    ],
+)
+def test_numbers_that_are_sorted_as_names(tmp_path, names, message):
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(ValueError, match=message):
+        list_conditions(tmp_path, None)
+
+
+@pytest.mark.parametrize("names", [["01", "02", "10"], ["a-1", "a", "a1", "b"], ["1", "1b", "2", "B3", "a2"]])
+def test_numbers_in_the_order_of_the_names(tmp_path, names):
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    assert list_conditions(tmp_path, None) == sorted(f"{name}.png" for name in names)
 
 
 def test_folder_with_other_pictures_than_the_data(own):
