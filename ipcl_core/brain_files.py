@@ -115,7 +115,7 @@ def _read_hdf5(path: Path, name: str | None) -> Content:
         names: list[str] = []
         file.visititems(lambda key, item: names.append(key) if isinstance(item, h5py.Dataset) else None)
         shown = [key for key in names if not key.startswith("#")]  # MATLAB's references
-        return Content(file[_choose(shown, name and name.strip("/"), path)][()])
+        return Content(np.asarray(file[_choose(shown, name and name.strip("/"), path)][()]))
 
 
 def _read_rsatoolbox(file: h5py.File) -> Content:
@@ -148,7 +148,15 @@ def _read_csv(path: Path) -> Content:
         row, column = np.argwhere(wrong)[0] + [int(header), int(index)]
         raise ValueError(f"{path}: row {row + 1}, column {column + 1} holds '{cells[row, column]}', which is no number")
     numbers = numbers[int(header) :, int(index) :]
-    return Content(numbers.ravel() if 1 in numbers.shape else numbers, names)
+    if 1 in numbers.shape:
+        return Content(numbers.ravel(), names)
+    for what, line in (("row", numbers[0]), ("column", numbers[:, 0])):
+        if len(line) > 2 and line[0] in (0, 1) and (np.diff(line) == 1).all():
+            raise ValueError(
+                f"{path}: the first {what} of numbers counts from {line[0]:.0f} to {line[-1]:.0f}, as an index does; remove "
+                "it, or put names in its place; if these are data, save them as .npy"
+            )
+    return Content(numbers, names)
 
 
 def _read_nifti(path: Path, mask: str | None) -> np.ndarray:

@@ -8,6 +8,7 @@ known, dataset `patterns/<region>/<participant>` (n_runs, n_stimuli, n_voxels), 
 computed from.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from .files import write_hdf5
 from .images import IMAGE_SUFFIXES, read_image
 from .patterns import compute_rsv, keep_reliable, orient_patterns
 from .rsa import vectorize_rsm
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -233,7 +236,15 @@ def import_magri_konkle_2019(
 
 
 def _read_struct(path: Path) -> dict:
-    content = {key: value for key, value in scipy.io.loadmat(path, simplify_cells=True).items() if key[:2] != "__"}
+    try:
+        content = scipy.io.loadmat(path, simplify_cells=True)
+    except NotImplementedError:
+        raise ValueError(f"{path}: is of MATLAB's version 7.3; save it in MATLAB by save(..., '-v7')") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # of damaged files, of many kinds
+        raise ValueError(f"{path}: cannot be read: {error}") from None
+    content = {key: value for key, value in content.items() if key[:2] != "__"}
     known = [key for key in ("SECTORS", "GRADIENT") if key in content]
     if len(known) != 1:
         raise ValueError(f"{path}: needs a struct SECTORS or GRADIENT, and holds {', '.join(content) or 'nothing'}")
@@ -266,8 +277,10 @@ def copy_stimuli(conditions: list[str], images: Path, folder: Path) -> list[str]
         folder: receives the PNG files.
 
     Raises:
-        ValueError: a condition has no image or several, or its image cannot be decoded.
+        ValueError: there is no folder, a condition has no image or several, or its image cannot be decoded.
     """
+    if not images.is_dir():
+        raise ValueError(f"{images}: is no folder; stimuli are a folder with one image a condition")
     stems = [strip_suffix(name) for name in conditions]
     if len(set(stems)) < len(stems):
         raise ValueError(f"the conditions hold a name twice: {next(stem for stem in stems if stems.count(stem) > 1)!r}")
@@ -286,10 +299,24 @@ def copy_stimuli(conditions: list[str], images: Path, folder: Path) -> list[str]
     digits = max(2, len(str(len(stems))))
     names = [f"{i + 1:0{digits}d}_{re.sub(r'[^A-Za-z0-9_-]+', '_', stem)}" for i, stem in enumerate(stems)]
     folder.mkdir(parents=True, exist_ok=True)
+    cropped = []
     for stem, name in zip(stems, names, strict=True):
         try:
             pixels = read_image(found[stem])
-        except (OSError, ValueError, SyntaxError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # of damaged files, decoders raise errors of many kinds
             raise ValueError(f"{found[stem]}: cannot be decoded: {error}") from None
+        height, width = pixels.shape[:2]
+        if height != width:
+            cropped.append(f"{found[stem].name} ({width} x {height} pixels)")
         Image.fromarray(pixels).save(folder / f"{name}.png")
+    if cropped:
+        logger.warning(
+            "%s: %d of %d stimuli are not square; models see only their central square, among them of %s",
+            images,
+            len(cropped),
+            len(names),
+            cropped[0],
+        )
     return names

@@ -18,7 +18,7 @@ import scipy.io
 from PIL import Image
 
 from .downloads import read_members
-from .images import IMAGE_SUFFIXES
+from .images import IMAGE_SUFFIXES, PICTURE_SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,9 @@ def list_images(folder: str | Path) -> pd.DataFrame:
     if len(classes) < 2:
         raise ValueError(f"{folder}: found {len(classes)} class folder(s); at least two are needed")
     if {"train", "val"} <= set(classes):
-        raise ValueError(f"{folder}: its sub-folders are splits, not classes; give {folder / 'train'} or {folder / 'val'}")
+        raise ValueError(
+            f"{folder}: its sub-folders are splits, not classes; give {folder / 'train'} or {folder / 'val'}"
+        )
     rows = []
     for name in classes:
         paths = _find_images(folder / name)
@@ -179,7 +181,10 @@ def list_flat_images(folder: str | Path, labels: str | Path) -> pd.DataFrame:
 
 
 def _find_images(folder: Path) -> list[str]:
-    """Sorted paths, relative to the folder, of the files in and below it that are images by their suffix."""
+    """Sorted paths, relative to the folder, of the files in and below it that are pictures by their suffix.
+
+    Those of kinds that cannot be decoded are among them: what becomes of them `on_corrupt` says.
+    """
     found, others = [], []
 
     def fail(error: OSError):
@@ -187,14 +192,17 @@ def _find_images(folder: Path) -> list[str]:
 
     for place, folders, names in os.walk(folder, onerror=fail):
         below = Path(place).relative_to(folder)
-        others += [str(below / name) for name in folders if Path(place, name).is_symlink()]
         folders[:] = [name for name in folders if not name.startswith(".")]
+        if linked := [name for name in folders if Path(place, name).is_symlink()]:
+            raise ValueError(
+                f"{Path(place, min(linked))}: is a link to a folder; its images are not followed: put them there"
+            )
         for name in names:
             try:
                 name.encode()
             except UnicodeEncodeError:
                 raise ValueError(f"{place}: the name {os.fsencode(name)} is not UTF-8; rename it") from None
-            is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+            is_image = Path(name).suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".")
             (found if is_image else others).append(str(below / name))
     if others:
         log.warning("%s: %d entries are no images by their names, among them %s", folder, len(others), min(others))
@@ -219,7 +227,10 @@ def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
     """
     path = Path(path)
     if path.suffix == ".csv":
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (ValueError, OSError) as error:  # of pandas, and where it is not UTF-8
+            raise ValueError(f"{path}: cannot be read as a table in UTF-8: {error}") from None
         if len(table.columns) != 2:
             raise ValueError(f"{path}: found the columns {', '.join(table)}; needs an image and its class")
         stems, classes = table.iloc[:, 0].map(lambda name: Path(name).stem), table.iloc[:, 1].str.split().str[0]
@@ -229,9 +240,14 @@ def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
     meta = path.with_name("meta.mat")
     if path.suffix != ".txt" or not meta.exists():
         raise ValueError(f"{path}: needs a .csv of images and classes, or the ground truth (.txt) beside {meta.name}")
-    synsets = scipy.io.loadmat(meta, squeeze_me=True)["synsets"]
-    wnid = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets if row["num_children"] == 0}
-    numbers = path.read_text().split()
+    try:
+        synsets = scipy.io.loadmat(meta, squeeze_me=True)["synsets"]
+        wnid = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets if row["num_children"] == 0}
+    except Exception as error:  # of damaged files, of many kinds
+        raise ValueError(
+            f"{meta}: is not the development kit's table of synsets: {type(error).__name__}: {error}"
+        ) from None
+    numbers = path.read_text(encoding="utf-8", errors="replace").split()
     if len(numbers) != len(names):
         raise ValueError(f"{path}: {len(numbers)} lines for {len(names)} images")
     if unknown := [number for number in numbers if not number.isdigit() or int(number) not in wnid]:

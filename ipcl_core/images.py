@@ -14,6 +14,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+PICTURE_SUFFIXES = {*IMAGE_SUFFIXES, ".avif", ".dib", ".eps", ".exr", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe"}
+PICTURE_SUFFIXES |= {".jxl", ".pbm", ".pcx", ".pgm", ".pnm", ".psd", ".svg", ".tga"}
+"""Of what must not be passed over in a folder of images, whether it can be decoded or not."""
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # of Pillow; others may start programs (EPS)
 MAX_SIDE = 65535  # .beton files store sides as 16-bit numbers
 SMART_BYTES = 128 * 128 * 3
@@ -56,6 +59,10 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None) -> Image.I
         levels = np.asarray(image).astype(np.int64)
         if levels.min() < 0 or levels.max() > 65535:
             raise ValueError(f"grey levels from {levels.min()} to {levels.max()}; at most 16 bits are read")
+        if 0 < levels.max() < 4096:
+            raise ValueError(
+                f"the lightest grey level is {levels.max()} of 65535, as of 12 bits or fewer; scale to 16 bits"
+            )
         image = Image.fromarray((levels >> 8).astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -2,6 +2,7 @@
 One's own brain data, in the files that `config.OwnBrain` names -> stimuli and brain.h5.
 """
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable
@@ -43,9 +44,9 @@ def import_own_brain(block: dict, stimuli_folder: str | Path, brain: str | Path)
     """
     layout = SimpleNamespace(**block)
     conditions = list_conditions(layout.stimuli, layout.order)
-    parsed = []
+    parsed, seen = [], {}
     for region in layout.regions:
-        found = _read_region(layout, conditions, region)
+        found = _read_region(layout, conditions, region, seen)
         patterns, rsvs = zip(*found.values(), strict=True)
         logger.info("%s: %d participant(s): %s", region, len(found), ", ".join(found))
         if len(found) == 1:
@@ -71,7 +72,10 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
                 "file with one name a line in the order of the data"
             )
     else:
-        lines = Path(order).read_text(encoding="utf-8-sig").splitlines()
+        try:
+            lines = Path(order).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise ValueError(f"{order}: cannot be read as text in UTF-8: {error}") from None
         names, where = [line.strip() for line in lines if line.strip()], f"{order}: lines"
     if len(names) < 3:
         raise ValueError(f"{where}: found {len(names)}; an RSM needs three stimuli or more")
@@ -80,8 +84,11 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
     return names
 
 
-def _read_region(layout: SimpleNamespace, conditions: list[str], region: str) -> dict[str, tuple]:
-    """Return participant -> (patterns or None, similarity vector) of those who have the region."""
+def _read_region(layout: SimpleNamespace, conditions: list[str], region: str, seen: dict) -> dict[str, tuple]:
+    """Return participant -> (patterns or None, similarity vector) of those who have the region.
+
+    `seen` grows by the SHA-256 of each array, with whose it is: what comes again is refused.
+    """
     templates = {key: getattr(layout, key) for key in ("files", "reliability", "residuals")}
     readers = {key: _make_readers(template, layout, region) for key, template in templates.items() if template}
     found, absent = {}, []
@@ -95,15 +102,16 @@ def _read_region(layout: SimpleNamespace, conditions: list[str], region: str) ->
             logger.warning("%s: left out", absent[-1])
             continue
         who = f"{fill_template(layout.files, participant, region)}: region {region}, participant {participant}"
-        for content in contents["files"]:
+        for run, content in zip(layout.runs or [None], contents["files"], strict=True):
             _check_names(content, conditions, who)
+            _refuse_again(content.values, who if run is None else f"{who}, run {run}", seen)
         if layout.kind == "patterns":
             arrays = {key: [content.values for content in each] for key, each in contents.items()}
             patterns = _prepare_patterns(layout, len(conditions), who, **arrays)
             found[participant] = patterns, compute_rsv(patterns.mean(0), conditions, layout.min_voxels, who)
             logger.info("region %s, participant %s: %d voxels", region, participant, patterns.shape[2])
         else:
-            found[participant] = None, _make_rsv(layout, contents["files"][0], len(conditions), who)
+            found[participant] = None, _make_rsv(layout, contents["files"][0], conditions, who)
     if not found:
         raise ValueError(f"no participant has region {region}; the first of {len(absent)}: {absent[0]}")
     return found
@@ -159,6 +167,16 @@ def _prepare_patterns(
     return patterns.reshape(len(runs), n, -1)
 
 
+def _refuse_again(values: np.ndarray, who: str, seen: dict[bytes, str]) -> None:
+    """Two participants, regions or runs never have the same numbers; a copied file would raise the noise ceiling."""
+    digest = hashlib.sha256(values.tobytes()).digest()
+    if digest in seen:
+        raise ValueError(
+            f"{who}: holds the same numbers as {seen[digest]}; has a file been copied, or a name been left out?"
+        )
+    seen[digest] = who
+
+
 def _check_names(content: Content, conditions: list[str], who: str) -> None:
     """Compare the names in a file with the stimuli's. Lists with less than half of them describe something else."""
     stems = [strip_suffix(name) for name in conditions]
@@ -175,21 +193,28 @@ def _check_names(content: Content, conditions: list[str], who: str) -> None:
         raise ValueError(f"{who}: names {len(names)} stimuli, the configuration {len(stems)}{strange}")
 
 
-def _make_rsv(layout: SimpleNamespace, content: Content, n: int, who: str) -> np.ndarray:
+def _make_rsv(layout: SimpleNamespace, content: Content, conditions: list[str], who: str) -> np.ndarray:
     """Return the (n_pairs,) similarities of a matrix or a vector of pairs, whose kind is declared.
+
+    The most similar pair is logged: nothing in a vector tells whether it holds distances or similarities.
 
     Correlation distances d become 1 - d. Others, which may be negative (cross-validated ones), become 1 - (d - m) / s, with
     m the smallest of 0 and all d, s the largest of all d - m.
     """
     values = np.asarray(content.values)
     check_real(values, who)
-    values = _take_pairs(values.astype(np.float64), content.triangle or layout.triangle, layout.kind, n, who)
+    values = _take_pairs(
+        values.astype(np.float64), content.triangle or layout.triangle, layout.kind, len(conditions), who
+    )
     if not np.isfinite(values).all():
         raise ValueError(f"{who}: {(~np.isfinite(values)).sum()} of {len(values)} pairs hold no finite number")
     low, high = values.min(), values.max()
     if low == high:
         raise ValueError(f"{who}: all {len(values)} pairs hold {low:.6g}, so that nothing correlates with them")
     found = f"found {low:.3g} to {high:.3g}"
+    size, closest = ("small", values.argmin()) if layout.kind == "rdm" else ("large", values.argmax())
+    pair = " and ".join(conditions[i[closest]] for i in np.tril_indices(len(conditions), -1))
+    logger.info("%s: %s, %s, where %s means similar; the most similar pair: %s", who, layout.kind, found, size, pair)
     if layout.kind == "rsm":
         if max(-low, high) > 1 + 1e-6:
             raise ValueError(f"{who}: an RSM holds correlations, from -1 to 1, {found}; of distances give kind: rdm")
@@ -208,6 +233,8 @@ def _make_rsv(layout: SimpleNamespace, content: Content, n: int, who: str) -> np
 def _take_pairs(values: np.ndarray, triangle: str | None, kind: str, n: int, who: str) -> np.ndarray:
     """Return the lower triangle, row by row, of a square matrix or of a vector of either triangle."""
     n_pairs = n * (n - 1) // 2
+    if values.ndim == 2 and 1 in values.shape:  # MATLAB's vectors
+        values = values.ravel()
     if values.shape == (n, n):
         _check_diagonal(np.diag(values), kind, who)
         try:

@@ -19,7 +19,8 @@ def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarra
         who: file, region and participant, which begins each message.
 
     Raises:
-        ValueError: the array has another shape (which says so where it is transposed), or no real numbers.
+        ValueError: the array has another shape (which says so where it is transposed), no real numbers, or is an RDM or RSM
+            (square and symmetric, its diagonal constant).
     """
     array = np.asarray(array)
     position = axes.split(" x ").index("stimuli")
@@ -30,6 +31,11 @@ def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarra
             + ("; is it transposed?" if transposed else "")
         )
     check_real(array, who)
+    if array.shape == (n, n) and np.ptp(np.diag(array)) < 1e-4 and np.allclose(array, array.T):
+        raise ValueError(
+            f"{who}: the array is square and symmetric, its diagonal is {array[0, 0]:.3g}, as of distances or similarities of "
+            "the stimuli; give kind: rdm or rsm"
+        )
     return array.T if position else array
 
 
@@ -137,8 +143,8 @@ def compute_rsv(patterns: np.ndarray, stimuli: Sequence[str], min_voxels: int, w
     """Return the (n_pairs,) Pearson similarities of (n_stimuli, n_voxels) patterns.
 
     Raises:
-        ValueError: too few voxels, numbers that are not finite (how many voxels, which stimuli), or a stimulus whose
-            pattern is constant.
+        ValueError: too few voxels, numbers that are not finite (how many voxels, which stimuli), a stimulus whose pattern is
+            constant, or voxels that are the same for every stimulus: they would make all patterns more similar.
     """
     if patterns.shape[1] < min_voxels:
         raise ValueError(f"{who}: {patterns.shape[1]} voxels are left; at least {min_voxels} are needed")
@@ -153,6 +159,11 @@ def compute_rsv(patterns: np.ndarray, stimuli: Sequence[str], min_voxels: int, w
     if constant.any():
         raise ValueError(
             f"{who}: {_name_patterns(constant, stimuli)} is the same in every voxel, so that it correlates with nothing"
+        )
+    if still := (np.ptp(patterns, axis=0) == 0).sum():
+        raise ValueError(
+            f"{who}: {still} of {patterns.shape[1]} voxels hold the same number for every stimulus, as outside the brain, "
+            "which changes all similarities; leave these voxels out of the file or the mask, or give them a reliability of NaN"
         )
     return vectorize_rsm(compute_rsm(patterns))
 

@@ -210,6 +210,29 @@ def test_file_without_the_struct_is_refused(study):
     refuse(study, "SECTORS.mat: needs a struct SECTORS or GRADIENT, and holds VOXELS")
 
 
+def write_torn(path) -> None:
+    scipy.io.savemat(path, {"SECTORS": np.ones((50, 50))})
+    path.write_bytes(path.read_bytes()[:900])
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: path.write_text("betas" * 60), "cannot be read: "),
+        (lambda path: path.write_bytes(b""), "cannot be read: "),
+        (write_torn, "cannot be read: "),
+        (
+            lambda path: path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400)),
+            r"is of MATLAB's version 7\.3; save it in MATLAB by save\(\.\.\., '-v7'\)",
+        ),
+    ],
+    ids=["text", "empty", "torn", "version 7.3"],
+)
+def test_file_that_is_no_whole_mat_file_is_refused(study, write, message):
+    write(study.betas)
+    refuse(study, rf"SECTORS\.mat: {message}")
+
+
 def test_condition_that_is_there_twice_is_refused(study):
     study.write(conditions=make_cell([*CONDITIONS[:-1], CONDITIONS[0]]).T)
     refuse(study, "the conditions hold a name twice")

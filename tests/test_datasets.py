@@ -6,10 +6,12 @@ from typing import get_args
 import numpy as np
 import pytest
 import scipy.io
+from conftest import convert
 from PIL import Image
 from torchvision.datasets import imagenet
 
 from ipcl_core.config import Torchvision
+from ipcl_core.conversion import CorruptImageError
 from ipcl_core.datasets import export_torchvision, label_splits, list_flat_images, list_images, read_labels
 
 
@@ -66,10 +68,31 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path):
 def test_what_is_no_image_by_its_name_is_told(tmp_path, caplog):
     for name in ("cat/a.png", "dog/a.png"):
         save(tmp_path / name)
-    (tmp_path / "dog" / "b.heic").write_bytes(b"")
-    (tmp_path / "dog" / "linked").symlink_to(tmp_path / "cat")
+    for name in ("notes.txt", "b.csv"):
+        (tmp_path / "dog" / name).touch()
     assert list_images(tmp_path)["path"].tolist() == ["cat/a.png", "dog/a.png"]
-    assert "dog: 2 entries are no images by their names, among them b.heic" in caplog.text
+    assert "dog: 2 entries are no images by their names, among them b.csv" in caplog.text
+
+
+def test_pictures_that_cannot_be_decoded_are_not_passed_over(tmp_path):
+    names = [f"b{suffix}" for suffix in (".AVIF", ".heic", ".jp2", ".tga")]
+    for name in ("cat/a.png", "dog/a.png"):
+        save(tmp_path / name)
+    for name in names:
+        (tmp_path / "dog" / name).write_bytes(b"x")
+    assert list_images(tmp_path)["path"].tolist() == ["cat/a.png", "dog/a.png", *(f"dog/{name}" for name in names)]
+    with pytest.raises(
+        CorruptImageError, match=r"4 of 6 images cannot be decoded.*\n.*dog/b\.AVIF: UnidentifiedImageError"
+    ):
+        convert(tmp_path, tmp_path / "target", on_corrupt="error")
+
+
+def test_linked_folder_of_images_is_refused(tmp_path):
+    for name in ("cat/a.png", "dog/a.png"):
+        save(tmp_path / name)
+    (tmp_path / "dog" / "linked").symlink_to(tmp_path / "cat")
+    with pytest.raises(ValueError, match="dog/linked: is a link to a folder"):
+        list_images(tmp_path)
 
 
 def test_linked_class_and_broken_link_are_listed(tmp_path):
@@ -100,7 +123,7 @@ def make_splits(folder, train: str, val: str):
 
 def test_folder_of_both_splits_is_refused(tmp_path):
     make_splits(tmp_path, "cat/1.png dog/1.png", "cat/2.png dog/2.png")
-    with pytest.raises(ValueError, match="its sub-folders are splits, not classes; give .*/train or .*/val"):
+    with pytest.raises(ValueError, match=r"its sub-folders are splits, not classes; give .*/train or .*/val"):
         list_images(tmp_path)
 
 
@@ -167,7 +190,7 @@ def test_classes_are_those_that_torchvision_reads(flat, monkeypatch):
 
 def refuse(folder, labels, content, message):
     if content is not None:
-        (folder / labels).write_text(content)
+        (folder / labels).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
         list_flat_images(folder / "val", folder / labels)
 
@@ -196,6 +219,9 @@ def refuse(folder, labels, content, message):
             "image\n" + "".join(f"{n}\n" for n in NAMES),
             "found the columns image; needs an image and its class",
         ),
+        ("a.csv", b"", "a.csv: cannot be read as a table in UTF-8: No columns"),
+        ("a.csv", "image,class\nbüro,x\n".encode("latin-1"), "a.csv: cannot be read as a table in UTF-8: "),
+        ("a.txt", "1\n2\n3\n2\né\n".encode("latin-1"), "a.txt: '.' is not among the 3 numbers"),
         ("a.txt", "1\n2\n3\n", "a.txt: 3 lines for 5 images"),
         ("a.txt", "1\n2\n3\n2\n4\n", "a.txt: '4' is not among the 3 numbers of .*meta.mat"),
         ("a.txt", "1\n2\n3\n2\nx\n", "a.txt: 'x' is not among the 3 numbers of .*meta.mat"),
@@ -209,6 +235,19 @@ def test_labels_that_do_not_fit_are_refused(flat, labels, content, message):
 def test_ground_truth_without_its_synsets_is_refused(flat):
     (flat / "meta.mat").unlink()
     refuse(flat, "ILSVRC2012_validation_ground_truth.txt", None, r"or the ground truth \(.txt\) beside meta.mat")
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: path.write_bytes(b"junk" * 100), lambda path: scipy.io.savemat(path, {"other": 1})]
+)
+def test_ground_truth_with_other_synsets_is_refused(flat, write):
+    write(flat / "meta.mat")
+    refuse(
+        flat,
+        "ILSVRC2012_validation_ground_truth.txt",
+        None,
+        r"meta\.mat: is not the development kit's table of synsets",
+    )
 
 
 # ---- torchvision's data sets, from files in their layouts ------------------------------------------------------------

@@ -261,6 +261,21 @@ def test_memory_that_runs_out_is_no_fault_of_the_image(tmp_path, picture, monkey
         encode_images([tmp_path / "a.png"], shortest_side=None, write_mode="raw", jpeg_quality=90)
 
 
+@pytest.mark.parametrize("largest", [1, 255, 4095])
+def test_twelve_bits_in_a_file_of_sixteen_are_refused(tmp_path, largest):
+    Image.fromarray(np.array([[0, largest]], np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=f"the lightest grey level is {largest} of 65535, as of 12 bits or fewer"):
+        read_image(tmp_path / "a.png")
+    (image,) = encode_images([tmp_path / "a.png"], shortest_side=None, write_mode="raw", jpeg_quality=90)
+    assert image.refused.startswith("ValueError: the lightest grey level")
+
+
+@pytest.mark.parametrize("largest", [0, 4096])
+def test_dark_sixteen_bit_images_are_read(tmp_path, largest):
+    Image.fromarray(np.array([[0, largest]], np.uint16)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").max() == largest // 256
+
+
 def test_grey_levels_of_more_than_sixteen_bits_are_refused(tmp_path):
     Image.fromarray(np.array([[0, 70_000]], np.int32)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match="grey levels from 0 to 70000; at most 16 bits"):

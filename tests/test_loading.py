@@ -102,7 +102,9 @@ def test_damaged_jpeg_is_refused(jpg_split, tmp_path, damage, n_threads):
     options = {"batch_size": BATCH_SIZE, "preprocessing": Preprocessing(image_size=16), "n_threads": n_threads}
     loader = ViewLoader(tmp_path / "b.beton", **options)
     for batches in (iterate(loader, epoch=0), loader.iterate_center(fraction=1.0)):
-        with pytest.raises(ValueError, match=r"b\.beton: image 13 \(from 0\) cannot be decoded; .*convert the images again"):
+        with pytest.raises(
+            ValueError, match=r"b\.beton: image 13 \(from 0\) cannot be decoded; .*convert the images again"
+        ):
             list(batches)
 
 

@@ -48,6 +48,15 @@ def save_h5(path, array) -> None:
         file["runs/betas"] = array
 
 
+def save_mat73(path, *array, **arrays) -> None:
+    """A MATLAB file of version 7.3: HDF5 with a header, axes reversed."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, values in (dict(zip("d", array, strict=False)) | arrays).items():
+            file[name] = values.T
+    with open(path, "rb+") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+
 PATTERNS = {
     "npy": (".npy", np.save, ""),
     "npz": (".npz", lambda path, array: np.savez(path, betas=array, other=1), "#betas"),
@@ -76,12 +85,8 @@ def test_patterns_with_voxels_first(own):
 
 def test_variables_of_one_file(own):
     """MATLAB's file of version 7.3 (HDF5, axes reversed), regions and participants as its variables."""
-    with h5py.File(own.folder / "all.mat", "w", userblock_size=512) as file:
-        for (participant, region), array in own.patterns.items():
-            file[f"{region}/{participant}"] = array.T
-    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
-    with open(own.folder / "all.mat", "rb+") as file:
-        file.write(header)
+    arrays = {f"{region}/{participant}": array for (participant, region), array in own.patterns.items()}
+    save_mat73(own.folder / "all.mat", **arrays)
     check(own, files=str(own.folder / "all.mat#{region}/{participant}"))
 
 
@@ -197,6 +202,16 @@ DISTANCES = {
         {"atol": 1e-6},
     ),
     "mat": (".mat", lambda path, array: scipy.io.savemat(path, {"rdm": 1 - np.corrcoef(array)}), {}),
+    "mat 7.3, vector of pdist": (
+        ".mat",
+        lambda path, array: save_mat73(path, pdist(array, "correlation")[None]),
+        {"triangle": "upper"},
+    ),
+    "mat, D(tril(true(n), -1))": (
+        ".mat",
+        lambda path, array: scipy.io.savemat(path, {"d": (1 - np.corrcoef(array)).T[np.tri(6, k=-1, dtype=bool).T]}),
+        {"triangle": "upper"},
+    ),
     "csv": (".csv", lambda path, array: np.savetxt(path, 1 - np.corrcoef(array), delimiter=", "), {}),
     "csv with names": (".csv", save_named, {}),
     "csv, column": (
@@ -228,6 +243,17 @@ def test_participants_of_one_array(own):
     check(own, files=str(own.folder / "{region}.hdf5"), kind="rdm")
 
 
+def test_most_similar_pair_is_logged(own, caplog):
+    """Nothing tells whether a vector holds distances or similarities; whoever knows the stimuli sees it."""
+    caplog.set_level("INFO")
+    own.patterns["sub-01", "IT"][4] = own.patterns["sub-01", "IT"][1] + 0.1 * own.patterns["sub-01", "IT"][0]
+    for kind, change, size in (("rdm", lambda a: 1 - np.corrcoef(a), "small"), ("rsm", np.corrcoef, "large")):
+        own.write(np.save, change=change)
+        own.import_all(kind=kind)
+        line = next(text for text in caplog.messages if f"participant sub-01: {kind}, found" in text and "IT" in text)
+        assert f"{size} means similar; the most similar pair: kite.png and bike.png" in line
+
+
 def test_other_distances_are_scaled(own):
     """r is the same as with the distances, whatever their unit; some of cross-validated distances are negative."""
     files = own.write(np.save, change=lambda array: squareform(pdist(array)) * 1000)
@@ -257,6 +283,21 @@ def test_stimuli_are_written_in_the_order_of_the_file(own):
     ]
     found = np.asarray(Image.open(own.folder / "stimuli/03_apple.png"))
     assert_allclose(found, np.asarray(Image.open(own.folder / "images/apple.png")), rtol=0, atol=0)
+
+
+def test_stimuli_that_are_not_square_are_told(own, warnings_of):
+    """Of those only the central square is shown."""
+    own.write(np.save)
+    for name in NAMES:
+        Image.new("RGB", (60, 60)).save(own.folder / f"images/{name}.png")
+    own.import_all()
+    assert warnings_of() == []
+    Image.new("RGB", (60, 50)).save(own.folder / "images/kite.png")
+    own.import_all()
+    (found,) = warnings_of()
+    assert (
+        "images: 1 of 6 stimuli are not square" in found and "central square, among them of kite.png (60 x 50" in found
+    )
 
 
 def test_without_order_names_are_sorted(own):

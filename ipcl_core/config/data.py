@@ -172,7 +172,7 @@ class OwnBrain(Strict):
     """Of an RDM; correlation: 1 - r. Others are scaled to similarities, each participant's by their own range."""
     triangle: Literal["lower", "upper"] | None = None
     """Which triangle of the matrix a vector of pairs was read from, row by row; upper: as pdist of scipy and MATLAB and
-    rsatoolbox do. Square matrices need none."""
+    rsatoolbox do, and D(tril(true(n), -1)) in MATLAB, which counts down the columns. Square matrices need none."""
     missing: Literal["error", "leave_out"] = "error"
     """What is done with a participant who lacks a region's file or variable; leave_out: the region is that of the others."""
 

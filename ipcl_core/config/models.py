@@ -65,7 +65,7 @@ class Preprocessing(Strict):
     """How stimuli and central views are resized, antialiased in both cases; the random views of a training are bilinear."""
     center_crop: float | None = Field(None, gt=0, le=1)
     """Side of the central square as a share of the shortest side, of the images whose category accuracy is measured; null:
-    `knn.center_crop`. Stimuli are shown whole."""
+    `knn.center_crop`. Of stimuli the whole central square is shown."""
 
     @model_validator(mode="after")
     def _channels_are_from_0_to_1(self):

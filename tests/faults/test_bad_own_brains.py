@@ -59,6 +59,15 @@ PATTERNS = {
         lambda a: edit(a, 2, 7.0),
         r": the pattern of 1 stimuli \(apple.png\) is the same in every voxel",
     ),
+    "voxels outside the brain": (
+        lambda a: edit(a, (slice(None), [3, 8]), 0),
+        ": 2 of 25 voxels hold the same number for every stimulus, as outside the brain",
+    ),
+    "an RDM": (
+        lambda a: 1 - np.corrcoef(a),
+        ": the array is square and symmetric, its diagonal is .*; give kind: rdm or rsm",
+    ),
+    "an RSM": (np.corrcoef, ": the array is square and symmetric, its diagonal is 1, as of distances or similarities"),
     "too few voxels": (lambda a: a[:, :9], ": 9 voxels are left; at least 10 are needed"),
     "no voxel": (lambda a: a[:, :0], ": 0 voxels are left; at least 10 are needed"),
     "transposed": (lambda a: a.T, r": found an array of shape \(25, 6\), needs 6 stimuli x voxels; is it transposed\?"),
@@ -171,6 +180,50 @@ def test_similarities_that_cannot_be_right(own, change, message):
     refuse(own, WHO + message, kind="rsm")
 
 
+@pytest.mark.parametrize("kind", ["patterns", "rdm"])
+def test_data_that_come_twice(own, kind):
+    """A copied file would raise the noise ceiling."""
+    change = (lambda a: 1 - np.corrcoef(a)) if kind == "rdm" else np.asarray
+    own.write(np.save, change=change)
+    put(own, np.load(own.folder / "sub-01_IT.npy"))
+    again = r": holds the same numbers as .*/sub-01_{0}\.npy: region {0}, participant sub-01; has a file been copied"
+    refuse(own, WHO + again.format("IT"), kind=kind)
+    put(own, np.load(own.folder / "sub-01_EarlyV.npy"))
+    refuse(own, WHO + again.format("EarlyV"), kind=kind)
+
+
+def test_runs_that_come_twice(own):
+    files = str(own.folder / "{participant}_{region}_{run}.npy")
+    for run in ("r1", "r2"):
+        own.write(np.save, f"{{participant}}_{{region}}_{run}.npy")
+    message = (
+        r"sub-01_EarlyV_\{run\}\.npy: region EarlyV, participant sub-01, run r2: holds the same numbers as .*, run r1;"
+    )
+    refuse(own, message, files=files, runs=["r1", "r2"])
+
+
+COUNTED = {
+    "a named column of numbers": (
+        lambda path, a: pd.DataFrame(a, range(1, 7)).to_csv(
+            path, index_label="stimulus", header=[f"v{i}" for i in range(25)]
+        ),
+        "column of numbers counts from 1 to 6, as an index does",
+    ),
+    "no header": (
+        lambda path, a: pd.DataFrame(a).to_csv(path, header=False),
+        "column of numbers counts from 0 to 5",
+    ),
+    "no index": (lambda path, a: pd.DataFrame(a).to_csv(path, index=False), "row of numbers counts from 0 to 24"),
+}
+
+
+@pytest.mark.parametrize(("save", "message"), COUNTED.values(), ids=COUNTED)
+def test_index_that_would_become_data(own, save, message):
+    save(own.folder / "IT.csv", own.patterns["sub-01", "IT"])
+    options = {"regions": ["IT"], "participants": ["sub-01"], "files": str(own.folder / "{region}.csv")}
+    refuse(own, rf"IT\.csv: the first {message}", **options)
+
+
 # ---- stimuli ---------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +240,25 @@ def test_similarities_that_cannot_be_right(own, change, message):
 def test_order_that_cannot_be_right(own, lines, message):
     (own.folder / "order.txt").write_text("\n".join(lines))
     refuse(own, message)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_order_that_is_no_utf8(own, encoding):
+    (own.folder / "order.txt").write_text("\n".join(["müg", *NAMES[1:]]), encoding=encoding)
+    refuse(own, r"order\.txt: cannot be read as text in UTF-8: ")
+
+
+def test_order_and_stimuli_of_other_kinds(own):
+    refuse(own, "images: cannot be read as text in UTF-8: .*Is a directory", order=str(own.folder / "images"))
+    refuse(own, r"order\.txt: is no folder; stimuli are a folder", stimuli=str(own.folder / "order.txt"))
+
+
+def test_picture_that_is_too_large(own):
+    Image.new("1", (10_000, 10_000)).save(own.folder / "images/apple.png")
+    with pytest.raises(
+        ValueError, match=r"apple\.png: cannot be decoded: Image size \(100000000 pixels\) exceeds limit"
+    ):
+        own.import_all()
 
 
 @pytest.mark.parametrize(
@@ -289,6 +361,11 @@ def write_h5(path) -> None:
         file["runs/betas"], file["runs/n"] = np.ones((6, 9)), 1
 
 
+def write_text(path) -> None:
+    with h5py.File(path, "w") as file:
+        file["betas"] = "text"
+
+
 def write_torn(path) -> None:
     np.save(path, np.ones((6, 9)))
     path.write_bytes(path.read_bytes()[:200])
@@ -320,6 +397,11 @@ FILES = {
     "mat without the field": ("x.mat#betas/V1", write_mat, r"x\.mat: holds no V1; there are IT"),
     "number in the way": ("x.mat#n/IT", write_mat, r"x\.mat: holds no n/IT: what stands before IT is no struct"),
     "struct": ("x.mat#betas", write_mat, r"x\.mat: betas is a struct; say which field, as in x\.mat#betas/IT"),
+    "text in h5": (
+        "x.h5",
+        lambda path: write_text(path),
+        r"x\.h5: region IT, participant sub-01: found an array of shape \(\), needs 6",
+    ),
     "text as h5": ("x.h5", lambda path: path.write_text("betas"), r"x\.h5: cannot be read"),
     "h5 of two": ("x.h5", write_h5, r"x\.h5: holds runs/betas, runs/n; say which one, as in x\.h5#runs/betas"),
     "h5 without it": ("x.h5#runs/beta", write_h5, r"x\.h5: holds no runs/beta \(did you mean runs/betas\?\)"),
