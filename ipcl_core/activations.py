@@ -43,7 +43,12 @@ def transform_stimulus(path: str | Path, preprocessing: Preprocessing) -> Tensor
 
 
 def extract_activations(
-    weights: str | Path, stimuli: str | Path, activations: str | Path, *, layers: Layers = "all"
+    weights: str | Path,
+    stimuli: str | Path,
+    activations: str | Path,
+    *,
+    layers: Layers = "all",
+    model: dict | None = None,
 ) -> None:
     """Write the layers' activations to every stimulus (layout: see the module).
 
@@ -54,12 +59,13 @@ def extract_activations(
         stimuli: folder of images; their order is that of their names.
         activations: HDF5 file to write.
         layers: which ones, see `choose_layers`.
+        model: its block of the configuration, see `architectures.load_network`.
 
     Raises:
         ValueError: there are fewer than three stimuli, no layer has two units, a layer's activations are not finite numbers,
             or `record_layers`.
     """
-    network, spec = load_network(weights)
+    network, spec = load_network(weights, model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     paths, side = list_stimuli(stimuli), spec.preprocessing.image_size

@@ -375,14 +375,20 @@ def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path
     return network
 
 
-def load_network(path: str | Path) -> tuple[nn.Module, NetworkSpec]:
+def load_network(path: str | Path, model: dict | None = None) -> tuple[nn.Module, NetworkSpec]:
     """Read a weights file written by `save_network`.
+
+    Args:
+        path: the safetensors file.
+        model: `config.models.<name>`, as a dictionary. Needed where the network is not this project's: to build it runs code,
+            which a weights file alone must not choose.
 
     Returns:
         The network in evaluation mode, on the CPU, and its specification.
 
     Raises:
-        ValueError: the file is torn, holds no specification, tensors that do not fit the network, or non-finite weights.
+        ValueError: the file is torn, holds no specification, one that names other code than `model`, tensors that do not fit
+            the network, or non-finite weights.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -396,4 +402,12 @@ def load_network(path: str | Path) -> tuple[nn.Module, NetworkSpec]:
         spec = NetworkSpec.model_validate_json(metadata["network"])
     except ValidationError as error:
         raise ValueError(f"{path}: its description of the network cannot be used: {error}") from None
+    if ":" in spec.architecture:
+        found = {key: getattr(spec, key) for key in ("architecture", "arguments", "code")}
+        allowed = {key: (model or {}).get(key) for key in found}
+        if found != allowed:
+            raise ValueError(
+                f"{path}: would be built by {found}, the model's block says {allowed if model else 'nothing'}; to build it is "
+                "to run code, so the two must be the same"
+            )
     return fill_network(spec, state, path).eval(), spec

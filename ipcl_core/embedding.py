@@ -73,6 +73,7 @@ def embed_dataset(
     max_dim: int | None,
     n_threads: int,
     scratch: str | Path | None = None,
+    model: dict | None = None,
 ) -> None:
     """Write the features of every image's central view (layout: see the module); memory holds one batch.
 
@@ -87,13 +88,14 @@ def embed_dataset(
         max_dim: see `pool_maps`.
         n_threads: processor threads of each process.
         scratch: folder on each node's disk to which the images are copied (`copy_to_scratch`).
+        model: its block of the configuration, see `architectures.load_network`.
 
     Raises:
         ValueError: the network has no such layer; see `choose_layers`.
     """
     torch.set_num_threads(n_threads)
     part, n_parts = distributed.get_rank(), distributed.count_processes()
-    network, spec = load_network(weights)
+    network, spec = load_network(weights, model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device, memory_format=torch.channels_last)
     kept, side = list(dict.fromkeys([*layers, "output"])), spec.preprocessing.image_size

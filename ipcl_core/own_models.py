@@ -61,7 +61,7 @@ def make_own_model(
     output = try_network(network, spec, layers, accuracy_layers)
     spec = spec.model_copy(update={"dim": output[0].numel()})
     save_network(network, spec, path)
-    if not torch.allclose(output, try_network(load_network(path)[0], spec, layers, accuracy_layers), 1e-4, 1e-5):
+    if not torch.allclose(output, try_network(load_network(path, model)[0], spec, layers, accuracy_layers), 1e-4, 1e-5):
         Path(path).unlink()
         raise ValueError(
             f"{spec.architecture}: built again and given its own state dict, the network returns something else. Whatever it "

@@ -119,6 +119,7 @@ def train_one_cycle_probes(
     max_dim: int | None,
     settings: OneCycleProbe,
     n_threads: int,
+    model: dict | None = None,
 ) -> None:
     """Train one linear classifier a layer on augmented views, all in the same passes, and write their logits.
 
@@ -134,6 +135,7 @@ def train_one_cycle_probes(
         center_crop: of the validation images, side of the central square as a share of the shortest side.
         settings: `probes.one_cycle` of the configuration.
         n_threads: processor threads.
+        model: its block of the configuration, see `architectures.load_network`.
 
     Raises:
         ValueError: the batch is larger than the data set; the network has no such layer.
@@ -142,7 +144,7 @@ def train_one_cycle_probes(
     Source: the released code (open_ipcl, main_lincls_onecycle.py); docs/deviations.md.
     """
     torch.set_num_threads(n_threads)
-    network, spec = load_network(weights)
+    network, spec = load_network(weights, model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device, memory_format=torch.channels_last).requires_grad_(False)
     shared = {"batch_size": settings.batch_size, "preprocessing": spec.preprocessing, "n_threads": n_threads}

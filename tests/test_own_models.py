@@ -145,7 +145,7 @@ def test_example_of_the_page_runs(code, photo):
     (Path.cwd() / "stimuli").mkdir()
     for i in range(4):
         photo.crop((20 * i, 0, 20 * i + 90, 90)).save(f"stimuli/{i}.png")
-    extract_activations("w.safetensors", "stimuli", "a.h5", layers=block["layers"])
+    extract_activations("w.safetensors", "stimuli", "a.h5", layers=block["layers"], model=block)
     with h5py.File("a.h5") as file:
         assert list(file.attrs["layers"]) == ["0", "1", "2", "3", "4", "5"]
         assert file["layers/2"].shape == (4, 96, 8, 8) and file["layers/5"].shape == (4, 32)
@@ -155,7 +155,7 @@ def test_example_of_the_page_runs(code, photo):
 def test_torchvisions_network_with_initial_weights(tmp_path):
     block = {"architecture": "torchvision:resnet18", "arguments": {"num_classes": 7}, "seed": 3}
     spec, origin = make(tmp_path, layers="blocks", accuracy_layers=["avgpool"], **block)
-    network, stored = load_network(tmp_path / "weights.safetensors")
+    network, stored = load_network(tmp_path / "weights.safetensors", describe(**block))
     torch.manual_seed(3)
     expected = torchvision.models.resnet18(num_classes=7).state_dict()
     assert spec == stored and spec.dim == 7 and origin["torchvision"] == version("torchvision")
@@ -179,7 +179,7 @@ def test_torchvisions_published_weights_are_loaded_and_checked(tmp_path, monkeyp
     expected = publish(monkeypatch, tmp_path)
     block = {"architecture": "torchvision:resnet18", "weights": "IMAGENET1K_V1"}
     _, origin = make(tmp_path, layers=["fc"], **block)
-    network = load_network(tmp_path / "weights.safetensors")[0]
+    network = load_network(tmp_path / "weights.safetensors", describe(**block))[0]
     assert origin["weights"] == "IMAGENET1K_V1"
     assert [warning.partition(": ")[2] for warning in warnings_of()] == [
         "preprocessing.image_size is 64; the weights were published with 224",
@@ -232,7 +232,7 @@ class Tied(nn.Module):
 """
     code(tied, "parts_beside")
     spec, _ = make(tmp_path, architecture=f"{name}:make")
-    network = load_network(tmp_path / "weights.safetensors")[0]
+    network = load_network(tmp_path / "weights.safetensors", describe(architecture=f"{name}:make"))[0]
     assert spec.dim == 8 and str(tmp_path) not in sys.path
     assert_close(network.b.weight, network.c.weight, rtol=0, atol=0)
     del sys.modules["parts_beside"]
@@ -242,7 +242,7 @@ def test_networks_of_timm(tmp_path):
     pytest.importorskip("timm", reason="timm is optional")
     block = {"architecture": "timm:vit_tiny_patch16_224", "arguments": {"num_classes": 6, "depth": 2, "img_size": 64}}
     spec, _ = make(tmp_path, layers="blocks", **block)
-    network, _ = load_network(tmp_path / "weights.safetensors")
+    network, _ = load_network(tmp_path / "weights.safetensors", describe(**block))
     assert spec.dim == 6 and len(network.blocks) == 2
     for name, message in (
         ("timm:vit_tinny_patch16_224", "did you mean .*vit_tiny_patch16_224"),

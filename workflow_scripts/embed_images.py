@@ -13,6 +13,7 @@ launch_job(
     betons={split: snakemake.input[split] for split in ("train", "val")},
     embeddings=snakemake.output.embeddings,
     scratch=snakemake.resources.get("scratch"),
+    model=snakemake.config["models"][snakemake.wildcards.model],
     **dict(snakemake.params.items()),
 )
 record_job(snakemake)

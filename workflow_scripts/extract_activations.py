@@ -10,5 +10,6 @@ extract_activations(
     snakemake.input.stimuli,
     snakemake.output.activations,
     layers=snakemake.params.layers,
+    model=snakemake.config["models"][snakemake.wildcards.model],
 )
 record_job(snakemake, kept=snakemake.config["keep_activations"])

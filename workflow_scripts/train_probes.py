@@ -17,5 +17,6 @@ train_one_cycle_probes(
     max_dim=snakemake.params.max_dim,
     settings=OneCycleProbe(**snakemake.params.settings),
     n_threads=snakemake.threads,
+    model=snakemake.config["models"][snakemake.wildcards.model],
 )
 record_job(snakemake)

@@ -79,6 +79,7 @@ def write_header(length: int, header: bytes) -> bytes:
     return length.to_bytes(8, "little") + header
 
 
+CALL = {"architecture": "subprocess:getoutput", "arguments": {"cmd": "touch ran"}}
 WHOLE = save(make_weights(), describe())
 OUTSIDE = json.dumps({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 10**12]}}).encode()
 WEIGHTS = {
@@ -97,6 +98,7 @@ WEIGHTS = {
     "no description of the network": save(make_weights()),
     "a description that is no JSON": save(make_weights(), {"network": "alexnet"}),
     "an unknown architecture": save(make_weights(), describe(architecture="vgg16")),
+    "a call of any module": save(make_weights(), describe(**CALL)),
     "another architecture": save(make_weights(), describe(architecture="alexnet_bn")),
     "another dimension": save(make_weights(), describe(dim=9)),
     "another width": save(make_weights(), describe(width=1 / 16)),
@@ -114,6 +116,21 @@ def test_weights_are_refused_by_name(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"weights\.safetensors: "):
         load_network(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": "networks:build"},
+        {"arguments": {"cmd": "touch run"}},
+        {"code": "/somewhere/else"},
+    ],
+)
+def test_weights_are_refused_that_name_other_code_than_the_configuration(tmp_path, change):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(WEIGHTS["a call of any module"])
+    with pytest.raises(ValueError, match=r"weights\.safetensors: would be built by .*subprocess:getoutput.*, the model's"):
+        load_network(path, CALL | {"code": "."} | change)
 
 
 def test_whole_weights_are_taken(tmp_path):
