@@ -8,6 +8,7 @@ labels of both splits.
 import json
 import logging
 import os
+import pickle
 import re
 from io import BytesIO
 from pathlib import Path
@@ -85,7 +86,7 @@ def export_torchvision(name: str, root: str | Path, folder: str | Path, *, downl
     for split, choice in splits.items():
         try:
             dataset = getattr(datasets, name)(root, **choice, download=download)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, pickle.UnpicklingError) as error:
             raise ValueError(f"{root}: torchvision finds no {name} there: {error}") from None
         names = getattr(dataset, "classes", None)
         for number, (image, label) in enumerate(dataset):

@@ -7,6 +7,7 @@ The architecture is torchvision:NAME, timm:NAME or MODULE:FUNCTION. To import a 
 import difflib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,9 +92,11 @@ def build_own_network(
     place, name = architecture.split(":")
     match place:
         case "torchvision":
-            network = _build_torchvision(name, weights, arguments)
+            with _unpickle_tensors_alone():
+                network = _build_torchvision(name, weights, arguments)
         case "timm":
-            network = _build_timm(name, weights, arguments)
+            with _unpickle_tensors_alone():
+                network = _build_timm(name, weights, arguments)
         case _:
             with import_module(place, code) as module:
                 network = _call(_find_function(module, name), architecture, arguments)
@@ -123,6 +126,18 @@ def import_module(name: str, code: str | Path) -> Iterator:
         yield module
     finally:
         sys.path[:] = before
+
+
+@contextmanager
+def _unpickle_tensors_alone() -> Iterator[None]:
+    """Let torch.load read tensors and no other objects, whatever a library asks of it; torch's hub asks for all."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name, "0")
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ[name] = before
 
 
 def _find_function(module, name: str):
@@ -159,15 +174,14 @@ def _build_torchvision(name: str, weights: str | None, arguments: dict) -> "nn.M
     if weights and weights not in published:
         raise ValueError(f"torchvision:{name}: has no weights {weights}; there are {', '.join(published)}")
     chosen = published[weights] if weights else None
-    network = _call(lambda **given: models.get_model(name, weights=chosen, **given), f"torchvision:{name}", arguments)
     if chosen:  # torch's hub checks what it downloads, but not what it has downloaded before
         file = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rsplit("/", 1)[-1]
         begin = file.stem.rsplit("-", 1)[-1]
-        if not (found := compute_sha256(file)).startswith(begin):
+        if file.exists() and not (found := compute_sha256(file)).startswith(begin):
             raise ValueError(
                 f"{file}: its SHA-256 is {found}, which should begin with {begin}; delete it, to load it again"
             )
-    return network
+    return _call(lambda **given: models.get_model(name, weights=chosen, **given), f"torchvision:{name}", arguments)
 
 
 def _build_timm(name: str, weights: str | None, arguments: dict) -> "nn.Module":

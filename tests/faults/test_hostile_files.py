@@ -1,5 +1,6 @@
 """Files from elsewhere that are torn, lie or would run code: each is refused by name, and no code of theirs runs."""
 
+import hashlib
 import io
 import json
 import os
@@ -7,17 +8,22 @@ import pickle
 import tarfile
 import time
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import make_spec
 from safetensors.torch import save, save_file
+from torchvision.datasets.utils import check_integrity
 
 from ipcl_core import downloads
 from ipcl_core.architectures import initialize_network, load_network, save_network
+from ipcl_core.datasets import export_torchvision
 from ipcl_core.downloads import download_package, read_members
+from ipcl_core.own_networks import build_own_network
 from ipcl_core.training import Training
 from ipcl_core.weights import fetch_pretrained
 
@@ -129,13 +135,34 @@ def test_weights_are_refused_by_name(tmp_path, content):
 def test_weights_are_refused_that_name_other_code_than_the_configuration(tmp_path, change):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(WEIGHTS["a call of any module"])
-    with pytest.raises(ValueError, match=r"weights\.safetensors: would be built by .*subprocess:getoutput.*, the model's"):
+    with pytest.raises(
+        ValueError, match=r"weights\.safetensors: would be built by .*subprocess:getoutput.*, the model's"
+    ):
         load_network(path, CALL | {"code": "."} | change)
 
 
 def test_whole_weights_are_taken(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(WHOLE)
     assert load_network(tmp_path / "weights.safetensors")[1] == make_spec()
+
+
+@pytest.mark.parametrize(
+    ("digits", "message"),
+    [
+        (8 * "0", r"resnet18-0{8}\.pth: its SHA-256 is"),
+        (hashlib.sha256(ATTACKS["torch"]).hexdigest()[:8], "torchvision:resnet18.* failed: UnpicklingError"),
+    ],
+    ids=["another hash", "forged digits"],
+)
+def test_torchvisions_weights_that_run_code_are_refused(tmp_path, monkeypatch, digits, message):
+    """In the folder of torch's hub, where a file stays from one job to the next."""
+    file = tmp_path / f"hub/checkpoints/resnet18-{digits}.pth"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(ATTACKS["torch"])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.value, "url", f"https://a.b/{file.name}")
+    with pytest.raises(ValueError, match=message):
+        build_own_network("torchvision:resnet18", arguments={}, code=".", weights="IMAGENET1K_V1")
 
 
 MEMBERS = {
@@ -165,6 +192,30 @@ def test_checkpoint_is_refused_by_name(tmp_path, name):
     path.write_bytes(MEMBERS[name])
     with pytest.raises(ValueError, match=r"checkpoint\.pt: "):
         Training.load_checkpoint(SimpleNamespace(device=torch.device("cpu"), fingerprint=""), path)
+
+
+# ---- torchvision's data sets -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("CIFAR10", "cifar-10-batches-py/data_batch_1"),
+        ("CIFAR100", "cifar-100-python/train"),
+        ("MNIST", "MNIST/processed/training.pt"),
+    ],
+)
+def test_files_of_torchvision_that_run_code_are_refused(tmp_path, monkeypatch, name, file):
+    """Of CIFAR's pickles the MD5 is checked first, here with all its other files right; of MNIST's, tensors alone are read."""
+    for path in (tmp_path / file, tmp_path / "MNIST/processed/test.pt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(ATTACKS["torch" if path.suffix == ".pt" else "pickle"])
+    monkeypatch.setattr(
+        "torchvision.datasets.cifar.check_integrity",
+        lambda path, md5: Path(path) != tmp_path / file or check_integrity(path, md5),
+    )
+    with pytest.raises(ValueError, match=f"torchvision finds no {name} there"):
+        export_torchvision(name, tmp_path, tmp_path / "images", download=False)
 
 
 # ---- archives --------------------------------------------------------------------------------------------------------
