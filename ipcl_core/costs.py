@@ -272,7 +272,7 @@ def _estimate(given: argparse.Namespace) -> str:
     raw: dict = {}
     for path in given.config:
         raw = _merge(raw, yaml.safe_load(path.read_text()))
-    study = load_config(raw)
+    study = load_config(raw, given.config)
     results = Path(study.pathvars.get("results", "results"))
     throughput = {name: float(value) for name, value in (word.split("=") for word in given.throughput)}
     images = tuple(given.images) if given.images else None

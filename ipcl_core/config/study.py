@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from .base import Distinct, Line, Name, Strict
 from .data import Brain, Dataset, ImageFolder
@@ -19,7 +19,7 @@ from .models import FORMATS, Fetched, Model, OwnModel, Pretrained, Trained, Untr
 from .recipes import Recipe
 from .yaml_files import find_faults
 
-Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-][A-Za-z0-9_./ -]*$")]
+Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./ -]*$")]
 
 
 class ConfigError(ValueError):
@@ -32,7 +32,7 @@ class Config(Strict):
     title: Line
     """Heads the report."""
     pathvars: dict[Literal["results", "logs", "benchmarks"], Folder] = {}
-    """Folders, relative to the working directory: results, logs, benchmarks."""
+    """Folders, each another one, relative to the working directory or absolute: results, logs, benchmarks."""
     datasets: dict[Name, Dataset] = Field(min_length=1)
     brains: dict[Name, Brain] = Field(min_length=1)
     recipes: dict[Name, Recipe] = {}
@@ -61,6 +61,16 @@ class Config(Strict):
                         }
                     }
         return data
+
+    @field_validator("pathvars")
+    @classmethod
+    def _folders_differ(cls, pathvars):
+        folders = {"results": "results", "logs": "logs", "benchmarks": "benchmarks"} | pathvars
+        places = [Path(folder).resolve() for folder in folders.values()]
+        for name, place in zip(folders, places, strict=True):
+            if places.count(place) > 1:
+                raise ValueError(f"{name}: {folders[name]} is the folder of another one too; give each its own")
+        return pathvars
 
     @model_validator(mode="after")
     def _references_exist(self):
@@ -170,7 +180,8 @@ def _explain(problem: dict, raw: dict) -> str:
     if problem["type"] == "value_error":
         return ": ".join(filter(None, [key, str(problem["ctx"]["error"])]))
     found = "" if problem["type"] == "missing" else f"; found: {_shorten(problem['input'])}"
-    return f"{key or 'the configuration'}: {problem['msg']}{found}"
+    hint = "; for a number write no quotes, and an exponent as in 1.0e-4" if problem["type"] == "float_type" else ""
+    return f"{key or 'the configuration'}: {problem['msg']}{found}{hint}"
 
 
 def _shorten(value) -> str:

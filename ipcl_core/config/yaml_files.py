@@ -1,18 +1,21 @@
 """
 What a YAML file must not hold, though Snakemake loads it without a word.
 
-A key that stands twice in one block: the loader takes the last. A tag that names a Python object. `__use_yte__`:
-Snakemake evaluates such a file's values as Python before this project sees it, so a configuration file from elsewhere
-deserves a look, as code does.
+A key that stands twice in one block: the loader takes the last. A tag that names a Python object. Aliases of aliases, by
+which a kilobyte stands for more values than any memory holds. `__use_yte__`: Snakemake evaluates such a file's values as
+Python before this project sees it, so a configuration file from elsewhere deserves a look, as code does.
 """
 
 from pathlib import Path
 
 import yaml
 
+MAX_VALUES = 100_000
+"""Of a file, its aliases written out; the paper's has about a thousand."""
+
 
 def find_faults(path: str | Path) -> list[str]:
-    """List the keys that stand twice in one block, Python objects, and a request for templates.
+    """List the keys that stand twice in one block, Python objects, a request for templates, and more than MAX_VALUES values.
 
     A key that a merge (<<) brings, and the block itself sets anew, stands once.
 
@@ -22,19 +25,21 @@ def find_faults(path: str | Path) -> list[str]:
     Returns:
         One line a fault: file, line (from 1), key with the blocks that it is in.
     """
-    found, seen = [], set()
+    found: list[str] = []
+    sizes: dict[int, int] = {}
 
-    def visit(node: yaml.Node | None, block: str) -> None:
-        if node is None or id(node) in seen:  # an alias, or a file that refers to itself
-            return
-        seen.add(id(node))
+    def visit(node: yaml.Node | None, block: str) -> int:
+        """Return the number of values in a node, its aliases written out."""
+        if node is None or id(node) in sizes:  # an alias, or a file that refers to itself
+            return sizes.get(id(node), 0)
+        size = sizes[id(node)] = 1
         if node.tag.startswith("tag:yaml.org,2002:python/"):
             found.append(
                 f"{path}, line {node.start_mark.line + 1}: {block[:-1]} is a Python object; give a plain value"
             )
         if isinstance(node, yaml.SequenceNode):
             for item in node.value:
-                visit(item, block)
+                size += visit(item, block)
         elif isinstance(node, yaml.MappingNode):
             lines: dict[str, int] = {}
             for key, value in node.value:
@@ -44,8 +49,12 @@ def find_faults(path: str | Path) -> list[str]:
                 if name in lines:
                     found.append(f"{path}, line {line}: {name} stands in line {lines[name]} already")
                 lines.setdefault(name, line)
-                visit(value, f"{name}.")
+                size += visit(value, f"{name}.")
+        sizes[id(node)] = size
+        return size
 
     with open(path, encoding="utf-8") as file:
-        visit(yaml.compose(file, yaml.SafeLoader), "")
+        size = visit(yaml.compose(file, yaml.SafeLoader), "")
+    if size > MAX_VALUES:
+        found.append(f"{path}: holds {size:,} values, its aliases (*) written out; at most {MAX_VALUES:,} are read")
     return found

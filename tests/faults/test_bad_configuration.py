@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import yaml
 from configurations import STUDY, change, explain, remove
 
 
@@ -60,7 +61,7 @@ def test_unknown_key_is_refused_at_every_level(path, near, allowed):
         ("recipes.ipcl.objective.tau", 0, "greater than 0"),
         ("recipes.ipcl.objective.tau", float("nan"), "finite number"),
         ("recipes.ipcl.objective.loss", "triplet", "'nce' or 'infonce'"),
-        ("recipes.ipcl.optimizer.lr", "5e-4", "valid number"),
+        ("recipes.ipcl.optimizer.lr", yaml.safe_load("5e-4"), "write no quotes, and an exponent as in 1.0e-4"),
         ("recipes.ipcl.optimizer.momentum", 1.5, "less than or equal to 1"),
         ("recipes.ipcl.schedule.pct_start", 0, "greater than 0"),
         ("recipes.ipcl.schedule.momentum_range", [0.9], "at least 2 items"),

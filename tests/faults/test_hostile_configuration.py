@@ -51,7 +51,10 @@ def test_hostile_name_is_refused(block, name):
     ("path", "value"),
     [
         *(("pathvars", {"results": value}) for value in HOSTILE if value not in ("../../x", "/tmp/x", "..")),
-        *(("title", value) for value in ("a\n\n.. raw:: html\n\n   <script>", "a\x1b[2Jb", "")),
+        *(("pathvars", {"results": value}) for value in ("-x", "--help", "logs", "./logs", "results/../benchmarks/")),
+        ("pathvars", {"results": "/tmp/x", "logs": "/tmp/x/"}),
+        *(("title", f"a{end}{end}.. raw:: html{end}{end}   <script>") for end in "\n\r\x85\u2028\u2029"),
+        *(("title", value) for value in ("a\x1b[2Jb", "")),
         *(("brains.objects92.title", value) for value in ("a\nb", "")),
         *(("models.first.framework", value) for value in ("a\nb", "")),
         *(
@@ -64,6 +67,13 @@ def test_hostile_name_is_refused(block, name):
 )
 def test_hostile_value_is_refused(path, value):
     assert f"{path}" in explain(change(path, value))
+
+
+@pytest.mark.parametrize("folder", ["/scratch/a b/results", "../results", "results/x-1"])
+def test_folders_of_the_results(folder):
+    """A cluster's file systems are reached by absolute paths; logs may lie within the results."""
+    pathvars = {"results": folder, "logs": f"{folder}/logs"}
+    assert load_config(change("pathvars", pathvars)).pathvars == pathvars
 
 
 def test_every_value_in_a_shell_command_is_quoted():
@@ -120,6 +130,22 @@ def test_merge_is_what_yaml_says():
     study = yaml.safe_load(TEXT.replace("models:", "models: &models", 1))
     study["models"]["second"] = study["models"]["first"] | {"dim": 64}
     assert load_config(study).models["second"].dim == 64
+
+
+@pytest.mark.parametrize(
+    "place", ["title: {}", "models: {{first: {{source: {}}}}}", "models: {{first: {{arguments: {}}}}}"]
+)
+def test_aliases_of_aliases_are_refused_at_once(tmp_path, place):
+    """A kilobyte that stands for 9^12 words."""
+    (tmp_path / "a.yaml").write_text(
+        "a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"a{i}: &a{i} [{','.join(9 * [f'*a{i - 1}'])}]\n" for i in range(1, 12))
+        + place.format("*a11")
+    )
+    with pytest.raises(
+        ConfigError, match=r"a\.yaml: holds [\d,]+ values, its aliases \(\*\) written out; at most 100,000"
+    ):
+        load_config(yaml.safe_load((tmp_path / "a.yaml").read_text()), [tmp_path / "a.yaml"])
 
 
 @pytest.mark.workflow
@@ -192,10 +218,23 @@ def test_accepted_names_are_file_names(name):
     )
 
 
-@pytest.mark.parametrize("title", ["<script>ran()</script>", ".. include:: /etc/passwd", ".. raw:: html", "a & b"])
+INLINE = [
+    "`click <javascript:alert(1)>`__",
+    "|x|",
+    "see `a`_ and a_ and a__",
+    "*a and **b",
+    "``a``",
+    ":math:`x`",
+    "[1]_ http://a.b c@d.e \\*",
+]
+
+
+@pytest.mark.parametrize(
+    "title", ["<script>ran()</script>", ".. include:: /etc/passwd", ".. raw:: html", "a & b", *INLINE]
+)
 def test_title_is_text_in_the_report(title):
     """Snakemake fills the caption and docutils makes HTML of it, as here."""
     template = (ROOT / "docs/captions/workflow.rst").read_text()
     text = Template(template).render(snakemake=SimpleNamespace(config={"title": title}))
-    page = publish_parts(text, writer_name="html")["html_body"]
-    assert html.escape(title) in page and "<script" not in page and "root:" not in page
+    page = publish_parts(text, writer_name="html")["html_body"].replace("&#64;", "@")
+    assert f"<p>Report: {html.escape(title, quote=False)}</p>" in page and "<script" not in page and "root:" not in page
