@@ -59,6 +59,24 @@ def test_class_without_images_is_refused(tmp_path):
         list_images(tmp_path)
 
 
+def test_class_that_may_not_be_read_is_an_error(tmp_path, monkeypatch):
+    """Else the data set would be smaller than what lies there."""
+    monkeypatch.chdir(tmp_path)  # pytest's folder above it is its user's alone
+    for name in ("cat/a.png", "dog/a.png", "dog/deep/b.png"):
+        save(tmp_path / name)
+    user = os.geteuid()
+    tmp_path.chmod(0o755)
+    (tmp_path / "dog/deep").chmod(0)
+    if user == 0:
+        os.seteuid(65534)  # nobody
+    try:
+        with pytest.raises(PermissionError, match="dog/deep"):
+            list_images(".")
+    finally:
+        os.seteuid(user)
+        (tmp_path / "dog/deep").chmod(0o755)
+
+
 def test_hidden_files_and_folders_are_passed_over(tmp_path):
     for name in ("cat/a.png", "dog/a.png", "dog/.a.png", ".git/a.png", "dog/.cache/a.png"):
         save(tmp_path / name)

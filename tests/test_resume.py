@@ -107,7 +107,13 @@ def test_gradients_of_an_incomplete_group_are_resumed(loader, tmp_path, monkeypa
     assert_same_state(resumed, whole)
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"sha256": "y"}, {"epochs": 3}, {"objective": "ipcl_infonce"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"seed": 1}, {"sha256": "y"}, {"epochs": 3}, {"objective": "ipcl_infonce"}),
+        *({"dim": 9}, {"architecture": "alexnet_bn"}),
+    ],
+)
 def test_checkpoint_of_another_training_is_not_used(loader, tmp_path, warnings_of, changes):
     make_training(loader, epochs=2).save_checkpoint(tmp_path / "checkpoint.pt")
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)

@@ -21,10 +21,19 @@ OBJECTIVES = {
 }
 
 
-def make_training(loader, objective: str = "ipcl", *, seed: int = 0, sha256: str = "x", **changes) -> Training:
+def make_training(
+    loader,
+    objective: str = "ipcl",
+    *,
+    architecture: str = "alexnet_gn",
+    dim: int = 8,
+    seed: int = 0,
+    sha256: str = "x",
+    **changes,
+) -> Training:
     """A tiny training: by default 2 epochs of 5 minibatches of 4 images."""
     supervised = objective == "supervised"
-    spec = make_spec(dim=3 if supervised else 8, l2norm=not supervised)
+    spec = make_spec(architecture=architecture, dim=3 if supervised else dim, l2norm=not supervised)
     recipe = make_recipe(**{"objective": OBJECTIVES[objective]} | changes)
     return Training(spec, recipe, seed=seed, loader=loader, data_sha256=sha256)
 

@@ -68,6 +68,8 @@ class Config(Strict):
         folders = {"results": "results", "logs": "logs", "benchmarks": "benchmarks"} | pathvars
         places = [Path(folder).resolve() for folder in folders.values()]
         for name, place in zip(folders, places, strict=True):
+            if ".." in Path(folders[name]).parts:
+                raise ValueError(f"{name}: {folders[name]} leaves its folder by ..; give an absolute path")
             if places.count(place) > 1:
                 raise ValueError(f"{name}: {folders[name]} is the folder of another one too; give each its own")
         return pathvars

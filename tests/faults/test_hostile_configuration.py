@@ -50,8 +50,8 @@ def test_hostile_name_is_refused(block, name):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        *(("pathvars", {"results": value}) for value in HOSTILE if value not in ("../../x", "/tmp/x", "..")),
-        *(("pathvars", {"results": value}) for value in ("-x", "--help", "logs", "./logs", "results/../benchmarks/")),
+        *(("pathvars", {"results": value}) for value in HOSTILE if value != "/tmp/x"),
+        *(("pathvars", {"results": value}) for value in ("-x", "--help", "logs", "./logs", "benchmarks/", "a/../b")),
         ("pathvars", {"results": "/tmp/x", "logs": "/tmp/x/"}),
         *(("title", f"a{end}{end}.. raw:: html{end}{end}   <script>") for end in "\n\r\x85\u2028\u2029"),
         *(("title", value) for value in ("a\x1b[2Jb", "")),
@@ -69,7 +69,7 @@ def test_hostile_value_is_refused(path, value):
     assert f"{path}" in explain(change(path, value))
 
 
-@pytest.mark.parametrize("folder", ["/scratch/a b/results", "../results", "results/x-1"])
+@pytest.mark.parametrize("folder", ["/scratch/a b/results", "results/x-1", "./..x"])
 def test_folders_of_the_results(folder):
     """A cluster's file systems are reached by absolute paths; logs may lie within the results."""
     pathvars = {"results": folder, "logs": f"{folder}/logs"}
