@@ -86,6 +86,8 @@ def study(tmp_path_factory, photo):
     config["probes"]["one_cycle"] |= {"epochs": 1, "batch_size": 8}
     for recipe in config["recipes"].values():
         recipe |= {"epochs": 1, "batch_size": 8, "accumulate": 2}
+        if recipe["schedule"]["name"] == "multi_step":
+            recipe["schedule"]["milestones"] = []
     published = pd.read_csv(REPOSITORY / "ipcl_core/data/published_table1.csv")["model"]
     controls = ["supervised_alexnet", "untrained_alexnet_gn_run1", "pixels"]
     config["models"] = {name: config["models"][name] for name in [*published, *controls]}

@@ -48,6 +48,8 @@ FORMATS = {
     "cornet_z": ("cornet_z",),
 }
 """Format of a file of weights -> the architectures that it can hold."""
+SMALLEST = {"alexnet_gn": 63, "alexnet_bn": 63, "alexnet": 63, "efficientnet_lite0": 32}
+"""Side of the smallest input in pixels that an architecture can take, where that is more than `image_size` allows."""
 LIBRARIES = ("torchvision", "timm")
 """What may stand before the colon of an own model's architecture, besides a module."""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .base import Fraction, Positive, Range, Strict
 
@@ -121,8 +121,15 @@ class MultiStep(Strict):
 
     name: Literal["multi_step"]
     milestones: list[Annotated[int, Field(ge=1)]]
-    """Epochs at whose start the rate drops."""
+    """Epochs at whose start the rate drops, in order."""
     gamma: Positive = 0.1
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_ascend(cls, milestones):
+        if milestones != sorted(set(milestones)):
+            raise ValueError(f"give epochs in ascending order, each once, not {milestones}")
+        return milestones
 
 
 class Augmentation(Strict):
@@ -178,6 +185,13 @@ class Recipe(Strict):
     """Training can go on from a checkpoint that is at most this old. The one before it is kept too."""
     checkpoint_steps: int | None = Field(None, ge=1)
     """Write a checkpoint also whenever so many more minibatches are done; null: by the time alone."""
+
+    @model_validator(mode="after")
+    def _milestones_are_reached(self):
+        late = [epoch for epoch in getattr(self.schedule, "milestones", []) if epoch >= self.epochs]
+        if late:
+            raise ValueError(f"schedule.milestones: {late[0]} is not before the end, after {self.epochs} epochs")
+        return self
 
     @model_validator(mode="after")
     def _groups_can_be_interrupted(self):

@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from .base import Distinct, Line, Name, Strict
 from .data import Brain, Dataset, ImageFolder
 from .evaluation import KNN, NoiseCeiling, Probes, Statistics
-from .models import FORMATS, Fetched, Model, OwnModel, Pretrained, Trained, Untrained, Weights
+from .models import FORMATS, SMALLEST, Fetched, Model, OwnModel, Pretrained, Trained, Untrained, Weights
 from .recipes import Recipe
 from .yaml_files import find_faults
 
@@ -105,6 +105,10 @@ class Config(Strict):
             _check_network(f"models.{name}", model)
         for name in self.figure2_models:
             _require(name, self.models, "figure2_models", "models")
+        if all(self.models[name].unavailable for name in self.figure2_models):
+            raise ValueError(
+                f"figure2_models: all are unavailable ({', '.join(self.figure2_models)}); give another one"
+            )
         return self
 
     def choose_protocols(self, name: str) -> list[str]:
@@ -121,8 +125,11 @@ class Config(Strict):
 
 
 def _check_network(key: str, model: Model) -> None:
-    """Refuse a head, a dimension or a file of weights that the architecture cannot have."""
+    """Refuse an input, a head, a dimension or a file of weights that the architecture cannot have."""
     weights, architecture = getattr(model, "weights", None), model.architecture
+    side, least = model.preprocessing.image_size, SMALLEST.get(architecture, 0)
+    if side < least:
+        raise ValueError(f"{key}.preprocessing.image_size: {architecture} needs {least} pixels or more, not {side}")
     if isinstance(weights, Weights) and architecture not in FORMATS[weights.format]:
         fitting = " or ".join(FORMATS[weights.format])
         raise ValueError(f"{key}.weights.format: {weights.format} holds {fitting}, not {architecture}")

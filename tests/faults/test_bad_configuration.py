@@ -8,7 +8,7 @@ import pytest
 import yaml
 from configurations import STUDY, change, explain, remove
 
-from ipcl_core.config import Config, Strict
+from ipcl_core.config import Config, Strict, load_config
 
 
 def find_models(annotation, keys: tuple[str, ...]) -> Iterator[tuple[type[Strict], tuple[str, ...]]]:
@@ -119,6 +119,9 @@ def test_wrong_value_is_refused(path, value, allowed):
         ("datasets.pictures.val", "/data/train/", "val: /data/train/ is /data/train, or one lies in the other"),
         ("datasets.pictures.val", "/data/train/../train/val", "or one lies in the other"),
         ("datasets.pictures.val", "/data", "training and validation images need folders of their own"),
+        ("models.first.preprocessing.image_size", 62, "alexnet_gn needs 63 pixels or more, not 62"),
+        ("recipes.supervised.schedule.milestones", [60, 30], "give epochs in ascending order, each once, not [60, 30]"),
+        ("recipes.supervised.schedule.milestones", [30, 30], "ascending order, each once, not [30, 30]"),
     ],
 )
 def test_wrong_range_is_refused(path, value, allowed):
@@ -287,12 +290,19 @@ def test_names_of_alternatives_are_left_out_of_the_key():
         ("knn.tau", float("inf"), "finite number"),
         ("recipes.ipcl.objective.n_views", 0, "greater than or equal to 2"),
         ("recipes.ipcl.schedule.momentum_range", [0.95, 0.85], "give [low, high]"),
+        ("recipes.supervised.schedule.milestones", [30, 90], "schedule.milestones: 90 is not before the end, after 90"),
         ("title", b"bytes", "valid string"),
         ("title", "\ud800", "valid string"),
     ],
 )
 def test_bad_value_is_named(path, value, message):
     assert message in explain(change(path, value))
+
+
+def test_figure_of_models_that_are_all_unavailable_is_refused():
+    study = change("models.first.unavailable", "nobody has it")
+    assert "figure2_models: all are unavailable (first); give another one" in explain(study)
+    load_config(study | {"figure2_models": ["first", "untrained"]})
 
 
 @pytest.mark.parametrize("path", ["datasets", "models", "recipes.ipcl", "figure2_models"])
