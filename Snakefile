@@ -53,11 +53,15 @@ rule all:
         expand("<results>/statistics/{brain}/{table}.csv", brain=study.brains, table=["best_layers", "noise_ceilings"]),
         expand(
             "<results>/figures/augmentation/{dataset}.{format}",
-            dataset={model.dataset for model in study.models.values() if model.source == "trained"},
+            dataset={model.dataset for model in available.values() if model.source == "trained"},
             format=["svg", "png", "pdf"],
         ),
         # what the table is made of, so that a lost artifact is made again
-        expand("<results>/data/{dataset}/{split}.beton", dataset=study.datasets, split=["train", "val"]),
+        expand(
+            "<results>/data/{dataset}/{split}.beton",
+            dataset={model.dataset for model in available.values()},
+            split=["train", "val"],
+        ),
         expand("<results>/models/{model}/weights.safetensors", model=available),
         expand("<results>/rsm/{brain}/{model}.h5", brain=study.brains, model=available),
         expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),

@@ -10,7 +10,7 @@ MAKES  <results>/figures/figure1/{model}.{svg,png,pdf}    schematic with views o
 
 IPCL_MODELS = [
     name
-    for name in list_from(study.models, "trained")
+    for name in list_from(available, "trained")
     if study.recipes[study.models[name].recipe].objective.name == "ipcl"
 ]
 
@@ -54,7 +54,7 @@ rule figure_augmentation:
     log:
         "<logs>/figures/augmentation/{dataset}.log",
     wildcard_constraints:
-        dataset=match_any({model.dataset for model in study.models.values() if model.source == "trained"}),
+        dataset=match_any({model.dataset for model in available.values() if model.source == "trained"}),
     conda:
         "../envs/torch.yaml"
     resources:
