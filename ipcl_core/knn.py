@@ -52,9 +52,9 @@ def vote_weighted_knn(
     Source: Konkle and Alvarez 2020, appendix B.3, equation 4; Wu et al. 2018.
     """
     if not 1 <= k <= len(bank):
-        raise ValueError(f"k = {k} neighbours: give a number from 1 to the {len(bank)} images of the bank")
+        raise ValueError(f"knn.k: {k} neighbours; give a number from 1 to the {len(bank)} images of the bank")
     if not tau > 0:
-        raise ValueError(f"tau = {tau}: the temperature must be above 0")
+        raise ValueError(f"knn.tau: {tau}; the temperature must be above 0")
     n_queries = len(queries)
     queries = distributed.share(_normalize(queries, "queries"))
     find_nearest = find_nearest_on_gpu if queries.is_cuda else find_nearest_on_cpu

@@ -67,6 +67,18 @@ def fit_logistic(
     return weight.detach(), bias.detach()
 
 
+def count_held_out(share: float, n: int) -> int:
+    """Return how many of n training images are a share of them.
+
+    Raises:
+        ValueError: none or all.
+    """
+    n_held_out = round(share * n)
+    if not 1 <= n_held_out < n:
+        raise ValueError(f"probes.l_bfgs.held_out: {share} of {n} training images leaves one part empty")
+    return n_held_out
+
+
 def fit_probe(features: Tensor, labels: Tensor, queries: Tensor, *, n_classes: int, settings: LBFGSProbe) -> Tensor:
     """Fit the L-BFGS probe to the features of the training images; return the logits of the test images.
 
@@ -87,9 +99,7 @@ def fit_probe(features: Tensor, labels: Tensor, queries: Tensor, *, n_classes: i
     Raises:
         ValueError: a feature is not a finite number, or there are too few images to hold some out.
     """
-    n, n_held_out = len(features), round(settings.held_out * len(features))
-    if not 1 <= n_held_out < n:
-        raise ValueError(f"probes.l_bfgs.held_out: {settings.held_out} of {n} training images leaves one part empty")
+    n_held_out = count_held_out(settings.held_out, n := len(features))
     mean, std = features.mean(0), features.std(0, correction=0)
     if not (mean.isfinite().all() and std.isfinite().all()):
         raise ValueError("the training features hold non-finite values")

@@ -3,6 +3,7 @@ Networks: trained here, untrained, or fetched. All give the same artifact, as do
 
 NEEDS  <results>/data/{dataset}/train.beton               for those trained here
 MAKES  <results>/downloads/weights/{model}                somebody else's file, checked by its hash
+       <results>/models/{model}/checked                   empty: nothing was found that would end the training for good
        <results>/models/{model}/weights.safetensors       weights, architecture and preprocessing
        <results>/models/{model}/log.csv                   loss, speed and spread of the embeddings (trained here)
        <results>/models/{model}/provenance.json           recipe, seed, data, commit, versions, hardware
@@ -12,8 +13,31 @@ it writes that checkpoint and exits with 75 (try again), a failure that `retries
 """
 
 
+rule check_training:
+    input:
+        summary=get_training_file("json"),
+    output:
+        checked=temp("<results>/models/{model}/checked"),
+    log:
+        "<logs>/models/{model}.check.log",
+    wildcard_constraints:
+        model=match_any(list_origin("trained here")),
+    # before any training starts; what is found here, no retry would help
+    priority: 100
+    retries: 0
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    params:
+        accuracy_layers=get_accuracy_layers,
+        protocols=get_protocols,
+    script:
+        "../workflow_scripts/check_training.py"
+
+
 rule train_model:
     input:
+        checked=ancient("<results>/models/{model}/checked"),  # a check that is made again repeats no training
         beton=get_training_file("beton"),
         summary=get_training_file("json"),
     output:

@@ -90,7 +90,7 @@ def test_more_queries_than_a_chunk(monkeypatch):
 
 @pytest.mark.parametrize("k", [0, -1, 21])
 def test_k_out_of_range_is_refused(k):
-    with pytest.raises(ValueError, match=f"k = {k} neighbours: .* 20 images"):
+    with pytest.raises(ValueError, match=f"knn.k: {k} neighbours; .* 20 images"):
         vote_weighted_knn(draw(20, 3), torch.zeros(20, dtype=torch.long), draw(2, 3), n_classes=2, k=k, tau=0.07)
 
 

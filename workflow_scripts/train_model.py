@@ -3,7 +3,6 @@
 from ipcl_core.architectures import NetworkSpec
 from ipcl_core.distributed import launch_job
 from ipcl_core.files import read_json
-from ipcl_core.layers import check_layers
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 from ipcl_core.training import train_network
@@ -12,13 +11,11 @@ start_log(snakemake.log[0])
 model = snakemake.params.model
 summary = read_json(snakemake.input.summary)
 spec = NetworkSpec.from_model(model, n_classes=len(summary["classes"]))
-block = snakemake.config["models"][snakemake.wildcards.model]
-check_layers(spec, block["layers"], [*filter(None, [block["embedding_layer"]]), *block["accuracy_layers"]])
 launch_job(
     snakemake,
     train_network,
     spec=spec.model_dump(),
-    recipe=snakemake.config["recipes"][block["recipe"]],
+    recipe=snakemake.config["recipes"][snakemake.config["models"][snakemake.wildcards.model]["recipe"]],
     seed=model["seed"],
     beton=snakemake.input.beton,
     data_sha256=summary["sha256"],
