@@ -272,6 +272,7 @@ class NetworkSpec(BaseModel):
     code: str = "."
     """Folder of its module."""
     preprocessing: Preprocessing
+    """Without center_crop, which only says how accuracy is measured."""
 
     @classmethod
     def from_model(cls, model: dict, n_classes: int | None = None) -> "NetworkSpec":
@@ -289,7 +290,7 @@ class NetworkSpec(BaseModel):
             head=model["head"],
             arguments=model.get("arguments", {}),
             code=model.get("code", "."),
-            preprocessing=model["preprocessing"],
+            preprocessing=model["preprocessing"] | {"center_crop": None},
         )
 
 
@@ -323,10 +324,13 @@ def build_network(spec: NetworkSpec, weights: str | None = None) -> nn.Module:
 
 
 def initialize_network(spec: NetworkSpec, seed: int, weights: str | None = None) -> nn.Module:
-    """Build a network with the initial weights that `seed` gives, or with published ones (`build_own_network`)."""
+    """Build a network with the initial weights that `seed` gives, or with published ones (`build_own_network`).
+
+    It is on the CPU, wherever a builder of the user's puts it.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_network(spec, weights)
+        return build_network(spec, weights).cpu()
 
 
 def save_network(network: nn.Module, spec: NetworkSpec, path: str | Path) -> None:

@@ -56,7 +56,7 @@ def make_own_model(
     network.eval()
     published = read_published_preprocessing(spec.architecture, model["weights"], network)
     for key, value in published.items():
-        if (here := getattr(spec.preprocessing, key)) != value:
+        if (here := model["preprocessing"][key]) not in (value, None):
             logger.warning("%s: preprocessing.%s is %s; the weights were published with %s", path, key, here, value)
     output = try_network(network, spec, layers, accuracy_layers)
     spec = spec.model_copy(update={"dim": output[0].numel()})

@@ -119,7 +119,7 @@ def import_module(name: str, code: str | Path) -> Iterator:
     try:
         try:
             module = importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script that reads its command line exits
             raise ValueError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
         if Path(module.__file__).resolve() != path.resolve():
             raise ValueError(f"{path}: Python already has a module {name}, {module.__file__}; give yours another name")
@@ -156,7 +156,7 @@ def _call(build, architecture: str, arguments: dict) -> "nn.Module":
         return build(**arguments)
     except OSError:  # no network, no such file
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ValueError(f"{architecture}({given}) failed: {type(error).__name__}: {error}") from error
 

@@ -4,9 +4,14 @@ Functions of wildcards: what a job reads, what it depends on, what it may use.
 
 
 def get_network(wildcards):
-    """What a model's weights depend on: its block without its label, and without what is measured and how."""
-    others = {*"framework dataset layers embedding_layer accuracy_layers protocols origin reason".split()}
-    return {key: value for key, value in config["models"][wildcards.model].items() if key not in others}
+    """What a model's weights depend on: its block without names, and without what is measured and how.
+
+    A recipe's content is a parameter of its own.
+    """
+    others = {*"framework dataset recipe layers embedding_layer accuracy_layers protocols origin reason".split()}
+    network = {key: value for key, value in config["models"][wildcards.model].items() if key not in others}
+    preprocessing = {key: value for key, value in network["preprocessing"].items() if key != "center_crop"}
+    return network | {"preprocessing": preprocessing}
 
 
 def get_recipe(wildcards):

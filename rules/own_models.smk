@@ -27,6 +27,6 @@ rule make_own_model:
         mem_mb=grow(16000),
         runtime=30,
     params:
-        model=get_network,
+        model=get_network,  # what makes it be built again; the job reads the whole block
     script:
         "../workflow_scripts/make_own_model.py"

@@ -1,10 +1,12 @@
 import io
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 import torchvision
+from configurations import STUDY
 from conftest import make_spec
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -13,13 +15,15 @@ from torch.testing import assert_close
 from ipcl_core.architectures import (
     AlexNet,
     CORnetZ,
+    NetworkSpec,
     ResNet,
     build_network,
     initialize_network,
     load_network,
     save_network,
 )
-from ipcl_core.config import Preprocessing
+from ipcl_core.config import Preprocessing, load_config
+from ipcl_core.config.models import SMALLEST, Architecture
 from ipcl_core.weights import fetch_pretrained
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -207,6 +211,32 @@ def test_cornet_z_starts_with_xavier():
     assert weight.abs().max() <= bound
     assert_close(weight.std().item(), bound / math.sqrt(3), rtol=0.01, atol=0)
     assert network.IT[0].bias.abs().max() == network.fc.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+def test_smallest_input_is_the_one_that_the_configuration_allows(architecture):
+    """One pixel less and a layer has nothing left, where the configuration names a side for the architecture."""
+    least = SMALLEST.get(architecture, 16)
+    dims = {"pixels": 12, "resnet50x2": 4096, "resnet50x4": 8192}
+    with torch.device("meta"):
+        network = build_network(
+            make_spec(architecture=architecture, dim=dims.get(architecture, 2048), width=1.0)
+        ).eval()
+        network(torch.empty(1, 3, least, least))
+        if architecture in SMALLEST:
+            with pytest.raises(RuntimeError, match=r"Output size is too small|size can't be greater"):
+                network(torch.empty(1, 3, least - 1, least - 1))
+
+
+@pytest.mark.parametrize("name", ["first", "labelled", "untrained"])
+def test_how_accuracy_is_measured_is_no_part_of_a_network(name):
+    """A checkpoint, and the weights made from it, can be used with another crop."""
+    specs = []
+    for center_crop in (None, 0.875, 1.0):
+        model = load_config(STUDY).model_dump()["models"][name]
+        model["preprocessing"] |= {"center_crop": center_crop}
+        specs.append(NetworkSpec.from_model(model, n_classes=3))
+    assert repr(specs[0]) == repr(specs[1]) == repr(specs[2])
 
 
 def test_unknown_architecture_is_refused():

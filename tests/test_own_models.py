@@ -12,7 +12,7 @@ import torch
 import torchvision
 import yaml
 from configurations import change, explain
-from conftest import make_spec
+from conftest import DEVICES, make_spec
 from own_models import BLOCK, describe, make
 from safetensors.torch import save_file
 from snakemake.utils import update_config
@@ -175,16 +175,19 @@ def publish(monkeypatch, folder: Path, digest: str | None = None) -> dict:
     return state
 
 
-def test_torchvisions_published_weights_are_loaded_and_checked(tmp_path, monkeypatch, warnings_of):
+@pytest.mark.parametrize("center_crop", [None, 0.875, 1.0])
+def test_torchvisions_published_weights_are_loaded_and_checked(tmp_path, monkeypatch, warnings_of, center_crop):
     expected = publish(monkeypatch, tmp_path)
     block = {"architecture": "torchvision:resnet18", "weights": "IMAGENET1K_V1"}
-    _, origin = make(tmp_path, layers=["fc"], **block)
+    block["preprocessing"] = {"image_size": 64, "center_crop": center_crop}
+    spec, origin = make(tmp_path, layers=["fc"], **block)
     network = load_network(tmp_path / "weights.safetensors", describe(**block))[0]
     assert origin["weights"] == "IMAGENET1K_V1"
     assert [warning.partition(": ")[2] for warning in warnings_of()] == [
         "preprocessing.image_size is 64; the weights were published with 224",
-        "preprocessing.center_crop is None; the weights were published with 0.875",
+        *(["preprocessing.center_crop is 1.0; the weights were published with 0.875"] if center_crop == 1 else []),
     ]
+    assert spec.preprocessing.center_crop is None, "it says how accuracy is measured, not what the network is"
     assert_close(network.fc.weight, expected["fc.weight"], rtol=0, atol=0)
     (kept,) = (tmp_path / "hub/hub/checkpoints").iterdir()
     torch.save(torchvision.models.resnet18().state_dict(), kept)
@@ -196,6 +199,33 @@ def test_torchvisions_weights_with_another_hash_are_refused(tmp_path, monkeypatc
     publish(monkeypatch, tmp_path, digest=64 * "0")
     with pytest.raises(ValueError, match=r'invalid hash value .expected "00000000"'):
         make(tmp_path, architecture="torchvision:resnet18", weights="IMAGENET1K_V1")
+
+
+ON_DEVICE = """
+class Network(nn.Module):
+    def __init__(self, device):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 5, stride=4), nn.Linear(4 * 15 * 15, 7)
+        self.to(device)
+    def to(self, device):
+        self.place = device
+        return super().to(device)
+    def cpu(self):
+        self.place = "cpu"
+        return super().cpu()
+    def forward(self, x):
+        assert self.place == "cpu"
+        return self.last(self.conv(x).flatten(1))
+"""
+
+
+@pytest.mark.parametrize("device", [*DEVICES, "a GPU that the test only pretends to have"])
+def test_network_that_its_builder_puts_on_a_gpu(code, tmp_path, device):
+    """It is tried, written and read where the pictures are."""
+    text = ON_DEVICE if device in ("cpu", "cuda") else ON_DEVICE.replace("self.to(device)", "self.place = device")
+    make(tmp_path, layers=["conv"], architecture=f"{code(text)}:Network", arguments={"device": device})
+    network = load_network(tmp_path / "weights.safetensors")[0]
+    assert network.place == "cpu" and not network.conv.weight.is_cuda
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model."])

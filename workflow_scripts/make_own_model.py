@@ -8,7 +8,7 @@ from ipcl_core.provenance import describe_run, record_job
 start_log(snakemake.log[0])
 block = snakemake.config["models"][snakemake.wildcards.model]
 spec, origin = make_own_model(
-    snakemake.params.model,
+    block,
     snakemake.output.weights,
     layers=block["layers"],
     accuracy_layers=[*filter(None, [block["embedding_layer"]]), *block["accuracy_layers"]],

@@ -43,6 +43,12 @@ def test_unknown_names_of_torchvision(architecture, weights, message):
             {},
             r"networks_\d+\.py: cannot be imported: ModuleNotFoundError: No module named 'no_such",
         ),
+        (
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('--x', required=True)\np.parse_args([])",
+            {},
+            r"networks_\d+\.py: cannot be imported: SystemExit: 2",
+        ),
+        ("def build(): raise SystemExit('no')", {}, r"build\(\) failed: SystemExit: no"),
         ("def biuld(): pass", {}, r"networks_\d+\.py: has no function build; did you mean biuld"),
         ("build = 3", {}, r"build is an object of class int, no function"),
         ("def build(): return {}", {}, r"returns an object of class dict, not a torch\.nn\.Module"),
