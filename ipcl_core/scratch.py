@@ -2,7 +2,7 @@
 Copies of .beton files on a node's own disk, for clusters whose shared file system is slow.
 
 Jobs on one node share a copy: the first makes it, the others wait for it. Its name is the SHA-256 of the original, so that
-changed data get a copy of their own. Copies stay until somebody removes them.
+changed data get a copy of their own; its summary (.json) lies beside it. Copies stay until somebody removes them.
 """
 
 import fcntl
@@ -13,14 +13,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .files import read_json, write_whole
+from .beton import check_beton
+from .files import read_json, write_json, write_whole
 
 log = logging.getLogger(__name__)
 CHUNK = 1 << 24
 
 
 def copy_to_scratch(beton: str | Path, scratch: str | Path | None) -> Path:
-    """Return the path of a copy of a .beton file on this node's disk, made where there is none.
+    """Return the path of a copy of a .beton file on this node's disk, made where there is none that is whole.
+
+    Of a copy that is there `check_beton` is asked: a changed byte of an image would not show.
 
     Args:
         beton: the file; its summary (.json), which holds its SHA-256, lies beside it.
@@ -35,13 +38,20 @@ def copy_to_scratch(beton: str | Path, scratch: str | Path | None) -> Path:
     beton = Path(beton)
     if scratch is None:
         return beton
-    sha256, n_bytes = read_json(beton.with_suffix(".json"))["sha256"], beton.stat().st_size
+    summary, n_bytes = read_json(beton.with_suffix(".json")), beton.stat().st_size
+    sha256 = summary["sha256"]
     copy = Path(scratch) / f"{sha256}.beton"
     copy.parent.mkdir(parents=True, exist_ok=True)
     with copy.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if copy.exists() and copy.stat().st_size == n_bytes:
-            return copy
+        write_json(summary, copy.with_suffix(".json"))
+        if copy.exists():
+            try:
+                check_beton(copy)
+                return copy
+            except ValueError as error:
+                log.warning("%s; copying %s again", error, beton)
+                copy.unlink()
         free = shutil.disk_usage(scratch).free
         if free < n_bytes:
             log.warning("%s: %d MB free, %d MB needed; reading %s itself", scratch, free >> 20, n_bytes >> 20, beton)
