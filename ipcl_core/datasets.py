@@ -19,6 +19,7 @@ import scipy.io
 from PIL import Image
 
 from .downloads import read_members
+from .files import compute_sha256
 from .images import IMAGE_SUFFIXES, PICTURE_SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -179,6 +180,25 @@ def list_flat_images(folder: str | Path, labels: str | Path) -> pd.DataFrame:
     if lost := sorted(set(truth) - {Path(path).stem for path in paths}):
         raise ValueError(f"{folder}: {len(lost)} images of {labels} are not there, among them {lost[0]}")
     return pd.DataFrame([(path, truth[Path(path).stem]) for path in paths], columns=["path", "class"])
+
+
+def compare_images(folder: str | Path, manifest: str | Path) -> str:
+    """Say in what the images of a split differ from those that were converted, "" where they do not.
+
+    Args:
+        folder: the split's folder.
+        manifest: CSV of `beton.join_shards`: path, class, sha256 of every image.
+    """
+    expected = pd.read_csv(manifest, dtype=str, keep_default_na=False).set_index("path")
+    in_classes = (expected.index.str.split("/").str[0] == expected["class"]).all()
+    there = set(_find_images(Path(folder)))
+    new = sorted(path for path in there - set(expected.index) if "/" in path or not in_classes)
+    lost = [path for path in expected.index if path not in there]
+    kept = expected["sha256"].drop(lost)
+    changed = [path for path, sha256 in kept.items() if sha256 and compute_sha256(Path(folder, path)) != sha256]
+    counts = {"changed": changed, "not there": lost, "not in the manifest": new}
+    parts = [f"{len(paths)} {what}, among them {paths[0]}" for what, paths in counts.items() if paths]
+    return f"of {len(expected)} images of {manifest}: {'; '.join(parts)}" if parts else ""
 
 
 def _find_images(folder: Path) -> list[str]:

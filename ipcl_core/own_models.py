@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .architectures import NetworkSpec, build_network, fill_network, initialize_network, load_network, save_network
 from .files import compute_sha256
 from .layers import Layers, record_layers
-from .own_networks import read_published_preprocessing
+from .own_networks import find_published_file, read_published_preprocessing
 from .weights import load_state
 
 logger = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ def make_own_model(
     Where torchvision or timm publish another preprocessing with the weights than the block has, a warning says so.
 
     Returns:
-        The network's specification, and what it was made from: architecture, arguments, weights, state_dict, its sha256, and
-        the version of the library or installed package.
+        The network's specification, and what it was made from: architecture, arguments, weights, state_dict, the sha256 of
+        its file or of torchvision's, and the version of the library or installed package.
 
     Raises:
         ValueError: the network cannot be built or takes no such pictures, a layer is not there or its output is not finite,
@@ -67,6 +67,8 @@ def make_own_model(
             f"{spec.architecture}: built again and given its own state dict, the network returns something else. Whatever it "
             "draws at random or reads when it is built must be a parameter or a buffer"
         )
+    if published_file := find_published_file(spec.architecture, model["weights"]):
+        sha256 = compute_sha256(published_file)
     origin = {key: model[key] for key in ("architecture", "arguments", "weights", "state_dict")} | {"sha256": sha256}
     return spec, origin | _find_version(spec.architecture)
 

@@ -162,7 +162,6 @@ def _call(build, architecture: str, arguments: dict) -> "nn.Module":
 
 
 def _build_torchvision(name: str, weights: str | None, arguments: dict) -> "nn.Module":
-    import torch
     from torchvision import models
 
     from .files import compute_sha256
@@ -175,13 +174,25 @@ def _build_torchvision(name: str, weights: str | None, arguments: dict) -> "nn.M
         raise ValueError(f"torchvision:{name}: has no weights {weights}; there are {', '.join(published)}")
     chosen = published[weights] if weights else None
     if chosen:  # torch's hub checks what it downloads, but not what it has downloaded before
-        file = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rsplit("/", 1)[-1]
+        file = find_published_file(f"torchvision:{name}", weights)
         begin = file.stem.rsplit("-", 1)[-1]
         if file.exists() and not (found := compute_sha256(file)).startswith(begin):
             raise ValueError(
                 f"{file}: its SHA-256 is {found}, which should begin with {begin}; delete it, to load it again"
             )
     return _call(lambda **given: models.get_model(name, weights=chosen, **given), f"torchvision:{name}", arguments)
+
+
+def find_published_file(architecture: str, weights: str | None) -> Path | None:
+    """Return where torchvision's published weights lie once they are loaded; None for all others."""
+    import torch
+    from torchvision import models
+
+    place, name = architecture.partition(":")[::2]
+    if not weights or place != "torchvision":
+        return None
+    url = models.get_model_weights(name)[weights].url
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 def _build_timm(name: str, weights: str | None, arguments: dict) -> "nn.Module":

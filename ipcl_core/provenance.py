@@ -3,6 +3,7 @@ Where an artifact comes from, and whether it is still what was made.
 
     python -m ipcl_core.provenance results/table1.csv                              every row in short, every artifact checked
     python -m ipcl_core.provenance results/table1.csv --model ipcl --region IT     the chain behind these cells
+    python -m ipcl_core.provenance results/table1.csv --images                     and the images that were converted
     python -m ipcl_core.provenance results/rsm/objects72/ipcl.h5                   the chain behind any artifact
 
 Each workflow script ends in `record_job`, which writes <results>/provenance/<first output>.json: rule, wildcards,
@@ -15,7 +16,8 @@ of its listing. The command hashes the artifacts again and names each that is
     unrecorded   it is there or was read, and no record says how it was made
 
 and ends with exit code 1 if there is one. Files outside of the results folder (sources, code) that are not on this machine
-are said to be elsewhere; they are no fault of the results.
+are said to be elsewhere; they are no fault of the results. A data set's own folders are named in the chain and not read;
+with --images each image in them is compared with the SHA-256 in the manifest of its split.
 
 A record is no declared output of its rule. The workflow repeats a job whose declared output is lost, and a lost note must
 not repeat a week of training; nor shall records added to the workflow make a finished study run again. It needs no
@@ -34,6 +36,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -85,12 +88,13 @@ def find_commit() -> str | None:
         return None
 
 
-def record_job(job, *sources: str | Path, kept: bool = True) -> None:
+def record_job(job, *sources: str | Path, folders: dict[str, str | Path] | None = None, kept: bool = True) -> None:
     """Write the record of a job that has just made its outputs.
 
     Args:
         job: what the workflow gives to its script: rule, wildcards, params, input, output, threads, config.
         sources: files and folders that were read though they are no declared input.
+        folders: split -> folder that images were read from, or root -> that of torchvision; named, and too large to be hashed.
         kept: whether the workflow keeps the outputs once the jobs that need them are done.
     """
     root = Path((job.config.get("pathvars") or {}).get("results", "results")).absolute()
@@ -107,6 +111,7 @@ def record_job(job, *sources: str | Path, kept: bool = True) -> None:
         "threads": job.threads,
         "params": dict(job.params.items()),
         "inputs": {_name(path, root): _hash_input(Path(path), root) for path in [*job.input, *sources]},
+        "folders": {key: _name(path, root) for key, path in (folders or {}).items()},
         "outputs": outputs,
         "kept": kept,
     }
@@ -130,6 +135,11 @@ def _hash_input(path: Path, root: Path) -> str:
     return compute_sha256(path)
 
 
+def _list_read(record: dict) -> list[str]:
+    """Return what a job read: its inputs, and folders of images."""
+    return [*record.get("inputs", {}), *record.get("folders", {}).values()]
+
+
 @dataclass
 class Results:
     """The records of a results folder, and the state of its artifacts; each file is hashed once."""
@@ -139,6 +149,10 @@ class Results:
     """Artifact, relative to the folder -> the record of the job that made it."""
     hashes: dict[str, str | None] = field(default_factory=dict)
     """File or folder -> its SHA-256 now, None where it is not there."""
+    folders: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Folder of images -> its state and what is wrong with it."""
+    read_images: bool = False
+    """Whether images are compared with the manifests of their data sets."""
 
     @classmethod
     def read(cls, path: str | Path) -> "Results":
@@ -164,6 +178,34 @@ class Results:
             {name: record for _, records in sorted(made, key=lambda job: job[0]) for name, record in records.items()},
         )
 
+    @cached_property
+    def manifests(self) -> dict[str, list[Path]]:
+        """Folder of images -> the manifests of the splits that were read from it; [] where there can be none."""
+        found = {}
+        for record in self.records.values():
+            for split, folder in record.get("folders", {}).items():
+                manifest = self.root / "data" / record["wildcards"]["dataset"] / f"{split}.csv"
+                kept = found.setdefault(folder, [])
+                if split != "root" and manifest not in kept:
+                    kept.append(manifest)
+        return found
+
+    def examine_folder(self, name: str) -> tuple[str, str]:
+        """Return the state of a folder that images were read from, and what is wrong with it."""
+        if name not in self.folders:
+            from .datasets import compare_images  # here, because every job imports this module
+
+            manifests = [path for path in self.manifests[name] if path.exists()]
+            if not Path(self.root, name).exists():
+                found = "elsewhere", ""
+            elif not (self.read_images and manifests):
+                found = "not read", ""
+            else:
+                problem = "; ".join(filter(None, (compare_images(self.root / name, path) for path in manifests)))
+                found = ("altered" if problem else "source"), problem
+            self.folders[name] = found
+        return self.folders[name]
+
     def hash_now(self, name: str) -> str | None:
         if name not in self.hashes:
             path = self.root / name
@@ -172,6 +214,8 @@ class Results:
 
     def examine(self, name: str) -> tuple[str, str]:
         """Return the state of an artifact or source, and what is wrong with it ("" where nothing is)."""
+        if name in self.manifests:
+            return self.examine_folder(name)
         now, record = self.hash_now(name), self.records.get(name)
         if record is None:
             if Path(name).is_absolute():
@@ -197,7 +241,7 @@ class Results:
             if name not in seen and not skip(name):
                 seen.add(name)
                 chain.append((depth, name))
-                for source in self.records.get(name, {"inputs": {}})["inputs"]:
+                for source in _list_read(self.records.get(name, {})):
                     visit(source, depth + 1)
 
         visit(name, 0)
@@ -211,7 +255,7 @@ class Results:
         if problem:
             yield f"{margin}{problem}"
         if (record := self.records.get(name)) is None:
-            if now := self.hash_now(name):
+            if name not in self.manifests and (now := self.hash_now(name)):
                 yield f"{margin}sha256 {now}"
             return
         hardware = record["hardware"]
@@ -284,9 +328,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", help="a row of Table 1")
     parser.add_argument("--brain", help="a brain data set of Table 1")
     parser.add_argument("--region", help="a region of Table 1")
+    parser.add_argument(
+        "--images", action="store_true", help="read the data sets' own images and compare them with the manifests"
+    )
     options = parser.parse_args(arguments)
     try:
         results = Results.read(options.artifact)
+        results.read_images = options.images
         name = _name(options.artifact, results.root)
         if Path(name).name != "table1.csv":
             names = [name for _, name in results.list_chain(name)]
@@ -306,7 +354,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _summarize(results: Results, table: str, rows: list[dict]) -> list[str]:
     """Print one line a row of Table 1; return every artifact that a record names."""
-    names = [*results.records, *(name for record in results.records.values() for name in record["inputs"])]
+    names = [*results.records, *(name for record in results.records.values() for name in _list_read(record))]
     for row in rows:
         links = [link for _, link in list_row_chain(results, table, row)]
         wrong = [link for link in links if results.examine(link)[1]]

@@ -12,7 +12,15 @@ from torchvision.datasets import imagenet
 
 from ipcl_core.config import Torchvision
 from ipcl_core.conversion import CorruptImageError
-from ipcl_core.datasets import export_torchvision, label_splits, list_flat_images, list_images, read_labels
+from ipcl_core.datasets import (
+    compare_images,
+    export_torchvision,
+    label_splits,
+    list_flat_images,
+    list_images,
+    read_labels,
+)
+from ipcl_core.files import compute_sha256
 
 
 def save(path, size=(4, 3)) -> None:
@@ -192,6 +200,18 @@ def test_flat_validation_split(flat, labels):
     assert val["path"].tolist() == [f"{name}.JPEG" for name in NAMES]
     assert val["class"].tolist() == ["n01440764", "n02119789", "n02100735", "n02100735", "n02119789"]
     assert val["label"].tolist() == [0, 2, 1, 1, 2]
+
+
+def test_flat_validation_split_is_compared_with_its_manifest(flat):
+    """There an image beside the others is one too many; in a folder of classes it is passed over."""
+    labels = flat / "ILSVRC2012_validation_ground_truth.txt"
+    for split, table in label_splits(flat / "train", flat / "val", labels).items():
+        sha256 = [compute_sha256(flat / split / path) for path in table["path"]]
+        table.assign(sha256=sha256).to_csv(flat / f"{split}.csv", index=False)
+        assert compare_images(flat / split, flat / f"{split}.csv") == ""
+        (flat / split / "other.JPEG").touch()
+    assert compare_images(flat / "train", flat / "train.csv") == ""
+    assert compare_images(flat / "val", flat / "val.csv").endswith("1 not in the manifest, among them other.JPEG")
 
 
 def test_classes_are_those_that_torchvision_reads(flat, monkeypatch):

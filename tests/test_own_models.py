@@ -183,6 +183,7 @@ def test_torchvisions_published_weights_are_loaded_and_checked(tmp_path, monkeyp
     spec, origin = make(tmp_path, layers=["fc"], **block)
     network = load_network(tmp_path / "weights.safetensors", describe(**block))[0]
     assert origin["weights"] == "IMAGENET1K_V1"
+    assert origin["sha256"] == hashlib.sha256(next(tmp_path.glob("resnet18-*.pth")).read_bytes()).hexdigest()
     assert [warning.partition(": ")[2] for warning in warnings_of()] == [
         "preprocessing.image_size is 64; the weights were published with 224",
         *(["preprocessing.center_crop is 1.0; the weights were published with 0.875"] if center_crop == 1 else []),

@@ -7,4 +7,4 @@ from ipcl_core.provenance import record_job
 start_log(snakemake.log[0])
 dataset = snakemake.params.dataset
 export_torchvision(dataset["name"], dataset["root"], snakemake.output.images, download=dataset["download"])
-record_job(snakemake)
+record_job(snakemake, folders={"root": dataset["root"]})

@@ -6,10 +6,11 @@ from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
 dataset = snakemake.params.dataset
+own = {split: dataset[split] for split in ("train", "val") if split in dataset}
 list_splits(
-    {split: dataset.get(split) or f"{snakemake.input[0]}/{split}" for split in ("train", "val")},
+    own or {split: f"{snakemake.input[0]}/{split}" for split in ("train", "val")},
     dict(snakemake.output.items()),
     val_labels=dataset.get("val_labels"),
     storage=dataset["storage"],
 )
-record_job(snakemake)
+record_job(snakemake, *filter(None, [dataset.get("val_labels")]), folders=own)
