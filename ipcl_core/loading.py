@@ -37,6 +37,8 @@ from .views import make_center_views, make_random_views, resize_images
 
 RELEASED_SHORTEST_SIDE = 256
 """Pixels; the released code resizes images to it before it crops them."""
+RELEASED_MOST = 100
+"""Longest side over the shortest at most, for an image that is resized so: else it might fill the memory."""
 STALL_SECONDS = 1800
 """A batch that takes longer is an error: the file system hangs, or a thread does. The first one waits for numba too."""
 
@@ -186,7 +188,12 @@ class ViewLoader:
             seed: of the order and the views.
             epoch: from 0.
             first_batch: batches at the start of the epoch that are passed over.
+
+        Raises:
+            ValueError: in the released code's order an image is so narrow that it cannot be resized first.
         """
+        if augmentation.order == "released_code":
+            self._check_shapes()
         n_batches = self.n_images // self.batch_size
         order = np.random.default_rng([seed, epoch]).permutation(self.n_images)
         order = order[first_batch * self.batch_size : n_batches * self.batch_size]
@@ -203,6 +210,17 @@ class ViewLoader:
             return torch.from_numpy(views).movedim(-1, -3)  # (B, n, S, S, 3) -> (B, n, 3, S, S)
 
         return self._iterate(order, cut)
+
+    def _check_shapes(self) -> None:
+        """Refuse images that would be very large with the released code's shortest side."""
+        narrow = np.maximum(self.heights, self.widths) > RELEASED_MOST * np.minimum(self.heights, self.widths)
+        if narrow.any():
+            image = np.flatnonzero(narrow)[0]
+            raise ValueError(
+                f"{self.beton}: image {image} (from 0; the manifest's row) has {self.widths[image]} x {self.heights[image]} "
+                f"pixels; augmentation.order: released_code resizes its shortest side to {RELEASED_SHORTEST_SIDE} pixels. "
+                "Take it out of the data set, or choose order: wu"
+            )
 
     def iterate_center(self, *, fraction: float) -> Iterator[Batch]:
         """Yield every image once, in the file's order, as one central view.

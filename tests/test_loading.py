@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import BATCH_SIZE, DEVICES, N_PICTURES, stack
+from conftest import BATCH_SIZE, DEVICES, N_PICTURES, convert, stack
 from ffcv.loader import Loader, OrderOption
 from ffcv.loader.epoch_iterator import EpochIterator
 from ffcv.reader import Reader
@@ -215,6 +215,21 @@ def test_released_order_resizes_the_images_first(jpg_split):
         expected = np.empty((2, 2, 16, 16, 3), np.float32)
         make_random_views(pixels, *sizes, drawn, small.mean, small.std, expected)
         assert_allclose(batch.views.movedim(2, 4), expected, rtol=0, atol=0)
+
+
+def test_released_order_refuses_an_image_that_would_fill_the_memory(photo, tmp_path):
+    """1 x 20000 pixels would be 256 x 5 million; the other order cuts views from it as it is."""
+    for name, size in (("a/0", (50, 40)), ("a/1", (20_000, 1)), ("b/2", (40, 50)), ("b/3", (4000, 40))):
+        path = tmp_path / f"pictures/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo.resize(size).save(path)
+    options = {"batch_size": 2, "preprocessing": Preprocessing(image_size=16), "n_threads": 1}
+    loader = ViewLoader(convert(tmp_path / "pictures", tmp_path).beton, **options)
+    assert len(list(iterate(loader, augmentation=Augmentation()))) == 2
+    with pytest.raises(
+        ValueError, match=r"a\.beton: image 1 \(from 0; .* has 20000 x 1 pixels; augmentation\.order: rel"
+    ):
+        next(iterate(loader, augmentation=Augmentation(order="released_code")))
 
 
 # ---- central views ---------------------------------------------------------------------------------------------------
