@@ -23,6 +23,7 @@ from .architectures import NetworkSpec, build_network
 from .config import Config, load_config
 from .embedding import record_features
 from .files import read_json
+from .images import SMART_BYTES
 from .layers import record_layers
 from .table1 import find_family
 
@@ -158,8 +159,9 @@ def estimate_beton(study: Config, dataset: str, n_images: int, results: Path) ->
         return sum(beton.stat().st_size for beton in betons), "measured"
     storage = study.datasets[dataset].storage
     scale = ((storage.shortest_side or 400) / 256) ** 2  # ImageNet's own mean is about 400
-    pixels = 3 * 256 * 256 * 4 / 3  # bytes of a 4:3 picture
-    return n_images * scale * (JPEG_BYTES if storage.write_mode == "jpg" else pixels), "stated"
+    pixels = scale * 3 * 256 * 256 * 4 / 3  # bytes of a 4:3 picture
+    raw = storage.write_mode == "raw" or (storage.write_mode == "smart" and pixels <= SMART_BYTES)
+    return n_images * (pixels if raw else scale * JPEG_BYTES), "stated"
 
 
 def estimate_costs(

@@ -114,6 +114,24 @@ def test_beton_is_estimated_until_it_is_there(tmp_path):
     assert estimate_beton(study, "imagenet", 5, tmp_path) == (730, "measured")
 
 
+@pytest.mark.parametrize(
+    ("mode", "side", "n_bytes"),
+    [
+        ("raw", 256, 3 * 256 * 256 * 4 / 3),
+        ("raw", 64, 3 * 64 * 64 * 4 / 3),
+        ("smart", 64, 3 * 64 * 64 * 4 / 3),
+        ("smart", 256, 32_800),
+        ("smart", 128, 8_200),
+        ("jpg", 64, 2_050),
+    ],
+)
+def test_bytes_of_a_picture_by_the_form_of_its_storage(tmp_path, mode, side, n_bytes):
+    """smart: raw pixels where a 4:3 picture of this shortest side has no more than 128 x 128, else JPEG."""
+    raw = yaml.safe_load(RAW)
+    raw["datasets"]["imagenet"]["storage"] |= {"write_mode": mode, "shortest_side": side}
+    assert estimate_beton(load_config(raw), "imagenet", 10, tmp_path)[0] == pytest.approx(10 * n_bytes)
+
+
 def test_command_lays_configurations_over_each_other(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.yaml").write_text(RAW)
