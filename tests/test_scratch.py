@@ -73,7 +73,7 @@ def test_damage_behind_the_copying_is_found_by_the_loader(beton, tmp_path):
     """As it would be in the original: the summary lies beside both."""
     copy = copy_to_scratch(beton, tmp_path / "scratch")
     copy.write_bytes(change_label(copy.read_bytes()))
-    with pytest.raises(ValueError, match="not the file that .* beside it describes"):
+    with pytest.raises(ValueError, match=r"not the file that .* beside it describes"):
         check_beton(copy)
 
 
