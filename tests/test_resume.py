@@ -217,6 +217,9 @@ def test_two_jobs_do_not_train_one_model(raw_split, tmp_path):
     assert train(raw_split.beton, raw_split.summary, tmp_path)["weights.safetensors"].exists()
 
 
+SLURM_KILLS = 30
+"""Seconds after SIGTERM, by default (KillWait)."""
+
 SLOW_TRAINING = """
 import sys, time
 sys.path[:0] = [{tests!r}, {root!r}]
@@ -246,7 +249,7 @@ def test_sigterm_ends_the_process_with_a_checkpoint(raw_split, tmp_path):
         if line == "minibatch 6\n":
             process.send_signal(signal.SIGTERM)
             break
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=SLURM_KILLS)
     assert process.returncode == TRY_AGAIN == 75, errors
     assert "minibatch 7" not in output
     assert [path.name for path in folder.iterdir()] == ["checkpoint.pt"]

@@ -205,6 +205,18 @@ def test_killed_jobs_are_made_up_for(study, tmp_path):
     put_back(study, tmp_path)
 
 
+@pytest.mark.parametrize("days", [-1, 1])
+def test_time_of_a_file_by_a_wrong_clock_changes_no_result(study, days):
+    """What seems newer than what was made from it is used again; the same comes out."""
+    rsm, expected = study / "results/rsm/inanimate44/untrained_alexnet_gn.h5", hash_results(study)
+    stat = rsm.stat()
+    os.utime(rsm, ns=(stat.st_atime_ns, stat.st_mtime_ns + days * 86_400 * 10**9))
+    said = run(study)
+    os.utime(rsm, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert ("Nothing to be done" in said) == (days < 0)
+    assert list_differences(hash_results(study), expected) == []
+
+
 TABLE_AND_FIGURES = {"table1": 1, "claims": 1, "figure2": 1, "figure3": 1, "figure_layers": 1, "explorer": 1}
 STATISTICS = {"measure_layers": 1, "compare_models": 1, "join_layers": 1, "figure_pairs": 1}
 
@@ -258,6 +270,39 @@ def test_other_checkpoints_repeat_no_training(study):
     (study / "often.yaml").write_text("recipes: {ipcl: {checkpoint_minutes: 1, checkpoint_steps: 100}}")
     jobs = count_jobs(run(study, "--dry-run", configs=("study.yaml", "often.yaml")))
     assert jobs == {"explorer": 1}, "the page shows the configuration"
+
+
+def test_names_and_measurements_repeat_no_training(study):
+    """A recipe under another name, another crop of the central views, another number of neighbours, other protocols."""
+    config = yaml.safe_load((study / "study.yaml").read_text())
+    config["recipes"]["renamed"] = config["recipes"].pop("ipcl")
+    model = config["models"]["ipcl_alexnet_gn"]
+    model |= {"recipe": "renamed", "protocols": ["linear probe (L-BFGS)"], "layers": "blocks"}
+    model["preprocessing"] = {**model["preprocessing"], "center_crop": 0.5}
+    config["knn"]["k"] = 7
+    (study / "measured.yaml").write_text(yaml.safe_dump(config))
+    jobs = count_jobs(run(study, "--dry-run", configs=("measured.yaml",)))
+    assert jobs["embed_images"] == jobs["extract_activations"] == 1 and jobs["measure_accuracy"] == 3
+    assert "train_model" not in jobs
+
+
+def test_data_set_that_no_available_model_uses_is_not_converted(study):
+    model = "{framework: IPCL, architecture: alexnet_gn, dim: 8, dataset: spare, recipe: ipcl, unavailable: no disk}"
+    (study / "spare.yaml").write_text(f"datasets: {{spare: {{train: null, val: null}}}}\nmodels: {{aaa: {model}}}")
+    jobs = count_jobs(run(study, "--dry-run", configs=("study.yaml", "spare.yaml")))
+    assert "explorer" in jobs and not {"list_images", "encode_shard", "figure_augmentation"} & set(jobs)
+
+
+def test_what_would_end_a_training_is_found_before_it_without_a_retry(study):
+    """More neighbours than training images; with that changed, the training begins."""
+    (study / "wrong.yaml").write_text("{recipes: {ipcl: {epochs: 2}}, knn: {k: 1415}}")
+    weights = "results/models/ipcl_alexnet_gn/weights.safetensors"
+    said = run(study, weights, configs=("study.yaml", "wrong.yaml"), ok=False)
+    assert "knn.k: 1415 is more than the 1414 training images of twemoji" in said
+    assert "Trying to restart" not in said and "rule train_model:" not in said
+    (study / "wrong.yaml").write_text("recipes: {ipcl: {epochs: 2}}")
+    jobs = count_jobs(run(study, weights, "--dry-run", configs=("study.yaml", "wrong.yaml")))
+    assert jobs == {"check_training": 1, "train_model": 1}
 
 
 def test_own_model_makes_what_belongs_to_it_and_nothing_else_again(study):
