@@ -10,23 +10,13 @@ from .layers import check_layers
 from .probes import count_held_out
 
 
-def check_training(
-    model: dict,
-    recipe: dict,
-    summary: str | Path,
-    *,
-    accuracy_layers: list[str],
-    protocols: list[str],
-    k: int,
-    probes: dict,
-) -> None:
+def check_training(model: dict, recipe: dict, summary: str | Path, *, k: int, probes: dict) -> None:
     """Make sure that a network can be trained on a data set, and its layers and accuracies be measured.
 
     Args:
         model: `config.models.<name>`, as a dictionary.
         recipe: its recipe, as a dictionary.
         summary: JSON of the training split: n_images, classes.
-        accuracy_layers, protocols: at and by which its accuracy will be measured.
         k: `knn.k`.
         probes: `probes` of the configuration, as a dictionary.
 
@@ -37,7 +27,8 @@ def check_training(
     described = read_json(summary)
     n, n_classes = described["n_images"], len(described["classes"])
     spec = NetworkSpec.from_model(model, n_classes=n_classes)
-    check_layers(spec, model["layers"], accuracy_layers)
+    check_layers(spec, model["layers"], [*filter(None, [model["embedding_layer"]]), *model["accuracy_layers"]])
+    protocols = model["protocols"] or []
     least = {f"recipes.{model['recipe']}.batch_size": recipe["batch_size"], "knn.k": k}
     if "linear probe (one-cycle)" in protocols:
         least["probes.one_cycle.batch_size"] = probes["one_cycle"]["batch_size"]

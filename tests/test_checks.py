@@ -19,11 +19,10 @@ def check(tmp_path):
     write_json({"n_images": 130, "classes": ["a", "b", "c"]}, summary)
     study = load_config(STUDY).model_dump()
 
-    def check(*, k=130, accuracy_layers=("output",), protocols=("weighted kNN",), probes=None, name="first", **model):
+    def check(*, k=130, probes=None, name="first", **model):
         block = study["models"][name] | model
         settings = {name: study["probes"][name] | (probes or {}).get(name, {}) for name in study["probes"]}
-        lists = {"accuracy_layers": list(accuracy_layers), "protocols": list(protocols)}
-        check_training(block, study["recipes"][block["recipe"]], summary, k=k, probes=settings, **lists)
+        check_training(block, study["recipes"][block["recipe"]], summary, k=k, probes=settings)
 
     return check
 
@@ -52,6 +51,7 @@ def test_what_can_be_trained_and_measured_passes(check):
         ),
         ({"protocols": ["softmax"]}, "softmax needs one output a class: 128 for 3 classes"),
         ({"layers": ["conv_blok_1"]}, "no layer 'conv_blok_1' in AlexNet; there are, for example, conv_block_1"),
+        ({"embedding_layer": "fc9"}, "no layer 'fc9' in AlexNet"),
         ({"accuracy_layers": ["fc9"]}, "no layer 'fc9' in AlexNet"),
     ],
 )

@@ -12,8 +12,6 @@ check_training(
     block,
     snakemake.config["recipes"][block["recipe"]],
     snakemake.input.summary,
-    accuracy_layers=snakemake.params.accuracy_layers,
-    protocols=snakemake.params.protocols,
     k=snakemake.config["knn"]["k"],
     probes=snakemake.config["probes"],
 )
