@@ -224,8 +224,9 @@ class Network(nn.Module):
 def test_network_that_its_builder_puts_on_a_gpu(code, tmp_path, device):
     """It is tried, written and read where the pictures are."""
     text = ON_DEVICE if device in ("cpu", "cuda") else ON_DEVICE.replace("self.to(device)", "self.place = device")
-    make(tmp_path, layers=["conv"], architecture=f"{code(text)}:Network", arguments={"device": device})
-    network = load_network(tmp_path / "weights.safetensors")[0]
+    block = {"architecture": f"{code(text)}:Network", "arguments": {"device": device}}
+    make(tmp_path, layers=["conv"], **block)
+    network = load_network(tmp_path / "weights.safetensors", describe(**block))[0]
     assert network.place == "cpu" and not network.conv.weight.is_cuda
 
 
