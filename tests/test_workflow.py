@@ -298,6 +298,21 @@ def test_data_set_that_no_available_model_uses_is_not_converted(study):
     assert "explorer" in jobs and not {"list_images", "encode_shard", "figure_augmentation"} & set(jobs)
 
 
+def test_folder_of_images_is_a_source_of_what_is_made_from_it(study, image_folder, tmp_path, capsys):
+    shutil.copytree(image_folder, tmp_path / "train")
+    shutil.copytree(image_folder, tmp_path / "val")
+    block = {"train": str(tmp_path / "train"), "val": str(tmp_path / "val"), "on_corrupt": "skip"}
+    (study / "crops.yaml").write_text(yaml.safe_dump({"datasets": {"crops": block}}))
+    run(study, "results/data/crops/train.beton", configs=("study.yaml", "crops.yaml"))
+    beton = str(study / "results/data/crops/train.beton")
+    assert trace([beton]) == 0
+    assert f"{tmp_path}/train   [not read]" in capsys.readouterr().out
+    assert trace([beton, "--images"]) == 0 and f"{tmp_path}/train   [source]" in capsys.readouterr().out
+    (tmp_path / "train/a/00.png").unlink()
+    assert trace([beton, "--images"]) == 1
+    assert f"altered: {tmp_path}/train: of 24 images of" in capsys.readouterr().out
+
+
 def test_what_would_end_a_training_is_found_before_it_without_a_retry(study):
     """More neighbours than training images; with that changed, the training begins."""
     (study / "wrong.yaml").write_text("{recipes: {ipcl: {epochs: 2}}, knn: {k: 1415}}")
