@@ -28,17 +28,7 @@ rule import_kriegeskorte_2008:
         "../workflow_scripts/import_kriegeskorte_2008.py"
 
 
-# the user's own files as far as they are there (checked on start, so that dry runs need no data)
-OWN_FILES = {
-    name: study.brains[name].find_files()
-    for source in ("magri_konkle_2019", "own")
-    for name in list_from(study.brains, source)
-}
-
-
 rule import_magri_konkle_2019:
-    input:
-        files=lookup("{brain}", within=OWN_FILES),
     output:
         stimuli=directory("<results>/brain/{brain}/stimuli"),
         brain="<results>/brain/{brain}/brain.h5",
@@ -55,6 +45,10 @@ rule import_magri_konkle_2019:
         brain=lookup("brains/{brain}", within=config),
     script:
         "../workflow_scripts/import_magri_konkle_2019.py"
+
+
+# the user's own files as far as they are there (checked on start, so that dry runs need no data)
+OWN_FILES = {name: study.brains[name].find_files() for name in list_from(study.brains, "own")}
 
 
 rule import_own_brain:

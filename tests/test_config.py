@@ -132,17 +132,6 @@ def test_weights_that_are_not_on_this_machine_are_missing(tmp_path):
     assert missing_paths(load_config(study), set(), set(), {"fetched"}) == []
 
 
-def test_files_of_magri_and_konkle_are_found_as_far_as_they_are_there(tmp_path):
-    """Snakemake compares their times, so that the import is repeated where one of them changes."""
-    block = STUDY["brains"]["objects72"] | {"betas": str(tmp_path / "betas.mat"), "stimuli": str(tmp_path / "stimuli")}
-    brain = load_config(change("brains.objects72", block)).brains["objects72"]
-    assert load_config(STUDY).brains["objects72"].find_files() == brain.find_files() == []
-    (tmp_path / "stimuli").mkdir()
-    for name in ("betas.mat", "stimuli/b.jpg", "stimuli/a.jpg", "stimuli/.hidden"):
-        (tmp_path / name).touch()
-    assert brain.find_files() == [str(tmp_path / name) for name in ("betas.mat", "stimuli/a.jpg", "stimuli/b.jpg")]
-
-
 def test_paths_that_exist_or_are_not_asked_for_are_not_missing(tmp_path):
     for split in ("train", "val"):
         (tmp_path / split).mkdir()

@@ -14,4 +14,4 @@ import_magri_konkle_2019(
     snakemake.output.brain,
     **{key: brain[key] for key in ("reliability_threshold", "min_voxels", "left_out")},
 )
-record_job(snakemake)
+record_job(snakemake, brain["betas"], brain["stimuli"])

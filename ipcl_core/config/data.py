@@ -125,10 +125,6 @@ class MagriKonkle2019(Strict):
             ("stimuli", self.stimuli, "the folder of the 72 stimuli"),
         ]
 
-    def find_files(self) -> list[str]:
-        """Return the files that an import reads, as far as they are there."""
-        return _list_there([self.betas], self.stimuli)
-
 
 class OwnBrain(Strict):
     """One's own brain data: voxel patterns, distances or similarities of every participant and region; docs/own_brain.md.
@@ -253,13 +249,8 @@ class OwnBrain(Strict):
     def find_files(self) -> list[str]:
         """Return the files that an import reads, as far as they are there."""
         named = [path for _, path, _ in self.model_copy(update={"missing": "error"}).list_paths()]
-        return _list_there(named[1:], self.stimuli)
-
-
-def _list_there(paths: list[str | None], stimuli: str | None) -> list[str]:
-    """Return those of the paths, and of the images in a folder of stimuli, that are files."""
-    images = sorted(str(path) for path in Path(stimuli).glob("[!.]*")) if stimuli else []
-    return [path for path in [*paths, *images] if path and Path(path).is_file()]
+        images = sorted(str(path) for path in Path(self.stimuli).glob("[!.]*"))
+        return [path for path in [*named[1:], *images] if Path(path).is_file()]
 
 
 Brain = Annotated[Kriegeskorte2008 | MagriKonkle2019 | OwnBrain, Field(discriminator="source")]
