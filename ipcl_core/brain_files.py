@@ -150,8 +150,8 @@ def _read_csv(path: Path) -> Content:
     numbers = numbers[int(header) :, int(index) :]
     if 1 in numbers.shape:
         return Content(numbers.ravel(), names)
-    for what, line in (("row", numbers[0]), ("column", numbers[:, 0])):
-        if len(line) > 2 and line[0] in (0, 1) and (np.diff(line) == 1).all():
+    for what, line, others in (("row", numbers[0], numbers[1:]), ("column", numbers[:, 0], numbers[:, 1:])):
+        if len(line) > 2 and (np.diff(line) == 1).all() and line[0] % 1 == 0 and (others % 1).any():
             raise ValueError(
                 f"{path}: the first {what} of numbers counts from {line[0]:.0f} to {line[-1]:.0f}, as an index does; remove "
                 "it, or put names in its place; if these are data, save them as .npy"

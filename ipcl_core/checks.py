@@ -10,26 +10,29 @@ from .layers import check_layers
 from .probes import count_held_out
 
 
-def check_training(model: dict, recipe: dict, summary: str | Path, *, k: int, probes: dict) -> None:
+def check_training(config: dict, name: str, summary: str | Path) -> None:
     """Make sure that a network can be trained on a data set, and its layers and accuracies be measured.
 
     Args:
-        model: `config.models.<name>`, as a dictionary.
-        recipe: its recipe, as a dictionary.
+        config: `config.Config`, as a dictionary.
+        name: of the model.
         summary: JSON of the training split: n_images, classes.
-        k: `knn.k`.
-        probes: `probes` of the configuration, as a dictionary.
 
     Raises:
         ValueError: a layer is not there, the data set has too few images, or softmax is asked of a network that has not one
             output a class; the message names the key.
     """
-    described = read_json(summary)
+    model, probes, described = config["models"][name], config["probes"], read_json(summary)
     n, n_classes = described["n_images"], len(described["classes"])
     spec = NetworkSpec.from_model(model, n_classes=n_classes)
-    check_layers(spec, model["layers"], [*filter(None, [model["embedding_layer"]]), *model["accuracy_layers"]])
-    protocols = model["protocols"] or []
-    least = {f"recipes.{model['recipe']}.batch_size": recipe["batch_size"], "knn.k": k}
+    for key in ("layers", "embedding_layer", "accuracy_layers"):
+        chosen = model[key]
+        try:
+            check_layers(spec, [chosen] if key == "embedding_layer" and chosen else chosen or [])
+        except ValueError as error:
+            raise ValueError(f"models.{name}.{key}: {error}") from None
+    protocols, recipe = model["protocols"] or [], model["recipe"]
+    least = {f"recipes.{recipe}.batch_size": config["recipes"][recipe]["batch_size"], "knn.k": config["knn"]["k"]}
     if "linear probe (one-cycle)" in protocols:
         least["probes.one_cycle.batch_size"] = probes["one_cycle"]["batch_size"]
     for key, number in least.items():
@@ -38,4 +41,6 @@ def check_training(model: dict, recipe: dict, summary: str | Path, *, k: int, pr
     if "linear probe (L-BFGS)" in protocols:
         count_held_out(probes["l_bfgs"]["held_out"], n)
     if "softmax" in protocols and spec.dim != n_classes:
-        raise ValueError(f"protocols: softmax needs one output a class: {spec.dim} for {n_classes} classes")
+        raise ValueError(
+            f"models.{name}.protocols: softmax needs one output a class: {spec.dim} for {n_classes} classes"
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .files import write_json
-from .provenance import Results
+from .provenance import Results, list_read
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 
@@ -22,6 +22,7 @@ def describe_crate(results: Results) -> dict:
     """Return the JSON-LD of a run: every artifact, source and job that the records of its newest jobs name."""
     root, jobs = results.root, {id(record): record for record in results.records.values()}.values()
     hashes = {name: sha256 for record in jobs for name, sha256 in record["inputs"].items()}
+    hashes |= dict.fromkeys((name for record in jobs for name in record.get("folders", {}).values()), None)
     hashes |= {name: made["sha256"] for record in jobs for name, made in record["outputs"].items()}
 
     def identify(name: str) -> str:
@@ -35,7 +36,7 @@ def describe_crate(results: Results) -> dict:
             "@id": identify(name),
             "@type": "Dataset" if (root / name).is_dir() else "File" if (root / name).exists() else "CreativeWork",
             "name": Path(name).name,
-            "sha256": sha256,
+            **({"sha256": sha256} if sha256 else {}),
         }
         for name, sha256 in hashes.items()
     ]
@@ -46,7 +47,7 @@ def describe_crate(results: Results) -> dict:
             "name": " ".join([record["rule"], *record["wildcards"].values()]),
             "description": json.dumps({key: record[key] for key in ("params", "threads", "versions", "hardware")}),
             "instrument": {"@id": f"#rule/{record['rule']}"},
-            "object": [{"@id": identify(name)} for name in record["inputs"]],
+            "object": [{"@id": identify(name)} for name in list_read(record)],
             "result": [{"@id": identify(name)} for name in record["outputs"]],
             "endTime": record["time"],
         }

@@ -20,7 +20,7 @@ from PIL import Image
 
 from .downloads import read_members
 from .files import compute_sha256
-from .images import IMAGE_SUFFIXES, PICTURE_SUFFIXES
+from .images import PICTURE_SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def list_images(folder: str | Path) -> pd.DataFrame:
     for name in classes:
         paths = _find_images(folder / name)
         if not paths:
-            raise ValueError(f"{folder / name}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            raise ValueError(f"{folder / name}: holds no image ({', '.join(sorted(PICTURE_SUFFIXES))})")
         rows += [(f"{name}/{path}", name) for path in paths]
     return pd.DataFrame(rows, columns=["path", "class"])
 
@@ -191,8 +191,12 @@ def compare_images(folder: str | Path, manifest: str | Path) -> str:
     """
     expected = pd.read_csv(manifest, dtype=str, keep_default_na=False).set_index("path")
     in_classes = (expected.index.str.split("/").str[0] == expected["class"]).all()
-    there = set(_find_images(Path(folder)))
-    new = sorted(path for path in there - set(expected.index) if "/" in path or not in_classes)
+    if in_classes:  # which may be links to folders
+        classes = [child for child in Path(folder).iterdir() if child.is_dir() and not child.name.startswith(".")]
+        there = {f"{child.name}/{path}" for child in classes for path in _find_images(child)}
+    else:
+        there = set(_find_images(Path(folder)))
+    new = sorted(there - set(expected.index))
     lost = [path for path in expected.index if path not in there]
     kept = expected["sha256"].drop(lost)
     changed = [path for path, sha256 in kept.items() if sha256 and compute_sha256(Path(folder, path)) != sha256]

@@ -14,11 +14,12 @@ import numpy as np
 
 from .brain_files import Content, NotThereError, read_values
 from .brains import Region, copy_stimuli, strip_suffix, write_brain
-from .images import IMAGE_SUFFIXES
+from .images import PICTURE_SUFFIXES
 from .patterns import (
     check_real,
     compute_rsv,
     divide_by_noise,
+    find_varying,
     keep_reliable,
     orient_patterns,
     orient_residuals,
@@ -63,13 +64,12 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
         ValueError: fewer than three, or one twice; without a file, names whose numbers would count in another order.
     """
     if order is None:
-        names = sorted(path.name for path in Path(stimuli).glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        names = sorted(path.name for path in Path(stimuli).glob("[!.]*") if path.suffix.lower() in PICTURE_SUFFIXES)
         where = f"{stimuli}: images"
-        counted = sorted(names, key=lambda name: re.sub(r"\d+", lambda number: number[0].zfill(20), name))
-        if differ := [pair for pair in zip(names, counted, strict=True) if len(set(pair)) == 2]:
+        if pair := _find_miscounted(names):
             raise ValueError(
-                f"{stimuli}: sorted by name {differ[0][0]} stands before {differ[0][1]}, by number behind it; give order, a "
-                "file with one name a line in the order of the data"
+                f"{stimuli}: sorted by name {pair[0]} stands before {pair[1]}, by number behind it; give order, a file with "
+                "one name a line in the order of the data"
             )
     else:
         try:
@@ -82,6 +82,18 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"{where}: {twice[0]} stands there {names.count(twice[0])} times; each stimulus stands once")
     return names
+
+
+def _find_miscounted(names: list[str]) -> tuple[str, str] | None:
+    """Return two sorted names that differ in numbers alone, and stand in another order than these."""
+    number, last = re.compile(r"\d+(?:\.\d+)?"), {}
+    for name in names:
+        stem = strip_suffix(name)
+        kind, value = number.sub("#", stem), [float(found) for found in number.findall(stem)]
+        if kind in last and value < last[kind][1]:
+            return last[kind][0], name
+        last[kind] = name, value
+    return None
 
 
 def _read_region(layout: SimpleNamespace, conditions: list[str], region: str, seen: dict) -> dict[str, tuple]:
@@ -161,6 +173,8 @@ def _prepare_patterns(
     for array in reliability:
         noise = [keep_reliable(part, array, layout.reliability_threshold, who) for part in noise]
         patterns = keep_reliable(patterns, array, layout.reliability_threshold, who)
+    varying = find_varying(patterns, who)
+    patterns, noise = patterns[:, varying], [part[:, varying] for part in noise]
     if noise:
         normalize = divide_by_noise if layout.noise_normalization == "univariate" else whiten_noise
         patterns = normalize(patterns, np.concatenate(noise), who)

@@ -2,11 +2,14 @@
 A participant's voxel patterns: their axes, the reliable voxels, the similarity vector; every error says whose they are.
 """
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from .rsa import compute_rsm, vectorize_rsm
+
+logger = logging.getLogger(__name__)
 
 
 def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarray:
@@ -139,12 +142,24 @@ def keep_reliable(patterns: np.ndarray, reliability: np.ndarray, threshold: floa
     return patterns[:, reliability > threshold]
 
 
+def find_varying(patterns: np.ndarray, who: str) -> np.ndarray:
+    """Return which voxels of (n_patterns, n_voxels) do not hold the same number in every pattern: (n_voxels,) bool.
+
+    The others, as zeros outside of the brain, say nothing of the stimuli and would change all similarities; their number is
+    logged.
+    """
+    varying = np.ptp(patterns, axis=0) != 0
+    if n := (~varying).sum():
+        logger.warning("%s: %d of %d voxels hold one number for all stimuli; left out", who, n, len(varying))
+    return varying
+
+
 def compute_rsv(patterns: np.ndarray, stimuli: Sequence[str], min_voxels: int, who: str) -> np.ndarray:
     """Return the (n_pairs,) Pearson similarities of (n_stimuli, n_voxels) patterns.
 
     Raises:
-        ValueError: too few voxels, numbers that are not finite (how many voxels, which stimuli), a stimulus whose pattern is
-            constant, or voxels that are the same for every stimulus: they would make all patterns more similar.
+        ValueError: too few voxels, numbers that are not finite (how many voxels, which stimuli), or a stimulus whose pattern
+            is constant.
     """
     if patterns.shape[1] < min_voxels:
         raise ValueError(f"{who}: {patterns.shape[1]} voxels are left; at least {min_voxels} are needed")
@@ -159,11 +174,6 @@ def compute_rsv(patterns: np.ndarray, stimuli: Sequence[str], min_voxels: int, w
     if constant.any():
         raise ValueError(
             f"{who}: {_name_patterns(constant, stimuli)} is the same in every voxel, so that it correlates with nothing"
-        )
-    if still := (np.ptp(patterns, axis=0) == 0).sum():
-        raise ValueError(
-            f"{who}: {still} of {patterns.shape[1]} voxels hold the same number for every stimulus, as outside the brain, "
-            "which changes all similarities; leave these voxels out of the file or the mask, or give them a reliability of NaN"
         )
     return vectorize_rsm(compute_rsm(patterns))
 

@@ -135,7 +135,7 @@ def _hash_input(path: Path, root: Path) -> str:
     return compute_sha256(path)
 
 
-def _list_read(record: dict) -> list[str]:
+def list_read(record: dict) -> list[str]:
     """Return what a job read: its inputs, and folders of images."""
     return [*record.get("inputs", {}), *record.get("folders", {}).values()]
 
@@ -241,7 +241,7 @@ class Results:
             if name not in seen and not skip(name):
                 seen.add(name)
                 chain.append((depth, name))
-                for source in _list_read(self.records.get(name, {})):
+                for source in list_read(self.records.get(name, {})):
                     visit(source, depth + 1)
 
         visit(name, 0)
@@ -354,7 +354,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _summarize(results: Results, table: str, rows: list[dict]) -> list[str]:
     """Print one line a row of Table 1; return every artifact that a record names."""
-    names = [*results.records, *(name for record in results.records.values() for name in _list_read(record))]
+    names = [*results.records, *(name for record in results.records.values() for name in list_read(record))]
     for row in rows:
         links = [link for _, link in list_row_chain(results, table, row)]
         wrong = [link for link in links if results.examine(link)[1]]

@@ -44,9 +44,9 @@ def copy_to_scratch(beton: str | Path, scratch: str | Path | None) -> Path:
     copy.parent.mkdir(parents=True, exist_ok=True)
     with copy.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        write_json(summary, copy.with_suffix(".json"))
         if copy.exists():
             try:
+                write_json(summary, copy.with_suffix(".json"))
                 check_beton(copy)
                 return copy
             except ValueError as error:
@@ -56,6 +56,7 @@ def copy_to_scratch(beton: str | Path, scratch: str | Path | None) -> Path:
         if free < n_bytes:
             log.warning("%s: %d MB free, %d MB needed; reading %s itself", scratch, free >> 20, n_bytes >> 20, beton)
             return beton
+        write_json(summary, copy.with_suffix(".json"))
         with write_whole(copy) as temporary:
             if _copy(beton, temporary, n_bytes) != sha256:
                 raise ValueError(f"{beton}: not the file that its summary describes; convert the images again")

@@ -23,8 +23,9 @@ def get_recipe(wildcards):
 def list_policies(wildcards):
     """The different augmentations that trainings with a data set use, each by the name of the first recipe with it."""
     policies = {}
-    for model in config["models"].values():
-        if model["source"] == "trained" and model["dataset"] == wildcards.dataset:
+    for name in list_from(available, "trained"):
+        model = config["models"][name]
+        if model["dataset"] == wildcards.dataset:
             augmentation = config["recipes"][model["recipe"]]["augmentation"]
             if augmentation not in policies.values():
                 policies[model["recipe"]] = augmentation

@@ -22,7 +22,7 @@ rule check_training:
         "<logs>/models/{model}.check.log",
     wildcard_constraints:
         model=match_any(list_origin("trained here")),
-    # before any training starts; what is found here, no retry would help
+    # before its training starts; what is found here, no retry would help
     priority: 100
     retries: 0
     localrule: True

@@ -20,9 +20,9 @@ def check(tmp_path):
     study = load_config(STUDY).model_dump()
 
     def check(*, k=130, probes=None, name="first", **model):
-        block = study["models"][name] | model
         settings = {name: study["probes"][name] | (probes or {}).get(name, {}) for name in study["probes"]}
-        check_training(block, study["recipes"][block["recipe"]], summary, k=k, probes=settings)
+        models = {name: study["models"][name] | model}
+        check_training(study | {"models": models, "probes": settings, "knn": {"k": k}}, name, summary)
 
     return check
 
@@ -49,10 +49,13 @@ def test_what_can_be_trained_and_measured_passes(check):
             {"protocols": [L_BFGS], "probes": {"l_bfgs": {"held_out": 0.001}}},
             "probes.l_bfgs.held_out: 0.001 of 130 training images leaves one part empty",
         ),
-        ({"protocols": ["softmax"]}, "softmax needs one output a class: 128 for 3 classes"),
-        ({"layers": ["conv_blok_1"]}, "no layer 'conv_blok_1' in AlexNet; there are, for example, conv_block_1"),
-        ({"embedding_layer": "fc9"}, "no layer 'fc9' in AlexNet"),
-        ({"accuracy_layers": ["fc9"]}, "no layer 'fc9' in AlexNet"),
+        ({"protocols": ["softmax"]}, "models.first.protocols: softmax needs one output a class: 128 for 3 classes"),
+        (
+            {"layers": ["conv_blok_1"]},
+            "models.first.layers: no layer 'conv_blok_1' in AlexNet; there are, for example, conv_block_1",
+        ),
+        ({"embedding_layer": "fc9"}, "models.first.embedding_layer: no layer 'fc9' in AlexNet"),
+        ({"accuracy_layers": ["fc9"]}, "models.first.accuracy_layers: no layer 'fc9' in AlexNet"),
     ],
 )
 def test_what_cannot_is_named(check, changes, message):

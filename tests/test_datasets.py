@@ -214,6 +214,17 @@ def test_flat_validation_split_is_compared_with_its_manifest(flat):
     assert compare_images(flat / "val", flat / "val.csv").endswith("1 not in the manifest, among them other.JPEG")
 
 
+def test_images_behind_a_linked_class_are_compared_too(tmp_path):
+    save(tmp_path / "elsewhere/b/1.png")
+    save(tmp_path / "val/a/1.png")
+    (tmp_path / "val/b").symlink_to(tmp_path / "elsewhere/b")
+    table = list_images(tmp_path / "val")
+    table.assign(sha256=compute_sha256(tmp_path / "val/a/1.png")).to_csv(tmp_path / "val.csv", index=False)
+    assert compare_images(tmp_path / "val", tmp_path / "val.csv") == ""
+    save(tmp_path / "elsewhere/b/1.png", (5, 5))
+    assert "1 changed, among them b/1.png" in compare_images(tmp_path / "val", tmp_path / "val.csv")
+
+
 def test_classes_are_those_that_torchvision_reads(flat, monkeypatch):
     labels = flat / "ILSVRC2012_validation_ground_truth.txt"
     with tarfile.open(flat / "devkit.tar.gz", "w:gz") as archive:

@@ -119,6 +119,17 @@ def test_only_reliable_voxels_are_kept(own):
     assert_allclose(read_patterns(own.brain, "IT")["sub-02"][0], kept["sub-02", "IT"], rtol=0, atol=0)
 
 
+def test_voxels_that_never_change_are_left_out(own, warnings_of):
+    """Zeros outside of the brain, or a silent unit."""
+    expected = own.expect()
+    for key, array in own.patterns.items():
+        own.patterns[key] = np.insert(array, [0, 5], [0.0, 7.5], axis=1)
+    regions = own.import_all(files=own.write(np.save))
+    for region in regions:
+        assert_allclose(region.rsvs, expected[region.name], rtol=0, atol=1e-12)
+    assert "region IT, participant sub-02: 2 of " in "".join(warnings_of())
+
+
 @pytest.mark.parametrize("axes", ["stimuli x voxels", "voxels x stimuli"])
 def test_voxels_are_divided_by_their_noise(own, axes):
     """Noise of known standard deviation; an unreliable voxel needs none. Files with an axis of participants."""

@@ -317,7 +317,7 @@ def test_what_would_end_a_training_is_found_before_it_without_a_retry(study):
     """More neighbours than training images; with that changed, the training begins."""
     (study / "wrong.yaml").write_text("{recipes: {ipcl: {epochs: 2}}, knn: {k: 1415}}")
     weights = "results/models/ipcl_alexnet_gn/weights.safetensors"
-    said = run(study, weights, configs=("study.yaml", "wrong.yaml"), ok=False)
+    said = run(study, weights, "--retries", "1", configs=("study.yaml", "wrong.yaml"), ok=False)
     assert "knn.k: 1415 is more than the 1414 training images of twemoji" in said
     assert "Trying to restart" not in said and "rule train_model:" not in said
     (study / "wrong.yaml").write_text("recipes: {ipcl: {epochs: 2}}")

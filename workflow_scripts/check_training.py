@@ -7,13 +7,6 @@ from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])
-block = snakemake.config["models"][snakemake.wildcards.model]
-check_training(
-    block,
-    snakemake.config["recipes"][block["recipe"]],
-    snakemake.input.summary,
-    k=snakemake.config["knn"]["k"],
-    probes=snakemake.config["probes"],
-)
+check_training(snakemake.config, snakemake.wildcards.model, snakemake.input.summary)
 Path(snakemake.output.checked).touch()
 record_job(snakemake, kept=False)

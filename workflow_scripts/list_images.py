@@ -1,5 +1,7 @@
 """List the images of both splits of a data set."""
 
+from pathlib import Path
+
 from ipcl_core.conversion import list_splits
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
@@ -13,4 +15,6 @@ list_splits(
     val_labels=dataset.get("val_labels"),
     storage=dataset["storage"],
 )
-record_job(snakemake, *filter(None, [dataset.get("val_labels")]), folders=own)
+labels = [Path(file) for file in [dataset.get("val_labels")] if file]
+labels += [file.with_name("meta.mat") for file in labels if file.suffix == ".txt"]
+record_job(snakemake, *labels, folders=own)

@@ -1,6 +1,7 @@
 """Train one network, in as many processes as the job has GPUs."""
 
 from ipcl_core.architectures import NetworkSpec
+from ipcl_core.checks import check_training
 from ipcl_core.distributed import launch_job
 from ipcl_core.files import read_json
 from ipcl_core.logs import start_log
@@ -9,6 +10,8 @@ from ipcl_core.training import train_network
 
 start_log(snakemake.log[0])
 model = snakemake.params.model
+# again: after an interruption the configuration may be another, and the file that `check_training` left is still there
+check_training(snakemake.config, snakemake.wildcards.model, snakemake.input.summary)
 summary = read_json(snakemake.input.summary)
 spec = NetworkSpec.from_model(model, n_classes=len(summary["classes"]))
 launch_job(

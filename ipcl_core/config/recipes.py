@@ -190,7 +190,9 @@ class Recipe(Strict):
     def _milestones_are_reached(self):
         late = [epoch for epoch in getattr(self.schedule, "milestones", []) if epoch >= self.epochs]
         if late:
-            raise ValueError(f"schedule.milestones: {late[0]} is not before the end, after {self.epochs} epochs")
+            raise ValueError(
+                f"schedule.milestones: {late[0]} is not before the end, after {self.epochs} epochs; give earlier ones, or []"
+            )
         return self
 
     @model_validator(mode="after")
