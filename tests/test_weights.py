@@ -25,7 +25,7 @@ STAGES = [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)]  # channels, blocks
 def make_model(architecture: str, format: str, **changes) -> dict:
     """A model's block of the configuration, as a dictionary."""
     model = {"architecture": architecture, "dim": None, "width": 1.0, "head": "linear", "source": "fetched"}
-    model |= {"preprocessing": Preprocessing(), "weights": {"format": format, "max_mb": 200}}
+    model |= {"preprocessing": Preprocessing().model_dump(), "weights": {"format": format, "max_mb": 200}}
     return model | changes
 
 
@@ -251,7 +251,9 @@ def simclr(tmp_path_factory) -> tuple[dict[str, np.ndarray], Path]:
     return tensors, folder / "ResNet50_1x.zip"
 
 
-SIMCLR = make_model("resnet50x1", "simclr_tf", dim=2048, preprocessing=Preprocessing(mean=[0, 0, 0], std=[1, 1, 1]))
+SIMCLR = make_model(
+    "resnet50x1", "simclr_tf", dim=2048, preprocessing=Preprocessing(mean=[0, 0, 0], std=[1, 1, 1]).model_dump()
+)
 
 
 def test_simclr_equals_tensorflows_forward_pass(simclr, tmp_path):
