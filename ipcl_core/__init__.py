@@ -11,7 +11,7 @@ category-supervision". One module per stage, in data-flow order:
     datasets, images   labelled images in folders; image files of any kind -> RGB pixels
     conversion, beton  image folders -> encoded shards -> .beton, and whether it is whole
     brains, own_brain  published brain data, and one's own -> stimuli and participants' similarity vectors
-    architectures      the networks
+    architectures      the networks (network_files: their weights in files)
     draws, views       random crops and colours as numbers; the views themselves, in compiled code (resizing, colors)
     device_views       the same on the device that trains (triton_views: as CUDA kernels)
     loading            .beton -> batches of views

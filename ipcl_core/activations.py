@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .architectures import load_network
 from .config import Preprocessing
 from .files import write_hdf5
 from .images import list_stimuli, read_image
 from .layers import Layers, record_layers
+from .network_files import load_network
 from .resizing import RADII
 from .views import make_center_views
 
@@ -55,11 +55,11 @@ def extract_activations(
     At most BATCH stimuli are in memory at once. A layer of one unit, for which no RSM is defined, is left out with a warning.
 
     Args:
-        weights: safetensors file of `architectures.save_network`.
+        weights: safetensors file of `network_files.save_network`.
         stimuli: folder of images; their order is that of their names.
         activations: HDF5 file to write.
         layers: which ones, see `choose_layers`.
-        model: its block of the configuration, see `architectures.load_network`.
+        model: its block of the configuration, see `network_files.load_network`.
 
     Raises:
         ValueError: there are fewer than three stimuli, no layer has two units, a layer's activations are not finite numbers,

@@ -22,7 +22,7 @@ from PIL import Image
 
 from .downloads import read_members
 from .files import write_hdf5
-from .images import PICTURE_SUFFIXES, read_image
+from .images import IMAGE_SUFFIXES, read_image
 from .patterns import compute_rsv, find_varying, keep_reliable, orient_patterns
 from .rsa import vectorize_rsm
 
@@ -266,7 +266,7 @@ def _list_participants(struct: dict, field: str, key: str, where: str) -> list:
 
 def strip_suffix(name: str) -> str:
     """Return the name of an image without its suffix, where it has that of an image."""
-    return Path(name).stem if Path(name).suffix.lower() in PICTURE_SUFFIXES else name
+    return Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def copy_stimuli(conditions: list[str], images: Path, folder: Path) -> list[str]:
@@ -287,7 +287,7 @@ def copy_stimuli(conditions: list[str], images: Path, folder: Path) -> list[str]
         raise ValueError(f"the conditions hold a name twice: {next(stem for stem in stems if stems.count(stem) > 1)!r}")
     found: dict[str, Path] = {}
     for path in sorted(images.iterdir()):
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
             if path.stem in found:
                 raise ValueError(f"{images}: {found[path.stem].name} and {path.name} are images of one condition")
             found[path.stem] = path

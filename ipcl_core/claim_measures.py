@@ -23,8 +23,6 @@ MARGIN = 0.05
 N_BOOTSTRAPS, SEED = 1000, 0
 LATE_CONVOLUTIONS = ("conv_block_4", "conv_block_5")
 SELF_SUPERVISED_ALEXNETS = ("IPCL", "Wusnet")
-
-
 TWO_REGIONS = "two regions at least, an early and a late one"
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from .downloads import read_members
 from .files import compute_sha256
-from .images import PICTURE_SUFFIXES
+from .images import IMAGE_SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def list_images(folder: str | Path) -> pd.DataFrame:
     for name in classes:
         paths = _find_images(folder / name)
         if not paths:
-            raise ValueError(f"{folder / name}: holds no image ({', '.join(sorted(PICTURE_SUFFIXES))})")
+            raise ValueError(f"{folder / name}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
         rows += [(f"{name}/{path}", name) for path in paths]
     return pd.DataFrame(rows, columns=["path", "class"])
 
@@ -227,7 +227,7 @@ def _find_images(folder: Path) -> list[str]:
                 name.encode()
             except UnicodeEncodeError:
                 raise ValueError(f"{place}: the name {os.fsencode(name)} is not UTF-8; rename it") from None
-            is_image = Path(name).suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".")
+            is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
             (found if is_image else others).append(str(below / name))
     if others:
         log.warning("%s: %d entries are no images by their names, among them %s", folder, len(others), min(others))

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from . import distributed
-from .architectures import load_network
 from .files import write_hdf5
 from .layers import record_layers
 from .loading import ViewLoader
+from .network_files import load_network
 from .scratch import copy_to_scratch
 
 BATCH = 64
@@ -80,7 +80,7 @@ def embed_dataset(
     Of several processes (`distributed`) each takes a batch in turn, and the first writes.
 
     Args:
-        weights: safetensors file of `architectures.save_network`.
+        weights: safetensors file of `network_files.save_network`.
         betons: split -> .beton file.
         embeddings: HDF5 file to write.
         layers: see `record_features`.
@@ -88,7 +88,7 @@ def embed_dataset(
         max_dim: see `pool_maps`.
         n_threads: processor threads of each process.
         scratch: folder on each node's disk to which the images are copied (`copy_to_scratch`).
-        model: its block of the configuration, see `architectures.load_network`.
+        model: its block of the configuration, see `network_files.load_network`.
 
     Raises:
         ValueError: the network has no such layer; see `choose_layers`.

@@ -13,10 +13,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
-PICTURE_SUFFIXES = {*IMAGE_SUFFIXES, ".avif", ".dib", ".eps", ".exr", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe"}
-PICTURE_SUFFIXES |= {".jxl", ".pbm", ".pcx", ".pgm", ".pnm", ".psd", ".svg", ".tga"}
-"""Of what must not be passed over in a folder of images, whether it can be decoded or not."""
+IMAGE_SUFFIXES = {".avif", ".bmp", ".dib", ".eps", ".exr", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe"}
+IMAGE_SUFFIXES |= {".jpeg", ".jpg", ".jxl", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".svg", ".tga"}
+IMAGE_SUFFIXES |= {".tif", ".tiff", ".webp"}
+"""Of files that must not be passed over in a folder of images, whether they can be decoded or not."""
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # of Pillow; others may start programs (EPS)
 MAX_SIDE = 65535  # .beton files store sides as 16-bit numbers
 SMART_BYTES = 128 * 128 * 3

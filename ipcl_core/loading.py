@@ -37,8 +37,8 @@ from .views import make_center_views, make_random_views, resize_images
 
 RELEASED_SHORTEST_SIDE = 256
 """Pixels; the released code resizes images to it before it crops them."""
-RELEASED_MOST = 100
-"""Longest side over the shortest at most, for an image that is resized so: else it might fill the memory."""
+RELEASED_LARGEST_RATIO = 100
+"""Of the longest side to the shortest, of an image that is resized so: others might fill the memory."""
 STALL_SECONDS = 1800
 """A batch that takes longer is an error: the file system hangs, or a thread does. The first one waits for numba too."""
 
@@ -213,7 +213,7 @@ class ViewLoader:
 
     def _check_shapes(self) -> None:
         """Refuse images that would be very large with the released code's shortest side."""
-        narrow = np.maximum(self.heights, self.widths) > RELEASED_MOST * np.minimum(self.heights, self.widths)
+        narrow = np.maximum(self.heights, self.widths) > RELEASED_LARGEST_RATIO * np.minimum(self.heights, self.widths)
         if narrow.any():
             image = np.flatnonzero(narrow)[0]
             raise ValueError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from .brain_files import Content, NotThereError, read_values
 from .brains import Region, copy_stimuli, strip_suffix, write_brain
-from .images import PICTURE_SUFFIXES
+from .images import IMAGE_SUFFIXES
 from .patterns import (
     check_real,
     compute_rsv,
@@ -64,7 +64,7 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
         ValueError: fewer than three, or one twice; without a file, names whose numbers would count in another order.
     """
     if order is None:
-        names = sorted(path.name for path in Path(stimuli).glob("[!.]*") if path.suffix.lower() in PICTURE_SUFFIXES)
+        names = sorted(path.name for path in Path(stimuli).glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES)
         where = f"{stimuli}: images"
         if pair := _find_miscounted(names):
             raise ValueError(

@@ -11,9 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .architectures import NetworkSpec, build_network, fill_network, initialize_network, load_network, save_network
+from .architectures import NetworkSpec, build_network, initialize_network
 from .files import compute_sha256
 from .layers import Layers, record_layers
+from .network_files import fill_network, load_network, save_network
 from .own_networks import find_published_file, read_published_preprocessing
 from .weights import load_state
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .architectures import load_network
 from .config import LBFGSProbe, OneCycleProbe
 from .embedding import record_features
 from .files import read_json, write_hdf5
 from .loading import ViewLoader
+from .network_files import load_network
 from .optimizers import build_optimizer, set_rates
 
 logger = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def train_one_cycle_probes(
     The network stays as it is, in evaluation mode. Nothing is saved on the way: an interrupted training begins anew.
 
     Args:
-        weights: safetensors file of `architectures.save_network`.
+        weights: safetensors file of `network_files.save_network`.
         betons: .beton files of the splits train and val.
         summary: JSON of the training split, for the number of classes.
         probes: HDF5 file to write: `label` (n,) and `layers/<layer>` (n, n_classes) float32 for the validation split's
@@ -145,7 +145,7 @@ def train_one_cycle_probes(
         center_crop: of the validation images, side of the central square as a share of the shortest side.
         settings: `probes.one_cycle` of the configuration.
         n_threads: processor threads.
-        model: its block of the configuration, see `architectures.load_network`.
+        model: its block of the configuration, see `network_files.load_network`.
 
     Raises:
         ValueError: the batch is larger than the data set; the network has no such layer.

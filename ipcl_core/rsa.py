@@ -259,7 +259,7 @@ def _measure_tau_a(a: NDArray, b: NDArray) -> float:
 
 def find_best(r: ArrayLike) -> NDArray:
     """Return the index of the best layer along the last axis: the first of those within 1e-9 of the largest r, which differ by
-    rounding alone. NaN is never the best."""
+    rounding alone. NaN is never the best, unless all are."""
     r = np.nan_to_num(np.asarray(r, dtype=np.float64), nan=-np.inf)
     return (r >= r.max(-1, keepdims=True) - 1e-9).argmax(-1)
 

@@ -46,7 +46,6 @@ def copy_to_scratch(beton: str | Path, scratch: str | Path | None) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if copy.exists():
             try:
-                write_json(summary, copy.with_suffix(".json"))
                 check_beton(copy)
                 return copy
             except ValueError as error:

@@ -33,9 +33,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .activations import extract_activations
-from .architectures import NetworkSpec, initialize_network, save_network
+from .architectures import NetworkSpec, initialize_network
 from .config import Untrained
 from .files import write_csv, write_whole
+from .network_files import save_network
 from .rsa import vectorize_rsm
 
 logger = logging.getLogger(__name__)

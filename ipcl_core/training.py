@@ -22,11 +22,12 @@ import torch
 from pydantic import validate_call
 
 from . import config, distributed
-from .architectures import NetworkSpec, initialize_network, save_network
+from .architectures import NetworkSpec, initialize_network
 from .checkpoints import lock, name_previous, read_checkpoint, write_checkpoint
 from .collapse import COLLAPSED_ROWS, CollapseError, describe_collapse, is_collapsed
 from .files import read_json, write_csv, write_json
 from .loading import ViewLoader
+from .network_files import save_network
 from .objectives import build_objective, measure_spread
 from .optimizers import build_optimizer, set_rates
 from .provenance import describe_run

@@ -23,8 +23,9 @@ from typing import BinaryIO
 import torch
 from torch import Tensor, nn
 
-from .architectures import NetworkSpec, build_network, fill_network, save_network
+from .architectures import NetworkSpec, build_network
 from .downloads import download_package, extract_member, read_members
+from .network_files import fill_network, save_network
 from .tf_checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)

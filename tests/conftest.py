@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.cbook import get_sample_data
+from own_brains import Own, make_own
 from PIL import Image
 
 from ipcl_core.architectures import NetworkSpec
@@ -184,6 +185,14 @@ def warnings_of(caplog):
     """Return the warnings that were logged so far."""
     caplog.set_level(logging.INFO)
     return lambda: [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+@pytest.fixture
+def own(tmp_path, photo) -> Own:
+    """One's own brain data, their patterns in .npy files."""
+    own = make_own(tmp_path, photo)
+    own.write(np.save)
+    return own
 
 
 @pytest.fixture

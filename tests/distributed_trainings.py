@@ -14,10 +14,11 @@ from conftest import make_recipe, make_spec
 from trainings import Interrupted, assert_same_state, interrupt
 
 from ipcl_core import distributed, embedding
-from ipcl_core.architectures import initialize_network, save_network
+from ipcl_core.architectures import initialize_network
 from ipcl_core.config import Preprocessing
 from ipcl_core.knn import vote_weighted_knn
 from ipcl_core.loading import ViewLoader
+from ipcl_core.network_files import save_network
 from ipcl_core.training import Training, train_network
 
 N_STEPS, HALF = 20, 10

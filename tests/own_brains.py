@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ipcl_core.brains import Region, read_brain
 from ipcl_core.config import OwnBrain
@@ -71,3 +72,13 @@ def make_own(folder: Path, photo) -> Own:
         photo.crop((50 * i, 60 * i, 50 * i + 60, 60 * i + 50)).save(folder / f"images/{name}.png")
     (folder / "order.txt").write_text("".join(f"{name}.png\n" for name in NAMES))
     return Own(folder)
+
+
+def refuse(own: Own, message: str, **changes) -> None:
+    with pytest.raises(ValueError, match=message):
+        own.import_all(**changes)
+    assert not own.brain.exists() and not (own.folder / "stimuli").exists()
+
+
+def put(own: Own, array, name: str = "sub-02_IT.npy") -> None:
+    np.save(own.folder / name, array, allow_pickle=True)

@@ -12,8 +12,9 @@ from torch.testing import assert_close
 from torchvision.transforms.v2 import functional as F
 
 from ipcl_core.activations import extract_activations, transform_stimulus
-from ipcl_core.architectures import AlexNet, NetworkSpec, initialize_network, save_network
+from ipcl_core.architectures import AlexNet, NetworkSpec, initialize_network
 from ipcl_core.config import Preprocessing
+from ipcl_core.network_files import save_network
 
 N_STIMULI = 20  # one whole batch of 16 and a part of one
 

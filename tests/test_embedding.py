@@ -8,8 +8,9 @@ from conftest import N_PICTURES, make_spec
 from numpy.testing import assert_allclose
 
 from ipcl_core import embedding
-from ipcl_core.architectures import initialize_network, save_network
+from ipcl_core.architectures import initialize_network
 from ipcl_core.embedding import embed_dataset, pool_maps
+from ipcl_core.network_files import save_network
 
 
 @pytest.fixture

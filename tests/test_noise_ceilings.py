@@ -10,7 +10,10 @@ import scipy.stats
 from numpy.testing import assert_allclose
 from test_rsa import draw, draw_rsvs
 
+from ipcl_core.brains import Region, write_brain
 from ipcl_core.rsa import correct_length, fill_rsms, measure_leave_one_out, measure_noise_ceiling
+from ipcl_core.statistics import measure_noise_ceilings
+from ipcl_core.table1 import read_ceilings
 
 
 def test_leave_one_out_ceilings_equal_rsatoolbox():
@@ -94,3 +97,17 @@ def test_one_participant_has_no_ceiling():
     ceiling = measure_noise_ceiling(draw_rsvs(1), n_splits=1000, seed=0)
     assert math.isnan(ceiling.r)
     assert ceiling.n_splits == 0
+
+
+def test_noise_ceiling_of_table_1_by_hand(tmp_path):
+    rng = np.random.default_rng(0)
+    a, b, c = rsvs = rng.uniform(-1, 1, (3, 28))
+    regions = [Region("V1", rsvs, ["x", "y", "z"], group=False), Region("EVA", rsvs[:1], ["all"], group=True)]
+    write_brain(tmp_path / "brain.h5", list("abcdefgh"), regions)
+    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=1000, seed=0, distances=["euclidean"])
+    first, second = read_ceilings(tmp_path / "c.csv").reset_index().to_dict("records")
+    splits = [np.corrcoef(x, (y + z) / 2)[0, 1] for x, y, z in ((a, b, c), (b, a, c), (c, a, b))]
+    assert first["r"] == pytest.approx(np.mean(splits), abs=1e-12)
+    assert (first["region"], first["n_splits"], first["exhaustive"], first["n_participants"]) == ("V1", 3, True, 3)
+    assert np.isnan(second["r"]) and (second["region"], second["n_participants"]) == ("EVA", 0)
+    assert second["note"] == "one group average"

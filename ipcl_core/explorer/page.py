@@ -155,9 +155,9 @@ def _describe_layers(rsms: File, stimuli: list[str], fits: pd.DataFrame) -> dict
         fit = fit.sort_values("layer_index")
         if list(fit["layer"]) != layers:
             raise ValueError(f"{rsms}: its layers are not those of the statistics of {region}")
-        described["fits"].setdefault(comparator, {})[region] = {name: _list_values(fit[name]) for name in FIT_COLUMNS}
         best = int(find_best(fit["r"])) if fit["r"].notna().any() else -1
-        described["fits"][comparator][region]["best"] = best
+        columns = {name: _list_values(fit[name]) for name in FIT_COLUMNS}
+        described["fits"].setdefault(comparator, {})[region] = {"best": best} | columns
     return described
 
 

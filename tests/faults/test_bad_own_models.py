@@ -10,7 +10,8 @@ import torchvision
 from conftest import make_spec
 from torch import nn
 
-from ipcl_core.architectures import initialize_network, save_network
+from ipcl_core.architectures import initialize_network
+from ipcl_core.network_files import save_network
 from ipcl_core.own_networks import build_own_network
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

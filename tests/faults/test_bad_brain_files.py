@@ -1,0 +1,203 @@
+"""One's own brain data whose stimuli or files cannot be right: each case names the file, and what was found."""
+
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+from PIL import Image
+from rsatoolbox.rdm import RDMs
+from scipy.spatial.distance import pdist
+
+from ipcl_core.own_brain import list_conditions
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from own_brains import NAMES, put, refuse
+
+# ---- stimuli ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (NAMES[:5], r"found an array of shape \(6, 40\), needs 5 stimuli x voxels"),
+        ([*NAMES[:5], "drumm"], "images: no image for 1 of 6 conditions, among them 'drumm'"),
+        ([*NAMES[:5], "mug"], r"order\.txt: lines: mug stands there 2 times; each stimulus stands once"),
+        (NAMES[:2], r"order\.txt: lines: found 2; an RSM needs three stimuli or more"),
+        ([], r"order\.txt: lines: found 0"),
+    ],
+)
+def test_order_that_cannot_be_right(own, lines, message):
+    (own.folder / "order.txt").write_text("\n".join(lines))
+    refuse(own, message)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_order_that_is_no_utf8(own, encoding):
+    (own.folder / "order.txt").write_text("\n".join(["müg", *NAMES[1:]]), encoding=encoding)
+    refuse(own, r"order\.txt: cannot be read as text in UTF-8: ")
+
+
+def test_order_and_stimuli_of_other_kinds(own):
+    refuse(own, "images: cannot be read as text in UTF-8: .*Is a directory", order=str(own.folder / "images"))
+    refuse(own, r"order\.txt: is no folder; stimuli are a folder", stimuli=str(own.folder / "order.txt"))
+
+
+def test_picture_that_is_too_large(own):
+    Image.new("1", (10_000, 10_000)).save(own.folder / "images/apple.png")
+    with pytest.raises(
+        ValueError, match=r"apple\.png: cannot be decoded: Image size \(100000000 pixels\) exceeds limit"
+    ):
+        own.import_all()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["1", "2", "10"], ": sorted by name 10.png stands before 2.png, by number behind it; give order"),
+        (["s1_2", "s1_11", "s2_1"], "sorted by name s1_11.png stands before s1_2.png"),
+    ],
+)
+def test_numbers_that_are_sorted_as_names(tmp_path, names, message):
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(ValueError, match=message):
+        list_conditions(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["01", "02", "10"],
+        ["c_0.25", "c_0.5", "c_1.0"],
+        ["a12", "a3f", "b1"],
+        ["a-1", "a", "a1", "b"],
+        ["1", "1b", "2", "B3", "a2"],
+    ],
+)
+def test_numbers_in_the_order_of_the_names(tmp_path, names):
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    assert list_conditions(tmp_path, None) == sorted(f"{name}.png" for name in names)
+
+
+def test_folder_with_other_pictures_than_the_data(own):
+    Image.new("RGB", (8, 8)).save(own.folder / "images/zebra.png")
+    refuse(own, r"found an array of shape \(6, 40\), needs 7 stimuli x voxels", order=None)
+
+
+def test_names_in_another_order(own):
+    def save(path, array):
+        RDMs(pdist(array, "correlation"), pattern_descriptors={"conds": sorted(NAMES)}).save(str(path), overwrite=True)
+
+    files = own.write(save, "{participant}_{region}.h5")
+    message = (
+        r"sub-01_EarlyV\.h5: region EarlyV.*: the stimuli stand in another order: number 1 is apple, and mug by the"
+    )
+    refuse(own, message, files=files, kind="rdm")
+    files = own.write(lambda path, array: pd.DataFrame(array, sorted(NAMES)).to_csv(path), "{participant}_{region}.csv")
+    refuse(own, message.replace("h5", "csv"), files=files)
+    files = own.write(
+        lambda path, array: pd.DataFrame(array, [*NAMES[:5], "bus"]).to_csv(path), "{participant}_{region}.csv"
+    )
+    refuse(own, "names 6 stimuli, the configuration 6; bus is no stimulus", files=files)
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """Makes a file when it is unpickled."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("ran"),))
+
+
+def test_pickles_are_not_read(own, monkeypatch):
+    monkeypatch.chdir(own.folder)
+    put(own, np.array([Run()], dtype=object))
+    refuse(
+        own,
+        r"sub-02_IT\.npy: holds Python objects; a pickle can run code when it is read, and is not",
+    )
+    np.savez(own.folder / "all.npz", sub=np.array([Run()], dtype=object))
+    refuse(own, r"all\.npz: holds Python objects", regions=["IT"], files=str(own.folder / "all.npz#sub"))
+    assert not (own.folder / "ran").exists()
+
+
+def write_mat(path) -> None:
+    scipy.io.savemat(path, {"betas": {"IT": np.ones((6, 9))}, "n": 1})
+
+
+def write_h5(path) -> None:
+    with h5py.File(path, "w") as file:
+        file["runs/betas"], file["runs/n"] = np.ones((6, 9)), 1
+
+
+def write_text(path) -> None:
+    with h5py.File(path, "w") as file:
+        file["betas"] = "text"
+
+
+def write_torn(path) -> None:
+    np.save(path, np.ones((6, 9)))
+    path.write_bytes(path.read_bytes()[:200])
+
+
+FILES = {
+    "text as npy": (
+        "x.npy",
+        lambda path: path.write_text("betas"),
+        r"x\.npy: is no array, perhaps a pickle",
+    ),
+    "empty npy": ("x.npy", lambda path: path.touch(), r"x\.npy: cannot be read"),
+    "torn npy": (
+        "x.npy",
+        lambda path: (np.save(path, np.ones((6, 9))), path.write_bytes(path.read_bytes()[:200])),
+        r"x\.npy: ",
+    ),
+    "text as npz": ("x.npz", lambda path: path.write_text("betas"), r"x\.npz: "),
+    "npz of two": (
+        "x.npz",
+        lambda path: np.savez(path, a=np.ones(3), b=np.ones(3)),
+        r"x\.npz: holds a, b; say which one, as in x\.npz#a",
+    ),
+    "npz without it": ("x.npz#c", lambda path: np.savez(path, a=1), r"x\.npz: holds no c; there are a"),
+    "text as mat": ("x.mat", lambda path: path.write_text("betas" * 50), r"x\.mat: cannot be read"),
+    "empty mat": ("x.mat", lambda path: path.touch(), r"x\.mat: cannot be read"),
+    "mat of two": ("x.mat", write_mat, r"x\.mat: holds betas, n; say which one, as in x\.mat#betas"),
+    "mat without it": ("x.mat#bettas/IT", write_mat, r"x\.mat: holds no bettas \(did you mean betas\?\)"),
+    "mat without the field": ("x.mat#betas/V1", write_mat, r"x\.mat: holds no V1; there are IT"),
+    "number in the way": ("x.mat#n/IT", write_mat, r"x\.mat: holds no n/IT: what stands before IT is no struct"),
+    "struct": ("x.mat#betas", write_mat, r"x\.mat: betas is a struct; say which field, as in x\.mat#betas/IT"),
+    "text in h5": (
+        "x.h5",
+        lambda path: write_text(path),
+        r"x\.h5: region IT, participant sub-01: found an array of shape \(\), needs 6",
+    ),
+    "text as h5": ("x.h5", lambda path: path.write_text("betas"), r"x\.h5: cannot be read"),
+    "h5 of two": ("x.h5", write_h5, r"x\.h5: holds runs/betas, runs/n; say which one, as in x\.h5#runs/betas"),
+    "h5 without it": ("x.h5#runs/beta", write_h5, r"x\.h5: holds no runs/beta \(did you mean runs/betas\?\)"),
+    "empty csv": ("x.csv", lambda path: path.touch(), r"x\.csv: is no table"),
+    "ragged csv": ("x.csv", lambda path: path.write_text("1,2\n3\n4,5,6\n"), r"x\.csv: is no table"),
+    "word in csv": (
+        "x.csv",
+        lambda path: path.write_text("1,2\n3,four\n"),
+        r"x\.csv: row 2, column 2 holds 'four', which is",
+    ),
+    "semicolons": (
+        "x.csv",
+        lambda path: path.write_text("1;2\n3;4\n5;6\n"),
+        r"x\.csv: row 2, column 1 holds '3;4', which",
+    ),
+    "folder": ("x.npy", lambda path: path.mkdir(), r"x\.npy: cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("name", "write", "message"), FILES.values(), ids=FILES)
+def test_file_that_cannot_be_read(own, name, write, message):
+    write(own.folder / name.split("#")[0])
+    refuse(own, message, regions=["IT"], participants=["sub-01"], files=str(own.folder / name))
