@@ -26,8 +26,8 @@ FORMS = [(256, "jpg", 90), (256, "jpg", 75), (256, "raw", 90), (160, "jpg", 90),
 
 def convert_ours(folder: str, beton: str, n_workers: int, storage: dict) -> None:
     """List, encode in one shard, join."""
-    from ipcl_core.beton import join_shards
-    from ipcl_core.conversion import encode_shard, list_splits
+    from ipcl_core.images.beton import join_shards
+    from ipcl_core.images.shards import encode_shard, list_splits
 
     target = Path(beton).parent
     lists = {split: target / f"{split}.images.csv" for split in ("train", "val")}
@@ -81,7 +81,7 @@ def measure_form(folder: str, shortest_side: int, write_mode: str, jpeg_quality:
     import torch
 
     from ipcl_core.config import Augmentation, Preprocessing
-    from ipcl_core.loading import ViewLoader
+    from ipcl_core.views.loader import ViewLoader
 
     torch.set_num_threads(1)
     storage = {"shortest_side": shortest_side, "write_mode": write_mode, "jpeg_quality": jpeg_quality}

@@ -26,12 +26,12 @@ import numpy as np
 import rsatoolbox
 from rsatoolbox.inference import eval_bootstrap, eval_bootstrap_pattern, eval_bootstrap_rdm
 
-from ipcl_core.brains import Region, read_brain, write_brain
+from ipcl_core.brains.published import Region, read_brain, write_brain
 from ipcl_core.config import Statistics
 from ipcl_core.files import write_hdf5
-from ipcl_core.inference import bootstrap_similarity, draw_resamples
-from ipcl_core.rsa import compute_rsm, fill_rsms, vectorize_rsm
-from ipcl_core.statistics import compare_models, measure_layers, read_rsvs
+from ipcl_core.fits.statistics import compare_models, measure_layers, read_rsvs
+from ipcl_core.rsa.inference import bootstrap_similarity, draw_resamples
+from ipcl_core.rsa.similarity import compute_rsm, fill_rsms, vectorize_rsm
 
 N_MODELS, N_LAYERS, N_STIMULI, N_REGIONS, N_PARTICIPANTS = 30, 27, 72, 3, 10
 N_FEW, ROUNDS = 20, 3

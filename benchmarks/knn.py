@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ipcl_core.knn import BLOCK, vote_weighted_knn
+from ipcl_core.accuracy.knn import BLOCK, vote_weighted_knn
 
 ROUNDS, N_QUERIES, DIM, N_CLASSES, K, TAU = 4, 1000, 128, 1000, 200, 0.07
 

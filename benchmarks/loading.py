@@ -34,10 +34,10 @@ from ffcv.writer import DatasetWriter
 from PIL import Image
 
 from benchmarks.peers import FiveViews, build_ffcv
-from ipcl_core.colors import adjust_hue, adjust_linear, adjust_saturation, sum_luminance
 from ipcl_core.config import Augmentation, Preprocessing
-from ipcl_core.loading import RaggedRGBImageDecoder, ViewLoader
-from ipcl_core.resizing import ROWS, make_filter, resize_block, write_block
+from ipcl_core.views.colors import adjust_hue, adjust_linear, adjust_saturation, sum_luminance
+from ipcl_core.views.loader import RaggedRGBImageDecoder, ViewLoader
+from ipcl_core.views.resizing import ROWS, make_filter, resize_block, write_block
 
 BATCH, PASSES, SIDE = 64, 4, 224
 FOLDERS = {
@@ -159,7 +159,7 @@ def measure_parts() -> dict[str, float]:
 
 FIRST_BATCH = {
     "this loader": """
-from ipcl_core.loading import ViewLoader
+from ipcl_core.views.loader import ViewLoader
 from ipcl_core.config import Augmentation, Preprocessing
 loader = ViewLoader({beton!r}, batch_size=64, preprocessing=Preprocessing(image_size=224), n_threads=1)
 next(loader.iterate_random(n_views=5, augmentation=Augmentation(), seed=0, epoch=0))

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ipcl_core.config import IPCL, IndexedMemory
-from ipcl_core.objectives import EPS, build_objective
+from ipcl_core.training.objectives import EPS, build_objective
 
 ROUNDS, N_MINIBATCHES = 9, 8
 N_IMAGES, DIM, K, TAU, BANK = 1_281_167, 128, 4096, 0.07, 300_000

@@ -20,9 +20,9 @@ from torchvision.transforms import functional as F
 
 from benchmarks.loading import BATCH, exhaust, make_photos, measure_core_seconds, write_beton
 from ipcl_core.config import Augmentation, Preprocessing
-from ipcl_core.draws import TOP, draw_views, pack_policy
-from ipcl_core.loading import ViewLoader
-from ipcl_core.quick_ffcv import Reader
+from ipcl_core.images.ffcv_names import Reader
+from ipcl_core.views.draws import TOP, draw_views, pack_policy
+from ipcl_core.views.loader import ViewLoader
 
 SHAPE = Augmentation(flip=0, grayscale=0, brightness=0, contrast=0, saturation=0, hue=0)
 """Crops alone."""

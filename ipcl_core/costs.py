@@ -19,13 +19,13 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from .architectures import NetworkSpec, build_network
+from .accuracy.embedding import record_features
 from .config import Config, load_config
-from .embedding import record_features
 from .files import read_json
-from .images import SMART_BYTES
-from .layers import record_layers
-from .table1 import find_family
+from .images.decoding import SMART_BYTES
+from .networks.architectures import NetworkSpec, build_network
+from .networks.layers import record_layers
+from .report.table1 import find_family
 
 IMAGENET = (1_281_167, 50_000)
 """Images of ILSVRC2012's training and validation split."""

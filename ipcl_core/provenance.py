@@ -193,7 +193,7 @@ class Results:
     def examine_folder(self, name: str) -> tuple[str, str]:
         """Return the state of a folder that images were read from, and what is wrong with it."""
         if name not in self.folders:
-            from .datasets import compare_images  # here, because every job imports this module
+            from .images.datasets import compare_images  # here, because every job imports this module
 
             manifests = [path for path in self.manifests[name] if path.exists()]
             if not Path(self.root, name).exists():

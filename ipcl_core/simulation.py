@@ -32,12 +32,12 @@ from matplotlib.cbook import get_sample_data
 from numpy.typing import NDArray
 from PIL import Image
 
-from .activations import extract_activations
-from .architectures import NetworkSpec, initialize_network
 from .config import Untrained
 from .files import write_csv, write_whole
-from .network_files import save_network
-from .rsa import vectorize_rsm
+from .fits.activations import extract_activations
+from .networks.architectures import NetworkSpec, initialize_network
+from .networks.network_files import save_network
+from .rsa.similarity import vectorize_rsm
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def estimate_covariance(rho: NDArray, n: int) -> NDArray:
         rho: (k, k) true correlations.
 
     Returns:
-        (n_pairs, n_pairs), pairs in the order of `rsa.vectorize_rsm`.
+        (n_pairs, n_pairs), pairs in the order of `similarity.vectorize_rsm`.
 
     Source: Olkin and Siotani 1976.
     """

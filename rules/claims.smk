@@ -10,7 +10,16 @@ MAKES  <results>/claims.csv, claims.md                    value, interval and ve
 rule claims:
     input:
         code=[
-            *(f"{PACKAGE}/{name}.py" for name in ("claims", "claim_measures", "rsa", "table1", "tables")),
+            *(
+                f"{PACKAGE}/{name}.py"
+                for name in (
+                    "report/claims",
+                    "report/claim_measures",
+                    "rsa/similarity",
+                    "report/table1",
+                    "fits/fit_layers",
+                )
+            ),
             f"{PACKAGE}/data/published_table1.csv",
         ],
         table="<results>/table1.csv",

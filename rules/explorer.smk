@@ -15,9 +15,9 @@ rule explorer:
         code=[
             f"{PACKAGE}/{name}"
             for name in (
-                "figures/style.py",
-                *(f"explorer/{part}" for part in ("page.py", "page.html", "page.css", "page.js")),
-                *(f"explorer/{part}.js" for part in ("study", "layers", "accuracy", "matrices", "tables")),
+                "report/figures/style.py",
+                *(f"report/explorer/{part}" for part in ("page.py", "page.html", "page.css", "page.js")),
+                *(f"report/explorer/{part}.js" for part in ("study", "layers", "accuracy", "matrices", "tables")),
             )
         ],
         table="<results>/table1.csv",

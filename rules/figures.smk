@@ -7,10 +7,10 @@ MAKES  <results>/figures/{brain}/figure2.{svg,png,pdf}    layer curves of select
        <results>/figures/{brain}/figure3.{svg,png,pdf}    top-1 accuracy against best r
        <results>/figures/{brain}/layers.{svg,png,pdf}     supplementary figure 2: layer curves of all models
 
-A rule is named after the function in ipcl_core/figures that draws it.
+A rule is named after the function in ipcl_core/report/figures that draws it.
 """
 
-CODE = [f"{PACKAGE}/figures/{name}.py" for name in ("accuracy", "layers", "style")]
+CODE = [f"{PACKAGE}/report/figures/{name}.py" for name in ("accuracy", "layers", "style")]
 
 
 rule figure2:

@@ -6,7 +6,7 @@ MAKES  <results>/models/{model}/weights.safetensors       weights, architecture 
        <results>/models/{model}/provenance.json           what it was made from, commit, versions, hardware
 """
 
-from ipcl_core.own_networks import find_files
+from ipcl_core.networks.own_builders import find_files
 
 
 rule make_own_model:

@@ -17,7 +17,7 @@ IPCL_MODELS = [
 
 rule figure1:
     input:
-        code=[f"{PACKAGE}/figures/{name}.py" for name in ("schematic", "style")],
+        code=[f"{PACKAGE}/report/figures/{name}.py" for name in ("schematic", "style")],
         beton=get_training_file("beton"),
     output:
         svg=report("<results>/figures/figure1/{model}.svg", caption="../docs/captions/figure1.rst", category="Figures"),
@@ -41,7 +41,7 @@ rule figure1:
 
 rule figure_augmentation:
     input:
-        code=[f"{PACKAGE}/figures/{name}.py" for name in ("augmentation", "style")],
+        code=[f"{PACKAGE}/report/figures/{name}.py" for name in ("augmentation", "style")],
         beton="<results>/data/{dataset}/train.beton",
     output:
         svg=report(
@@ -68,7 +68,7 @@ rule figure_augmentation:
 
 rule figure_stimuli:
     input:
-        code=[f"{PACKAGE}/figures/{name}.py" for name in ("pictures", "style")],
+        code=[f"{PACKAGE}/report/figures/{name}.py" for name in ("pictures", "style")],
         stimuli="<results>/brain/{brain}/stimuli",
     output:
         svg=report(

@@ -12,7 +12,7 @@ MAKES  <results>/rsa/{brain}/{model}.csv                  r of every layer with 
 
 rule fit_layers:
     input:
-        code=[f"{PACKAGE}/{name}.py" for name in ("rsa", "tables")],
+        code=[f"{PACKAGE}/{name}.py" for name in ("rsa/similarity", "fits/fit_layers")],
         rsms="<results>/rsm/{brain}/{model}.h5",
         brain="<results>/brain/{brain}/brain.h5",
     output:
@@ -30,7 +30,10 @@ rule fit_layers:
 
 rule table1:
     input:
-        code=[f"{PACKAGE}/{name}" for name in ("rsa.py", "table1.py", "tables.py", "data/published_table1.csv")],
+        code=[
+            f"{PACKAGE}/{name}"
+            for name in ("rsa/similarity.py", "report/table1.py", "fits/fit_layers.py", "data/published_table1.csv")
+        ],
         accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
         ceilings=expand("<results>/statistics/{brain}/noise_ceilings.csv", brain=study.brains),

@@ -10,7 +10,7 @@ MAKES  <results>/statistics/{brain}/{model}.csv           every layer and region
        <results>/figures/{brain}/pairs.{svg,png,pdf}      who beats whom
 """
 
-STATISTICS = [f"{PACKAGE}/{name}.py" for name in ("inference", "rsa", "statistics")]
+STATISTICS = [f"{PACKAGE}/{name}.py" for name in ("rsa/inference", "rsa/similarity", "fits/statistics")]
 
 
 rule measure_layers:
@@ -107,7 +107,7 @@ rule join_layers:
 
 rule figure_pairs:
     input:
-        code=[f"{PACKAGE}/figures/{name}.py" for name in ("pairs", "style")],
+        code=[f"{PACKAGE}/report/figures/{name}.py" for name in ("pairs", "style")],
         pairs="<results>/statistics/{brain}/pairs.csv",
     output:
         svg=report(

@@ -9,7 +9,9 @@ MAKES  <results>/weighting/{brain}/{model}.csv            r of weighted layers o
 
 rule weigh_layers:
     input:
-        code=[f"{PACKAGE}/{name}.py" for name in ("inference", "rsa", "statistics", "weighting")],
+        code=[
+            f"{PACKAGE}/{name}.py" for name in ("rsa/inference", "rsa/similarity", "fits/statistics", "fits/weighting")
+        ],
         rsms="<results>/rsm/{brain}/{model}.h5",
         brain="<results>/brain/{brain}/brain.h5",
     output:

@@ -25,13 +25,13 @@ from matplotlib.cbook import get_sample_data
 from own_brains import Own, make_own
 from PIL import Image
 
-from ipcl_core.architectures import NetworkSpec
-from ipcl_core.beton import join_shards
 from ipcl_core.config import Preprocessing, Recipe
-from ipcl_core.conversion import encode_shard
-from ipcl_core.datasets import label_splits
 from ipcl_core.files import write_csv
-from ipcl_core.loading import ViewLoader
+from ipcl_core.images.beton import join_shards
+from ipcl_core.images.datasets import label_splits
+from ipcl_core.images.shards import encode_shard
+from ipcl_core.networks.architectures import NetworkSpec
+from ipcl_core.views.loader import ViewLoader
 
 
 @pytest.hookimpl(trylast=True)

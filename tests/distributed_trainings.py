@@ -13,13 +13,14 @@ import torch
 from conftest import make_recipe, make_spec
 from trainings import Interrupted, assert_same_state, interrupt
 
-from ipcl_core import distributed, embedding
-from ipcl_core.architectures import initialize_network
+from ipcl_core import distributed
+from ipcl_core.accuracy import embedding
+from ipcl_core.accuracy.knn import vote_weighted_knn
 from ipcl_core.config import Preprocessing
-from ipcl_core.knn import vote_weighted_knn
-from ipcl_core.loading import ViewLoader
-from ipcl_core.network_files import save_network
-from ipcl_core.training import Training, train_network
+from ipcl_core.networks.architectures import initialize_network
+from ipcl_core.networks.network_files import save_network
+from ipcl_core.training.train import Training, train_network
+from ipcl_core.views.loader import ViewLoader
 
 N_STEPS, HALF = 20, 10
 BATCH = 8  # 2 minibatches an epoch

@@ -10,13 +10,13 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from ipcl_core.brains import Region, write_brain
+from ipcl_core.brains.published import Region, write_brain
 from ipcl_core.files import write_hdf5
+from ipcl_core.fits.fit_layers import fit_layers
+from ipcl_core.fits.statistics import join_layers, measure_layers, measure_noise_ceilings
 from ipcl_core.provenance import record_job
-from ipcl_core.rsa import compute_rsm, vectorize_rsm
-from ipcl_core.statistics import join_layers, measure_layers, measure_noise_ceilings
-from ipcl_core.table1 import make_table1
-from ipcl_core.tables import fit_layers
+from ipcl_core.report.table1 import make_table1
+from ipcl_core.rsa.similarity import compute_rsm, vectorize_rsm
 
 N_STIMULI = 12
 EVIL = "</script><script>window.hacked=1</script><!--"

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ipcl_core.figures.accuracy import plot_figure3
-from ipcl_core.figures.layers import plot_figure2, plot_figure_layers
-from ipcl_core.figures.style import STYLE
+from ipcl_core.report.figures.accuracy import plot_figure3
+from ipcl_core.report.figures.layers import plot_figure2, plot_figure_layers
+from ipcl_core.report.figures.style import STYLE
 
 BLOCKS = {"conv_block_1": 4, "conv_block_2": 4, "conv_block_3": 3, "conv_block_4": 3, "conv_block_5": 4}
 BLOCKS |= {"ave_pool": 1, "fc6": 3, "fc7": 3, "fc8": 1, "l2norm": 1}

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ipcl_core.brains import Region, read_brain
+from ipcl_core.brains.own import import_own_brain
+from ipcl_core.brains.published import Region, read_brain
 from ipcl_core.config import OwnBrain
-from ipcl_core.own_brain import import_own_brain
-from ipcl_core.rsa import vectorize_rsm
+from ipcl_core.rsa.similarity import vectorize_rsm
 
 NAMES = ["mug", "bike", "apple", "chair", "kite", "drum"]  # the order of the data; the folder's is another
 PARTICIPANTS, REGIONS = ["sub-01", "sub-02", "sub-03"], ["EarlyV", "IT"]

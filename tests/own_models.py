@@ -5,7 +5,7 @@ from pathlib import Path
 from configurations import change
 
 from ipcl_core.config import load_config
-from ipcl_core.own_models import make_own_model
+from ipcl_core.networks.own_models import make_own_model
 
 BLOCK = {"source": "own", "framework": "Mine", "dataset": "pictures", "preprocessing": {"image_size": 64}}
 

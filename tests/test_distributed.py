@@ -18,8 +18,8 @@ from torch.testing import assert_close
 from ipcl_core import distributed
 from ipcl_core.distributed import TRY_AGAIN, launch
 from ipcl_core.files import read_json
-from ipcl_core.loading import ViewLoader
-from ipcl_core.training import train_network
+from ipcl_core.training.train import train_network
+from ipcl_core.views.loader import ViewLoader
 
 HERE = Path(__file__).parent
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from setuptools import find_packages
 
 REPOSITORY = Path(__file__).parents[1]
 CONDA_NAMES = {"pytorch": "torch"}
@@ -28,7 +29,8 @@ def test_versions_are_those_of_the_lock(path):
 def test_installed_package_holds_every_file():
     """Modules and data; an editable installation, as everywhere here, would not miss one."""
     setuptools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
-    folders = {name: REPOSITORY / name.replace(".", "/") for name in setuptools["packages"]}
+    names = find_packages(str(REPOSITORY), **setuptools["packages"]["find"])
+    folders = {name: REPOSITORY / name.replace(".", "/") for name in names}
     patterns = setuptools["package-data"]
     packed = {
         path
@@ -75,14 +77,14 @@ sys.meta_path.insert(0, Forbid())
 
 def test_analysis_scripts_import_only_what_their_environment_has():
     """Their imports work where the packages that only envs/torch.yaml has cannot be imported."""
-    modules = {"pytorch": "torch", "pillow": "PIL", "scikit-learn": "sklearn"}
+    modules = {"pytorch": "torch", "pillow": "PIL", "pyyaml": "yaml"}
     have = {}
     for name in ("analysis", "torch"):
         lines = yaml.safe_load((REPOSITORY / f"envs/{name}.yaml").read_text())["dependencies"]
         have[name] = {
             modules.get(part, part) for part in (line.split("=")[0] for line in lines if isinstance(line, str))
         }
-    code = FORBID.format(absent=have["torch"] - have["analysis"] | {"ffcv", "cv2", "snakemake", "yaml"})
+    code = FORBID.format(absent=have["torch"] - have["analysis"] | {"ffcv", "cv2", "snakemake"})
     for script in find_scripts("analysis"):
         imports = re.findall(r"^(?:from|import) .*?(?:\(.*?\))?$", (REPOSITORY / script).read_text(), re.MULTILINE)
         code += "\n".join([f"print({script!r})", *imports, ""])

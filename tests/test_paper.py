@@ -14,8 +14,8 @@ import scipy.io
 import torch
 import torchvision
 import yaml
+from test_published_weights import draw_simclr
 from test_tf_checkpoint import write_checkpoint
-from test_weights import draw_simclr
 from torch import nn
 
 REPOSITORY = Path(__file__).parents[1]

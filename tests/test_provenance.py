@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import convert
 
-from ipcl_core import crate, datasets, provenance
+from ipcl_core import crate, provenance
 from ipcl_core.files import compute_sha256, read_json, write_json
+from ipcl_core.images import datasets
 from ipcl_core.provenance import describe_run, find_commit, main, record_job
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "workflow_scripts").glob("*.py"))

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from test_workflow import count_jobs
 
-from ipcl_core.rsa import compute_rsm, correlate, measure_noise_ceiling, vectorize_rsm
+from ipcl_core.report.table1 import read_ceilings
+from ipcl_core.rsa.similarity import compute_rsm, correlate, measure_noise_ceiling, vectorize_rsm
 from ipcl_core.simulation import estimate_covariance, expect_ceiling, mix_units
-from ipcl_core.table1 import read_ceilings
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -249,7 +249,7 @@ def test_lost_validation_images_repeat_no_training(study):
 def test_edited_figure_code_redraws_figures_only(study):
     weights = study / "results/models/ipcl_alexnet_gn/weights.safetensors"
     before = weights.stat().st_mtime_ns
-    with (study / "workflow/ipcl_core/figures/style.py").open("a") as file:
+    with (study / "workflow/ipcl_core/report/figures/style.py").open("a") as file:
         file.write("# edited\n")
     jobs = count_jobs(run(study))
     drawn = ("figure1", "figure2", "figure3", "figure_stimuli", "figure_layers", "figure_pairs", "figure_augmentation")

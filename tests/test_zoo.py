@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from ipcl_core.architectures import MaxPoolSame, NetworkSpec, build_network, initialize_network
 from ipcl_core.config import load_config
-from ipcl_core.layers import choose_layers
+from ipcl_core.networks.architectures import MaxPoolSame, NetworkSpec, build_network, initialize_network
+from ipcl_core.networks.layers import choose_layers
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ What the tests of training share: tiny trainings, ways to interrupt and to compa
 from conftest import BATCH_SIZE, N_PICTURES, make_recipe, make_spec
 from torch.testing import assert_close
 
-from ipcl_core.training import Training
+from ipcl_core.training.train import Training
 
 COLUMNS = ["epoch", "minibatch", "images", "seconds", "images_per_s", "waiting", "lr", "loss", "collapsed_loss"]
 COLUMNS += ["embedding_std", "effective_rank"]

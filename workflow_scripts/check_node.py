@@ -1,8 +1,8 @@
 """Try a node: GPU, FFCV, disks."""
 
 from ipcl_core.logs import start_log
-from ipcl_core.nodes import check_node
 from ipcl_core.provenance import record_job
+from ipcl_core.training.check_node import check_node
 
 start_log(snakemake.log[0])
 check_node(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ipcl_core.checks import check_training
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
+from ipcl_core.training.check_training import check_training
 
 start_log(snakemake.log[0])
 check_training(snakemake.config, snakemake.wildcards.model, snakemake.input.summary)

@@ -1,8 +1,8 @@
 """Judge the claims of section 5."""
 
-from ipcl_core.claims import write_claims
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
+from ipcl_core.report.claims import write_claims
 
 start_log(snakemake.log[0])
 brains, fits = snakemake.params.brains, iter(snakemake.input.fits)

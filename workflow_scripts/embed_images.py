@@ -1,7 +1,7 @@
 """Embed both splits of a data set, in as many processes as the job has GPUs."""
 
+from ipcl_core.accuracy.embedding import embed_dataset
 from ipcl_core.distributed import launch_job
-from ipcl_core.embedding import embed_dataset
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

@@ -1,7 +1,7 @@
 """Encode one shard of a split's images."""
 
 if __name__ == "__main__":  # worker processes import this file, and need nothing of it
-    from ipcl_core.conversion import encode_shard
+    from ipcl_core.images.shards import encode_shard
     from ipcl_core.logs import start_log
     from ipcl_core.provenance import record_job
 

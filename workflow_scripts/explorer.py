@@ -1,8 +1,8 @@
 """Write the page to explore the study with."""
 
-from ipcl_core.explorer import write_explorer
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
+from ipcl_core.report.explorer import write_explorer
 
 start_log(snakemake.log[0])
 files, settings = snakemake.input, dict(snakemake.params.items())

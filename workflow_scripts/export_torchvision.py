@@ -1,6 +1,6 @@
 """Write one of torchvision's data sets as an image folder."""
 
-from ipcl_core.datasets import export_torchvision
+from ipcl_core.images.datasets import export_torchvision
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

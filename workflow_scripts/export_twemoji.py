@@ -1,6 +1,6 @@
 """Write the Twemoji pictures as an image folder."""
 
-from ipcl_core.datasets import export_twemoji
+from ipcl_core.images.datasets import export_twemoji
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

@@ -1,6 +1,6 @@
 """Record every layer's activations to the stimuli."""
 
-from ipcl_core.activations import extract_activations
+from ipcl_core.fits.activations import extract_activations
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

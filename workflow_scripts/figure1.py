@@ -1,9 +1,9 @@
 """Draw figure 1."""
 
 from ipcl_core.config import Recipe
-from ipcl_core.figures.schematic import draw_figure1
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
+from ipcl_core.report.figures.schematic import draw_figure1
 
 start_log(snakemake.log[0])
 model, recipe = snakemake.params.model, Recipe.model_validate(snakemake.params.recipe)

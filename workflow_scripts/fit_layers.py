@@ -1,8 +1,8 @@
 """Correlate every layer's RSM with every region's."""
 
+from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
-from ipcl_core.tables import fit_layers
 
 start_log(snakemake.log[0])
 fit_layers(snakemake.input.rsms, snakemake.input.brain, snakemake.output.fits)

@@ -1,6 +1,6 @@
 """Import the 92 objects and the human IT data of Kriegeskorte et al. 2008."""
 
-from ipcl_core.brains import import_kriegeskorte_2008
+from ipcl_core.brains.published import import_kriegeskorte_2008
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

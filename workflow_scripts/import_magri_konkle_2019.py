@@ -1,6 +1,6 @@
 """Import the 72 objects of Magri and Konkle 2019."""
 
-from ipcl_core.brains import import_magri_konkle_2019
+from ipcl_core.brains.published import import_magri_konkle_2019
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

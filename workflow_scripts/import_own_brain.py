@@ -1,7 +1,7 @@
 """Import one's own brain data."""
 
+from ipcl_core.brains.own import import_own_brain
 from ipcl_core.logs import start_log
-from ipcl_core.own_brain import import_own_brain
 from ipcl_core.provenance import record_job
 
 start_log(snakemake.log[0])

@@ -1,6 +1,6 @@
 """Join the encoded shards of a split to a .beton file."""
 
-from ipcl_core.beton import join_shards
+from ipcl_core.images.beton import join_shards
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

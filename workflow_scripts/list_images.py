@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ipcl_core.conversion import list_splits
+from ipcl_core.images.shards import list_splits
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

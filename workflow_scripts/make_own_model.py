@@ -2,7 +2,7 @@
 
 from ipcl_core.files import write_json
 from ipcl_core.logs import start_log
-from ipcl_core.own_models import make_own_model
+from ipcl_core.networks.own_models import make_own_model
 from ipcl_core.provenance import describe_run, record_job
 
 start_log(snakemake.log[0])

@@ -1,6 +1,6 @@
 """Make the table that the rule is named after."""
 
-from ipcl_core import statistics
+from ipcl_core.fits import statistics
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

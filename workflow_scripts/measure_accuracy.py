@@ -1,6 +1,6 @@
 """Measure category accuracy from embeddings, in as many processes as the job has GPUs."""
 
-from ipcl_core.accuracy import measure_accuracies
+from ipcl_core.accuracy.measure import measure_accuracies
 from ipcl_core.distributed import launch_job
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job

@@ -2,7 +2,7 @@
 
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
-from ipcl_core.table1 import make_table1, print_table1
+from ipcl_core.report.table1 import make_table1, print_table1
 
 start_log(snakemake.log[0])
 models, brains, fits = snakemake.params.models, snakemake.params.brains, iter(snakemake.input.fits)

@@ -1,12 +1,12 @@
 """Train one network, in as many processes as the job has GPUs."""
 
-from ipcl_core.architectures import NetworkSpec
-from ipcl_core.checks import check_training
 from ipcl_core.distributed import launch_job
 from ipcl_core.files import read_json
 from ipcl_core.logs import start_log
+from ipcl_core.networks.architectures import NetworkSpec
 from ipcl_core.provenance import record_job
-from ipcl_core.training import train_network
+from ipcl_core.training.check_training import check_training
+from ipcl_core.training.train import train_network
 
 start_log(snakemake.log[0])
 model = snakemake.params.model

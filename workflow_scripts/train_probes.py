@@ -1,10 +1,10 @@
 """Train linear probes on frozen features of augmented views."""
 
+from ipcl_core.accuracy.probes import train_one_cycle_probes
 from ipcl_core.config import OneCycleProbe
+from ipcl_core.images.scratch import copy_to_scratch
 from ipcl_core.logs import start_log
-from ipcl_core.probes import train_one_cycle_probes
 from ipcl_core.provenance import record_job
-from ipcl_core.scratch import copy_to_scratch
 
 start_log(snakemake.log[0])
 train_one_cycle_probes(

@@ -19,18 +19,7 @@ from .data import (
 )
 from .evaluation import LBFGSProbe, NoiseCeiling, OneCycleProbe, Protocol, Statistics
 from .models import Model, OwnModel, Preprocessing, Pretrained, Untrained, Weights
-from .recipes import (
-    IPCL,
-    SGD,
-    AdamW,
-    Augmentation,
-    IndexedMemory,
-    MultiStep,
-    OneCycle,
-    Ranger,
-    Recipe,
-    Supervised,
-)
+from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, OneCycle, Ranger, Recipe, Supervised
 from .study import Config, ConfigError, load_config, missing_paths
 
 __all__ = [

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..templates import check_template, fill_template, find_suffix, split_reference
 from .base import Distinct, Line, Name, Seed, Strict
+from .templates import check_template, fill_template, find_suffix, split_reference
 
 
 class Storage(Strict):

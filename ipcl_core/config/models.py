@@ -90,7 +90,7 @@ class Weights(Strict):
     max_mb: int = Field(1000, ge=1)
     """Larger downloads are refused, megabytes."""
     format: Literal[tuple(FORMATS)]
-    """Whose layout the file has, see `ipcl_core.weights`."""
+    """Whose layout the file has, see `networks.published_weights`."""
     origin: Literal["authors' weights", "proxy"]
     """authors' weights: the file behind the published number; proxy: a stand-in that others trained."""
 

@@ -1,6 +1,5 @@
 """One's own brain data whose stimuli or files cannot be right: each case names the file, and what was found."""
 
-import sys
 from pathlib import Path
 
 import h5py
@@ -8,14 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+from own_brains import NAMES, put, refuse
 from PIL import Image
 from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist
 
-from ipcl_core.own_brain import list_conditions
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from own_brains import NAMES, put, refuse
+from ipcl_core.brains.own import list_conditions
 
 # ---- stimuli ---------------------------------------------------------------------------------------------------------
 

@@ -1,17 +1,12 @@
 """One's own brain data that cannot be right: each case names the file, what was found, what would be right."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from own_brains import NAMES, put, refuse
 from pydantic import ValidationError
 
 from ipcl_core.config import OwnBrain
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from own_brains import NAMES, put, refuse
 
 N = len(NAMES)
 

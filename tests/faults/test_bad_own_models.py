@@ -2,20 +2,17 @@
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 from conftest import make_spec
+from own_models import make
 from torch import nn
 
-from ipcl_core.architectures import initialize_network
-from ipcl_core.network_files import save_network
-from ipcl_core.own_networks import build_own_network
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from own_models import make
+from ipcl_core.networks.architectures import initialize_network
+from ipcl_core.networks.network_files import save_network
+from ipcl_core.networks.own_builders import build_own_network
 
 
 def test_timm_that_is_not_installed_is_named(tmp_path, monkeypatch):

@@ -8,10 +8,9 @@ import pytest
 import torch
 from trainings import Interrupted, assert_same_state, interrupt, make_training
 
-from ipcl_core import loading
-from ipcl_core.checkpoints import name_previous
-from ipcl_core.collapse import COLLAPSED_ROWS, CollapseError, is_collapsed
-from ipcl_core.training import Training
+from ipcl_core.training.checkpoints import name_previous
+from ipcl_core.training.collapse import COLLAPSED_ROWS, CollapseError, is_collapsed
+from ipcl_core.training.train import Training
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
 
@@ -167,7 +166,7 @@ def test_clock_that_jumps_has_no_effect(loader, tmp_path, monkeypatch, jump):
 
 def test_loader_that_hangs_is_an_error(loader, tmp_path, monkeypatch):
     """Like a read from a server that is gone: the third minibatch never comes."""
-    release, cut = threading.Event(), loading.make_random_views
+    release, cut = threading.Event(), loader.make_random_views
     n = itertools.count()
 
     def hang(*arguments):
@@ -175,8 +174,8 @@ def test_loader_that_hangs_is_an_error(loader, tmp_path, monkeypatch):
             release.wait(60)
         return cut(*arguments)
 
-    monkeypatch.setattr(loading, "make_random_views", hang)
-    monkeypatch.setattr(loading, "STALL_SECONDS", 1)
+    monkeypatch.setattr("ipcl_core.views.loader.make_random_views", hang)
+    monkeypatch.setattr("ipcl_core.views.loader.STALL_SECONDS", 1)
     training, before = make_training(loader, checkpoint_steps=1), set(threading.enumerate())
     with pytest.raises(TimeoutError, match=r"a\.beton: no batch came for 1 s; does the disk or the network hang\?"):
         training.run(tmp_path / "checkpoint.pt")

@@ -20,13 +20,13 @@ from safetensors.torch import save, save_file
 from torchvision.datasets.utils import check_integrity
 
 from ipcl_core import downloads
-from ipcl_core.architectures import initialize_network
-from ipcl_core.datasets import export_torchvision
 from ipcl_core.downloads import download_package, read_members
-from ipcl_core.network_files import load_network, save_network
-from ipcl_core.own_networks import build_own_network
-from ipcl_core.training import Training
-from ipcl_core.weights import fetch_pretrained
+from ipcl_core.images.datasets import export_torchvision
+from ipcl_core.networks.architectures import initialize_network
+from ipcl_core.networks.network_files import load_network, save_network
+from ipcl_core.networks.own_builders import build_own_network
+from ipcl_core.networks.published_weights import fetch_pretrained
+from ipcl_core.training.train import Training
 
 
 class Attack:
@@ -331,7 +331,7 @@ def test_no_torn_weights_file_stays(tmp_path, monkeypatch):
         save_file({"a": torch.zeros(9)}, path)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ipcl_core.network_files.save_file", fill_disk)
+    monkeypatch.setattr("ipcl_core.networks.network_files.save_file", fill_disk)
     with pytest.raises(OSError, match="No space left"):
         save_network(initialize_network(make_spec(), 1), make_spec(), tmp_path / "weights.safetensors")
     assert (tmp_path / "weights.safetensors").read_bytes() == before

@@ -1,0 +1,182 @@
+"""
+A participant's voxel patterns: their axes, the reliable voxels, the similarity vector; every error says whose they are.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..rsa.similarity import compute_rsm, vectorize_rsm
+
+logger = logging.getLogger(__name__)
+
+
+def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarray:
+    """Return patterns as (n_stimuli, n_voxels).
+
+    Args:
+        array: as it was read.
+        n: number of stimuli.
+        axes: "stimuli x voxels" or "voxels x stimuli".
+        who: file, region and participant, which begins each message.
+
+    Raises:
+        ValueError: the array has another shape (which says so where it is transposed), no real numbers, or is an RDM or RSM
+            (square and symmetric, its diagonal constant).
+    """
+    array = np.asarray(array)
+    position = axes.split(" x ").index("stimuli")
+    if array.ndim != 2 or array.shape[position] != n:
+        transposed = array.ndim == 2 and array.shape[1 - position] == n
+        raise ValueError(
+            f"{who}: found an array of shape {array.shape}, needs {axes.replace('stimuli', f'{n} stimuli')}"
+            + ("; is it transposed?" if transposed else "")
+        )
+    check_real(array, who)
+    if array.shape == (n, n) and np.ptp(np.diag(array)) < 1e-4 and np.allclose(array, array.T):
+        raise ValueError(
+            f"{who}: the array is square and symmetric, its diagonal is {array[0, 0]:.3g}, as of distances or similarities of "
+            "the stimuli; give kind: rdm or rsm"
+        )
+    return array.T if position else array
+
+
+def orient_residuals(array: np.ndarray, n_voxels: int, axes: str, who: str) -> np.ndarray:
+    """Return residuals as (n_samples, n_voxels), from the axes that the patterns have.
+
+    Raises:
+        ValueError: the array is not of these voxels, has fewer than two samples, or no real numbers.
+    """
+    array = np.asarray(array)
+    if array.ndim == 2 and not axes.startswith("stimuli"):
+        array = array.T
+    if array.ndim != 2 or array.shape[1] != n_voxels or len(array) < 2:
+        raise ValueError(
+            f"{who}: found residuals of shape {array.shape}, needs two or more samples of {n_voxels} voxels, with the axes "
+            "as in the patterns"
+        )
+    check_real(array, f"{who}, residuals")
+    return array
+
+
+def divide_by_noise(patterns: np.ndarray, residuals: np.ndarray, who: str) -> np.ndarray:
+    """Return patterns divided, voxel by voxel, by the standard deviation of the residuals: univariate noise normalisation.
+
+    Args:
+        patterns: (n_stimuli, n_voxels).
+        residuals: (n_samples, n_voxels), of the regression that the patterns come from.
+
+    Raises:
+        ValueError: a voxel's residuals are constant or not finite.
+
+    Source: Walther et al. 2016.
+    """
+    return patterns / _measure_noise(residuals, who)
+
+
+def whiten_noise(patterns: np.ndarray, residuals: np.ndarray, who: str) -> np.ndarray:
+    """Return patterns times the symmetric inverse root of the residuals' covariance: multivariate noise normalisation.
+
+    Squared Euclidean distances become squared Mahalanobis distances. The covariance is `shrink_covariance`'s.
+
+    Args and errors: see `divide_by_noise`; also where the covariance is singular.
+
+    Source: Walther et al. 2016.
+    """
+    _measure_noise(residuals, who)
+    variances, vectors = np.linalg.eigh(shrink_covariance(residuals.astype(np.float64)))
+    if variances[0] <= 1e-10 * variances[-1]:
+        raise ValueError(f"{who}: the residuals' covariance is singular; some voxels repeat others: give more samples")
+    return patterns @ (vectors / np.sqrt(variances)) @ vectors.T
+
+
+def shrink_covariance(residuals: np.ndarray) -> np.ndarray:
+    """Return the covariance over voxels of (n, n_voxels) residuals, shrunk towards its diagonal: (n_voxels, n_voxels).
+
+    The share of the shrinkage is the one that is expected to be best for n residuals: rsatoolbox's shrinkage_diag.
+
+    Source: Schäfer and Strimmer 2005.
+    """
+    n = len(residuals)
+    centered = residuals - residuals.mean(0)
+    covariance = centered.T @ centered / (n - 1)
+    standard = centered / np.sqrt(np.diag(covariance))
+    r = standard.T @ standard / (n - 1)
+    variances = n / (n - 1) ** 2 * ((standard**2).T @ standard**2 / (n - 1) - r**2)  # of each r
+    off = ~np.eye(len(r), dtype=bool)
+    share = np.clip(variances[off].sum() / max((r[off] ** 2).sum(), np.finfo(float).tiny), 0, 1)
+    return covariance * np.where(off, 1 - share, 1)
+
+
+def _measure_noise(residuals: np.ndarray, who: str) -> np.ndarray:
+    noise = residuals.std(axis=0, ddof=1)
+    if wrong := (~(noise > 0) | ~np.isfinite(noise)).sum():
+        raise ValueError(
+            f"{who}: the residuals of {wrong} of {len(noise)} voxels are constant or not finite; leave these voxels out of "
+            "the files, or give them a reliability of NaN"
+        )
+    return noise
+
+
+def check_real(array: np.ndarray, who: str) -> None:
+    """Raise a ValueError where an array holds other than real numbers."""
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{who}: found numbers of type {array.dtype}, needs real ones")
+
+
+def keep_reliable(patterns: np.ndarray, reliability: np.ndarray, threshold: float, who: str) -> np.ndarray:
+    """Return the voxels whose reliability is above the threshold; NaN is not.
+
+    Args:
+        patterns: (n_stimuli, n_voxels).
+        reliability: (n_voxels,), for example split-half correlations.
+
+    Raises:
+        ValueError: the reliabilities are not one number a voxel.
+    """
+    reliability = np.atleast_1d(reliability)
+    if reliability.shape != patterns.shape[1:]:
+        raise ValueError(f"{who}: reliabilities of shape {reliability.shape} for {patterns.shape[1]} voxels")
+    check_real(reliability, f"{who}, reliability")
+    return patterns[:, reliability > threshold]
+
+
+def find_varying(patterns: np.ndarray, who: str) -> np.ndarray:
+    """Return which voxels of (n_patterns, n_voxels) do not hold the same number in every pattern: (n_voxels,) bool.
+
+    The others, as zeros outside of the brain, say nothing of the stimuli and would change all similarities; their number is
+    logged.
+    """
+    varying = np.ptp(patterns, axis=0) != 0
+    if n := (~varying).sum():
+        logger.warning("%s: %d of %d voxels hold one number for all stimuli; left out", who, n, len(varying))
+    return varying
+
+
+def compute_rsv(patterns: np.ndarray, stimuli: Sequence[str], min_voxels: int, who: str) -> np.ndarray:
+    """Return the (n_pairs,) Pearson similarities of (n_stimuli, n_voxels) patterns.
+
+    Raises:
+        ValueError: too few voxels, numbers that are not finite (how many voxels, which stimuli), or a stimulus whose pattern
+            is constant.
+    """
+    if patterns.shape[1] < min_voxels:
+        raise ValueError(f"{who}: {patterns.shape[1]} voxels are left; at least {min_voxels} are needed")
+    finite = np.isfinite(patterns)
+    if not finite.all():
+        raise ValueError(
+            f"{who}: {_name_patterns(~finite.all(1), stimuli)} holds numbers that are not finite, in "
+            f"{(~finite.all(0)).sum()} of {patterns.shape[1]} voxels; leave these voxels out of the file, or give them a "
+            "reliability of NaN"
+        )
+    constant = np.ptp(patterns, axis=1) == 0
+    if constant.any():
+        raise ValueError(
+            f"{who}: {_name_patterns(constant, stimuli)} is the same in every voxel, so that it correlates with nothing"
+        )
+    return vectorize_rsm(compute_rsm(patterns))
+
+
+def _name_patterns(wrong: np.ndarray, stimuli: Sequence[str]) -> str:
+    return f"the pattern of {wrong.sum()} stimuli ({', '.join(np.array(stimuli)[wrong][:3])})"

@@ -1,0 +1,98 @@
+"""
+Every layer's activations to a set of stimuli, in one forward pass an image, as an HDF5 file.
+
+The file: dataset `stimuli` (n names, in order); for each layer, in the order of the forward pass, dataset
+`layers/<layer>` (n, ...) float32; attributes `layers` (their order) and `network` (the specification, JSON).
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import Preprocessing
+from ..files import write_hdf5
+from ..images.decoding import list_stimuli, read_image
+from ..networks.layers import Layers, record_layers
+from ..networks.network_files import load_network
+from ..views.on_cpu import make_center_views
+from ..views.resizing import RADII
+
+logger = logging.getLogger(__name__)
+
+BATCH = 16
+
+
+def transform_stimulus(path: str | Path, preprocessing: Preprocessing) -> Tensor:
+    """Read one stimulus as the network sees it: its central square, resized to the input's side and normalised.
+
+    Returns:
+        (3, S, S) float32.
+
+    Source: `docs/deviations.md`, stimuli are not cropped further, so that whole objects are shown.
+    """
+    image = read_image(path)
+    height, width = (np.array([side]) for side in image.shape[:2])
+    mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
+    views = np.empty((1, preprocessing.image_size, preprocessing.image_size, 3), np.float32)
+    radius = RADII[preprocessing.interpolation]
+    make_center_views(image.reshape(-1), height, width, 1.0, mean, std, views, radius)
+    return torch.from_numpy(views[0]).movedim(2, 0)  # (S, S, 3) -> (3, S, S)
+
+
+def extract_activations(
+    weights: str | Path,
+    stimuli: str | Path,
+    activations: str | Path,
+    *,
+    layers: Layers = "all",
+    model: dict | None = None,
+) -> None:
+    """Write the layers' activations to every stimulus (layout: see the module).
+
+    At most BATCH stimuli are in memory at once. A layer of one unit, for which no RSM is defined, is left out with a warning.
+
+    Args:
+        weights: safetensors file of `network_files.save_network`.
+        stimuli: folder of images; their order is that of their names.
+        activations: HDF5 file to write.
+        layers: which ones, see `choose_layers`.
+        model: its block of the configuration, see `network_files.load_network`.
+
+    Raises:
+        ValueError: there are fewer than three stimuli, no layer has two units, a layer's activations are not finite numbers,
+            or `record_layers`.
+    """
+    network, spec = load_network(weights, model)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    paths, side = list_stimuli(stimuli), spec.preprocessing.image_size
+    if len(paths) < 3:
+        raise ValueError(f"{stimuli}: holds {len(paths)} stimuli; an RSM needs at least three")
+    with (
+        write_hdf5(activations) as file,
+        record_layers(network, layers, shape=(3, side, side)) as compute,
+        torch.inference_mode(),
+    ):
+        file["stimuli"] = [path.stem for path in paths]
+        file.attrs["network"] = spec.model_dump_json()
+        for start in range(0, len(paths), BATCH):
+            batch = paths[start : start + BATCH]
+            views = torch.stack([transform_stimulus(path, spec.preprocessing) for path in batch])
+            outputs = compute(views.to(device))
+            found = {layer: output.float().cpu().numpy() for layer, output in outputs.items() if output[0].numel() > 1}
+            for layer, values in found.items():
+                finite = np.isfinite(values.reshape(len(batch), -1)).all(1)
+                if not finite.all():
+                    picture = batch[finite.argmin()].name
+                    raise ValueError(f"{weights}: layer {layer} gives non-finite activations to {picture}")
+                if start == 0:
+                    file.create_dataset(f"layers/{layer}", (len(paths), *values.shape[1:]), np.float32)
+                file[f"layers/{layer}"][start : start + len(batch)] = values
+        if single := ", ".join(layer for layer in outputs if layer not in found):
+            logger.warning("%s: %s: one unit an image, for which no RSM is defined; left out", weights, single)
+        if not found:
+            raise ValueError(f"{weights}: none of the layers has two or more units, which an RSM needs")
+        file.attrs["layers"] = list(found)

@@ -1,0 +1,107 @@
+"""
+The tables behind Table 1: every layer's r with every region, and the noise ceilings.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from ..brains.published import read_brain
+from ..files import write_csv, write_hdf5
+from ..rsa.similarity import compute_rsm, correlate, find_best, measure_distances, vectorize_rsm
+
+logger = logging.getLogger(__name__)
+
+
+def make_rsms(activations: str | Path, rsms: str | Path, *, distances: Sequence[str] = ()) -> None:
+    """Write the RSM of every layer, reading one layer at a time.
+
+    Args:
+        activations: HDF5 file of `extract_activations`.
+        rsms: HDF5 file to write: `stimuli` (n names), `layers/<layer>` (n, n) float64 with the attribute `n_units`;
+            attributes `layers` (their order) and `network`; where distances name other than correlation, also
+            `euclidean/<layer>` (n, n) of `similarity.measure_distances`.
+        distances: see `config.Statistics`.
+    """
+    with h5py.File(activations) as source, write_hdf5(rsms) as file:
+        file["stimuli"] = source["stimuli"][:]
+        for layer in source.attrs["layers"]:
+            patterns = source[f"layers/{layer}"][:]
+            dataset = file.create_dataset(f"layers/{layer}", data=compute_rsm(patterns))
+            dataset.attrs["n_units"] = int(np.prod(patterns.shape[1:]))
+            if set(distances) - {"correlation"}:
+                file[f"euclidean/{layer}"] = measure_distances(patterns)
+        for name in ("layers", "network"):
+            file.attrs[name] = source.attrs[name]
+
+
+def fit_layers(rsms: str | Path, brain: str | Path, fits: str | Path) -> None:
+    """Write the correlation of every layer's RSM with every region's.
+
+    The group RSV is the mean of the participants'. A layer that responds to some stimulus with all units alike has no
+    correlation there, and gets no r; `note` and a warning say so.
+
+    Args:
+        rsms: HDF5 file of `make_rsms`.
+        brain: HDF5 file of `store.write_brain`.
+        fits: CSV to write: region, layer, layer_index (from 0), participant (or "group"), r, n_pairs, note (why there is no
+            r, else empty).
+
+    Raises:
+        ValueError: the stimuli of the model and of the brain differ.
+
+    Source: appendix C.2.
+    """
+    stimuli, regions = read_brain(brain)
+    rows = []
+    with h5py.File(rsms) as file:
+        shown = list(file["stimuli"].asstr())
+        if shown != stimuli:
+            raise ValueError(f"{rsms} was made with {len(shown)} stimuli that are not the {len(stimuli)} of {brain}")
+        for index, layer in enumerate(file.attrs["layers"]):
+            rsm = file[f"layers/{layer}"][:]
+            rsv, note = vectorize_rsm(rsm), _explain_constant(rsm, stimuli)
+            if note:
+                logger.warning("%s: layer %s: %s", rsms, layer, note)
+            for region in regions:
+                targets = {"group": region.rsvs.mean(0)}
+                if not region.group:
+                    targets |= dict(zip(region.participants, region.rsvs, strict=True))
+                for participant, target in targets.items():
+                    r = correlate(rsv, target)
+                    why = note or ("no r: all pairs of stimuli are equally similar" if np.isnan(r) else "")
+                    rows.append((region.name, layer, index, participant, r, len(rsv), why))
+    table = pd.DataFrame(rows, columns=["region", "layer", "layer_index", "participant", "r", "n_pairs", "note"])
+    write_csv(table.sort_values("region", key=lambda r: r.map(_rank(regions)), kind="stable"), fits)
+
+
+def _explain_constant(rsm: np.ndarray, stimuli: list[str]) -> str:
+    """Say to which stimuli a layer responds with all units alike, by the diagonal of its RSM; "" where to none."""
+    constant = [stimulus for stimulus, r in zip(stimuli, np.diag(rsm), strict=True) if np.isnan(r)]
+    if not constant:
+        return ""
+    return f"no r: constant activations to {len(constant)} of {len(stimuli)} stimuli, first {constant[0]}"
+
+
+def _rank(regions: list) -> dict[str, int]:
+    return {region.name: i for i, region in enumerate(regions)}
+
+
+def find_best_layers(fits: pd.DataFrame) -> pd.DataFrame:
+    """Return each region's best layer for the group RSM.
+
+    The maximum over layers, chosen on the same data that it is reported on, as in the paper.
+
+    Args:
+        fits: table of `fit_layers`.
+
+    Returns:
+        Indexed by region, in the order of `fits`: layer, layer_index, r. A region where no layer has an r gets none of them.
+    """
+    group = fits[fits["participant"] == "group"].dropna(subset="r").set_index("region")[["layer", "layer_index", "r"]]
+    best = [rows.iloc[[find_best(rows["r"])]] for _, rows in group.groupby(level=0)]
+    return pd.concat([group[:0], *best]).reindex(fits["region"].unique())

@@ -1,0 +1,340 @@
+"""
+The tables of inference: layers, best layers, pairs of models, noise ceilings. What each column is: docs/statistics.md.
+"""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from ..brains.published import Region, read_brain, read_patterns
+from ..files import read_csv, write_csv
+from ..rsa import inference
+from ..rsa.similarity import (
+    SPLIT_HALF,
+    compare_rsvs,
+    correct_length,
+    count_stimuli,
+    find_best,
+    measure_crossnobis,
+    measure_distances,
+    measure_leave_one_out,
+    measure_noise_ceiling,
+    vectorize_rsm,
+)
+
+LAYER_COLUMNS = [
+    "distance", "comparator", "region", "layer", "layer_index", "r", "r_participants_mean", "r_participants_sd",
+    "n_participants", "n_stimuli", "participants_low", "participants_high", "stimuli_low", "stimuli_high", "both_low",
+    "both_high", "p", "p_max", "note",
+]  # fmt: skip
+BEST_COLUMNS = [
+    "model", "region", "layer", "r", "participants_layer", "participants_r_same", "participants_r_held_out",
+    "participants_shrinkage", "stimuli_layer", "stimuli_r_same", "stimuli_r_held_out", "stimuli_shrinkage", "note",
+]  # fmt: skip
+PAIR_COLUMNS = [
+    "region", "model_a", "model_b", "layer_a", "layer_b", "r_a", "r_b", "difference", "resampled", "low", "high", "p", "q",
+    "significant", "note",
+]  # fmt: skip
+CEILING_COLUMNS = ["distance", "region", "kind", "r", "n_splits", "exhaustive", "n_participants", "note"]
+NO_DISTANCES = "no voxel patterns, or none of several runs: no such distances"
+File = str | Path
+
+
+def measure_layers(
+    rsms: File, brain: File, layers: File, *, comparators: list[str], n_bootstrap: int, n_permutations: int, seed: int,
+    distances: Sequence[str] = ("correlation",),
+) -> None:  # fmt: skip
+    """Write every layer's similarity with every region, with intervals and p-values.
+
+    Args:
+        rsms: HDF5 file of `rsms.make_rsms`.
+        brain: HDF5 file of `store.write_brain`.
+        layers: CSV to write, one row a distance, comparator, region and layer (LAYER_COLUMNS).
+        comparators, n_bootstrap, n_permutations, seed, distances: see `config.Statistics`.
+
+    Raises:
+        ValueError: the stimuli of the model and of the brain differ, or a distance is not in the file of RSMs.
+    """
+    tables = []
+    for distance in distances:
+        names, rsvs = read_rsvs(rsms, distance)
+        regions = read_regions(brain, rsms, distance=distance)
+        n_stimuli = count_stimuli(rsvs.shape[1])
+        permutations = inference.draw_permutations(n_stimuli, n_permutations=n_permutations, seed=seed)
+        for comparator, region in itertools.product(comparators, regions):
+            table = _measure_region(rsvs, region, comparator, permutations, n_bootstrap, seed)
+            table["layer"], table["layer_index"], table["n_stimuli"] = names, range(len(names)), n_stimuli
+            tables.append(table.assign(distance=distance, comparator=comparator, region=region.name))
+    write_csv(pd.concat(tables).reindex(columns=LAYER_COLUMNS), layers)
+
+
+def _measure_region(
+    rsvs: np.ndarray, region: Region, comparator: str, permutations: np.ndarray, n_bootstrap: int, seed: int
+) -> pd.DataFrame:
+    """Return the numbers of `measure_layers` for one region, one row a layer."""
+    n_stimuli = permutations.shape[1]
+    n, notes, group = _count_participants(region), _explain_size(region, n_stimuli), region.rsvs.mean(0)
+    table = pd.DataFrame({"r": compare_rsvs(rsvs, group[None], comparator)[:, 0]}).assign(n_participants=n)
+    r = table["r"].to_numpy()
+    if np.isnan(group).any():
+        return table.assign(note="; ".join([*notes, NO_DISTANCES]))
+    if n:
+        single = compare_rsvs(rsvs, region.rsvs, comparator)
+        table["r_participants_mean"] = single.mean(1)
+        table["r_participants_sd"] = single.std(1, ddof=1) if n > 1 else np.nan
+    samples = {}
+    if comparator == "kendall":
+        notes.append("kendall is neither resampled nor permuted")
+    else:
+        samples = _resample(rsvs, region, n_bootstrap, seed, comparator)
+        for kind, variance in inference.estimate_variances(samples, n, n_stimuli).items():
+            limits = inference.find_interval(r, variance, inference.count_freedom(n, n_stimuli)[kind])
+            table[f"{kind}_low"], table[f"{kind}_high"] = limits
+        permuted = inference.permute_similarity(rsvs, group, permutations, comparator)
+        table["p"], table["p_max"] = inference.find_p_values(r, permuted)
+    undefined = "constant activations to some stimulus, or none that differ: no r"
+    return table.assign(note=_join_notes(notes, samples, r, undefined))
+
+
+def compare_models(
+    rsms: list[File], brain: File, best_layers: File, pairs: File, *, models: list[str], n_bootstrap: int, n_splits: int,
+    seed: int, fdr: float, weighted: list[File] = (),
+) -> None:  # fmt: skip
+    """Write every model's best layers, and every two models' difference at their best layers, by Pearson correlation.
+
+    The best layer is the paper's: the maximum over layers of r with the group RSM.
+
+    Args:
+        rsms: HDF5 file of `rsms.make_rsms` of each of the models.
+        brain: HDF5 file of `store.write_brain`.
+        best_layers: CSV to write, one row a model and region (BEST_COLUMNS): the best layer, and how it and its r fare when
+            the choice has not seen the participant, or the half of the stimuli, that it is judged on.
+        pairs: CSV to write, one row a region and two models (PAIR_COLUMNS).
+        models: their names.
+        n_bootstrap, n_splits, seed, fdr: see `config.Statistics`.
+        weighted: CSV of `weighting.weigh_layers` of each of the models, or none: columns to add to the best layers.
+
+    Raises:
+        ValueError: the stimuli of a model and of the brain differ.
+    """
+    regions = read_regions(brain, *rsms)
+    best, tables = [], []
+    for region in regions:
+        chosen = {}
+        for model, path in zip(models, rsms, strict=True):
+            row, chosen[model] = _choose_layer(*read_rsvs(path), region, n_splits, seed)
+            best.append({"model": model, "region": region.name} | row)
+        rows = {row["model"]: row for row in best if row["region"] == region.name}
+        tables.append(_compare_pairs(rows, np.stack(list(chosen.values())), region, n_bootstrap, seed))
+    best_table = pd.DataFrame(best, columns=BEST_COLUMNS)
+    if weighted:
+        read = [read_csv(path) for path in weighted]
+        rows = [table.assign(model=model) for model, table in zip(models, read, strict=True)]
+        best_table = best_table.merge(pd.concat(rows), on=["model", "region"], how="left", validate="one_to_one")
+    write_csv(best_table, best_layers)
+    table = pd.concat(tables).reindex(columns=PAIR_COLUMNS)
+    table["q"] = inference.control_false_discoveries(table["p"].to_numpy(float))
+    write_csv(_mark_significant(table, fdr), pairs)
+
+
+def _choose_layer(
+    names: list[str], rsvs: np.ndarray, region: Region, n_splits: int, seed: int
+) -> tuple[dict, np.ndarray]:
+    """Return the row of one model and region without their names, and the best layer's RSV, NaN where no layer has an r."""
+    group = region.rsvs.mean(0)
+    n, n_stimuli = _count_participants(region), count_stimuli(len(group))
+    r = compare_rsvs(rsvs, group[None])[:, 0]
+    defined = np.flatnonzero(~np.isnan(r))
+    if not len(defined):
+        return {"note": "no layer has an r"}, np.full_like(group, np.nan)
+    names, rsvs, r = [names[i] for i in defined], rsvs[defined], r[defined]
+    best = find_best(r)
+    row, notes = {"layer": names[best], "r": r[best]}, _explain_size(region, n_stimuli)
+    held_out = {}
+    if n >= inference.MIN_PARTICIPANTS:
+        held_out["participants"] = inference.hold_out_participants(rsvs, region.rsvs)
+    if n_stimuli >= inference.MIN_STIMULI:
+        held_out["stimuli"] = inference.hold_out_stimuli(rsvs, group, n_splits=n_splits, seed=seed)
+    for kind, result in held_out.items():
+        row[f"{kind}_layer"] = names[np.bincount(result.layers).argmax()]
+        row |= {f"{kind}_r_same": result.r_same, f"{kind}_r_held_out": result.r, f"{kind}_shrinkage": result.shrinkage}
+    return row | {"note": "; ".join(notes)}, rsvs[best]
+
+
+def _compare_pairs(
+    best: dict[str, dict], rsvs: np.ndarray, region: Region, n_bootstrap: int, seed: int
+) -> pd.DataFrame:
+    """Return one row for every two models: best has their rows of best layers, rsvs their best layers' RSVs."""
+    n, n_stimuli = _count_participants(region), count_stimuli(rsvs.shape[1])
+    a, b = np.triu_indices(len(best), 1)
+    models = list(best)
+    r, layers = (
+        np.array([best[m].get(key, missing) for m in models]) for key, missing in (("r", np.nan), ("layer", ""))
+    )
+    table = pd.DataFrame({"region": region.name, "model_a": np.array(models)[a], "model_b": np.array(models)[b]})
+    table["layer_a"], table["layer_b"], table["r_a"], table["r_b"] = layers[a], layers[b], r[a], r[b]
+    table["difference"] = difference = r[a] - r[b]
+    notes = _explain_size(region, n_stimuli)
+    samples = _resample(rsvs, region, n_bootstrap, seed)
+    if samples and len(a):
+        kind = "both" if "both" in samples else next(iter(samples))
+        differences = {key: sample[:, a] - sample[:, b] for key, sample in samples.items()}
+        variance, freedom = (
+            inference.estimate_variances(differences, n, n_stimuli)[kind],
+            inference.count_freedom(n, n_stimuli)[kind],
+        )
+        table["resampled"] = "participants and stimuli" if kind == "both" else kind
+        table["low"], table["high"] = inference.find_interval(difference, variance, freedom, largest=2)
+        table["p"] = inference.find_p_of_differences(difference, variance, freedom)
+    else:
+        differences = {}
+    return table.assign(note=_join_notes(notes, differences, difference, "a model has no r"))
+
+
+def measure_noise_ceilings(
+    brain: File, ceilings: File, *, n_splits: int, seed: int, distances: Sequence[str] = ("correlation",)
+) -> None:
+    """Write every region's noise ceilings, each named for what it is.
+
+    Args:
+        brain: HDF5 file of `store.write_brain`.
+        ceilings: CSV to write, one row a distance, region and kind (CEILING_COLUMNS), regions in hierarchical order.
+        n_splits, seed: see `noise_ceiling.measure_noise_ceiling`.
+        distances: see `config.Statistics`; correlation, which Table 1 needs, is always there.
+    """
+    distances = dict.fromkeys(["correlation", *distances])
+    regions = [(name, region) for name in distances for region in read_regions(brain, distance=name)]
+    rows = []
+    for distance, region in regions:
+        n, known = _count_participants(region), not np.isnan(region.rsvs).any()
+        usable = region.rsvs if n and known else region.rsvs[:1]
+        half = measure_noise_ceiling(usable, n_splits=n_splits, seed=seed)
+        splits = (half.n_splits, half.exhaustive) if half.n_splits else (None, None)
+        lower, upper = measure_leave_one_out(usable)
+        values = {
+            SPLIT_HALF: (half.r, *splits),
+            f"{SPLIT_HALF}, Spearman-Brown corrected": (correct_length(half.r), *splits),
+            "leave-one-out, lower": (lower, None, None),
+            "leave-one-out, upper": (upper, None, None),
+        }
+        note = "one group average" if region.group else "" if n > 1 else "one participant"
+        note = note if known else NO_DISTANCES
+        reason = note or "the halves do not agree, or participants cancel out"
+        rows += [
+            (distance, region.name, kind, r, *splits, n, reason if np.isnan(r) else note)
+            for kind, (r, *splits) in values.items()
+        ]
+    table = pd.DataFrame(rows, columns=CEILING_COLUMNS).astype({"n_splits": "Int64"})
+    write_csv(table, ceilings)
+
+
+def join_layers(layers: list[File], statistics: File, *, brains: list[str], models: list[str], fdr: float) -> None:
+    """Join the tables of `measure_layers` and add q and significant.
+
+    q is Benjamini and Hochberg's. Its family: all layers, regions and models of one brain data set by one distance and
+    comparator.
+
+    Args:
+        layers: CSV of `measure_layers` of each brain and model, all models of the first brain first.
+        statistics: CSV to write.
+        brains, models: their names.
+        fdr: share of false discoveries, see `config.Statistics`.
+    """
+    keys = itertools.product(brains, models)
+    tables = [read_csv(path).assign(brain=b, model=m) for (b, m), path in zip(keys, layers, strict=True)]
+    table = pd.concat(tables)
+    family = table.groupby(["brain", "distance", "comparator"], sort=False)["p"]
+    table["q"] = family.transform(lambda p: inference.control_false_discoveries(p.to_numpy(float)))
+    columns = ["brain", "model", *LAYER_COLUMNS[:-1], "q", "significant", "note"]
+    write_csv(_mark_significant(table, fdr)[columns], statistics)
+
+
+def _mark_significant(table: pd.DataFrame, fdr: float) -> pd.DataFrame:
+    """Add the column significant: whether q is at most fdr, empty where there is no q."""
+    return table.assign(significant=(table["q"] <= fdr).astype(object).where(table["q"].notna(), None))
+
+
+def read_rsvs(path: File, distance: str = "correlation") -> tuple[list[str], np.ndarray]:
+    """Return the names of the layers and their RSVs, (n_layers, n_pairs); of other distances 1 - d, d up to 1.
+
+    Layers are without noise: beside crossnobis distances of voxels stand their euclidean ones.
+    """
+    with h5py.File(path) as file:
+        names = list(file.attrs["layers"])
+        if distance == "correlation":
+            return names, np.stack([vectorize_rsm(file[f"layers/{name}"][:]) for name in names])
+        if "euclidean" not in file:
+            raise ValueError(
+                f"{path} holds no {distance} distances; make it again with statistics.distances as it is now"
+            )
+        return names, np.stack([_scale(vectorize_rsm(file[f"euclidean/{name}"][:])) for name in names])
+
+
+def read_regions(brain: File, *rsms: File, distance: str = "correlation") -> list[Region]:
+    """Return the regions; stop where an RSM was made with other stimuli.
+
+    Of other distances than correlation, RSVs are 1 - d, d up to 1 over participants; NaN where there are no voxel patterns,
+    or, for crossnobis, one run.
+    """
+    stimuli, regions = read_brain(brain)
+    for path in rsms:
+        with h5py.File(path) as file:
+            if list(file["stimuli"].asstr()) != stimuli:
+                raise ValueError(f"{path} was not made with the {len(stimuli)} stimuli of {brain}")
+    if distance == "correlation":
+        return regions
+    measure = measure_crossnobis if distance == "crossnobis" else lambda runs: measure_distances(runs.mean(0))
+    for region in regions:
+        patterns = read_patterns(brain, region.name)
+        if patterns and (distance == "euclidean" or min(map(len, patterns.values())) > 1):
+            each = [vectorize_rsm(measure(patterns[participant])) for participant in region.participants]
+            region.rsvs = _scale(np.stack(each))
+        else:
+            region.rsvs = np.full_like(region.rsvs, np.nan)
+    return regions
+
+
+def _scale(distances: np.ndarray) -> np.ndarray:
+    """Return 1 - d / the largest d: comparators do not depend on the scale, rounding does. NaN where all are 0."""
+    largest = distances.max()
+    return 1 - distances / (largest if largest > 0 else np.nan)
+
+
+def _resample(rsvs: np.ndarray, region: Region, n_bootstrap: int, seed: int, comparator: str = "pearson") -> dict:
+    """Draw the resamples, the same for every model and comparator, and return `inference.bootstrap_similarity`'s."""
+    n, n_stimuli = len(region.rsvs), count_stimuli(rsvs.shape[1])
+    resamples = inference.draw_resamples(n, n_stimuli, n_resamples=n_bootstrap, seed=seed)
+    return inference.bootstrap_similarity(rsvs, region.rsvs, resamples, comparator)
+
+
+def _count_participants(region: Region) -> int:
+    """Return the number of participants, 0 where only a group average is published."""
+    return 0 if region.group else len(region.rsvs)
+
+
+def _explain_size(region: Region, n_stimuli: int) -> list[str]:
+    """Say what is left out because there is too little of it."""
+    n, notes = _count_participants(region), []
+    if region.group:
+        notes.append("one group average: nothing over participants")
+    elif n < inference.MIN_PARTICIPANTS:
+        notes.append(f"{n} participant(s), fewer than {inference.MIN_PARTICIPANTS}: nothing over participants")
+    if n_stimuli < inference.MIN_STIMULI:
+        notes.append(f"{n_stimuli} stimuli, fewer than {inference.MIN_STIMULI}: nothing over stimuli")
+    return notes
+
+
+def _join_notes(notes: list[str], samples: dict[str, np.ndarray], r: np.ndarray, undefined: str) -> list[str]:
+    """Return a note for each of r: the shared ones, and what it lacks itself."""
+    shares = np.max([np.zeros(len(r)), *(np.isnan(sample).mean(0) for sample in samples.values())], axis=0)
+    rows = []
+    for share, missing in zip(shares, np.isnan(r), strict=True):
+        own = [undefined] if missing else []
+        if share > 0 and not missing:
+            own = [f"{share:.1%} of resamples constant: left out" + (", no interval" if share > 0.5 else "")]
+        rows.append("; ".join([*notes, *own]))
+    return rows

@@ -1,0 +1,101 @@
+"""
+Networks in files: weights that describe themselves, as safetensors.
+
+A weights file carries, beside the tensors, which architecture to build and how images enter it, so that everything
+after training needs the file alone.
+"""
+
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..files import write_whole
+from .architectures import NetworkSpec, initialize_network
+
+
+def save_network(network: nn.Module, spec: NetworkSpec, path: str | Path) -> None:
+    """Write weights and specification to one safetensors file.
+
+    Raises:
+        ValueError: the network's state dict holds something else than tensors.
+    """
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{spec.architecture}: {name} of its state dict is no tensor, and cannot be stored")
+        tensors[name] = tensor.clone(memory_format=torch.contiguous_format)  # a copy, as two names may share a tensor
+    with write_whole(path) as temporary:
+        save_file(tensors, temporary, metadata={"network": spec.model_dump_json()})
+
+
+def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path, *, seed: int = 0) -> nn.Module:
+    """Build a network, with `seed` for torch's generator, and give it weights.
+
+    Names that all begin with one word too much, as module. or model., are taken without it.
+
+    Raises:
+        ValueError: the weights do not fit the network or are not finite; the message begins with `source`.
+    """
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{source}: {name} holds non-finite values")
+    try:
+        network = initialize_network(spec, seed)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{source}: {error}") from None
+    wanted = network.state_dict().keys()
+    shortened = {name.partition(".")[2]: tensor for name, tensor in state.items()}
+    if not wanted & state.keys() and shortened.keys() <= wanted and len(shortened) == len(state):
+        state = shortened
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False)
+        found = {"missing": missing, "too many": unexpected}
+        faults = [f"{what} {len(names)}: {', '.join(names[:5])}" for what, names in found.items() if names]
+    except RuntimeError as error:  # sizes
+        faults = [" ".join(str(error).split("\n", 1)[-1].split())]
+    if faults:
+        share = f"{len(wanted & state.keys())} of its {len(state)} names are among the network's {len(wanted)}"
+        raise ValueError(f"{source}: does not fit {spec.architecture}: {'; '.join(faults)} ({share})")
+    return network
+
+
+def load_network(path: str | Path, model: dict | None = None) -> tuple[nn.Module, NetworkSpec]:
+    """Read a weights file written by `save_network`.
+
+    Args:
+        path: the safetensors file.
+        model: `config.models.<name>`, as a dictionary. Needed where the network is not this project's: to build it runs code,
+            which a weights file alone must not choose.
+
+    Returns:
+        The network in evaluation mode, on the CPU, and its specification.
+
+    Raises:
+        ValueError: the file is torn, holds no specification, one that names other code than `model`, tensors that do not fit
+            the network, or non-finite weights.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dictionary
+    except SafetensorError as error:
+        raise ValueError(f"{path}: is no whole safetensors file ({error})") from None
+    if "network" not in metadata:
+        raise ValueError(f"{path}: holds no description of the network; was it written by this project?")
+    try:
+        spec = NetworkSpec.model_validate_json(metadata["network"])
+    except ValidationError as error:
+        raise ValueError(f"{path}: its description of the network cannot be used: {error}") from None
+    if ":" in spec.architecture:
+        found = {key: getattr(spec, key) for key in ("architecture", "arguments", "code")}
+        allowed = {key: (model or {}).get(key) for key in found}
+        if found != allowed:
+            raise ValueError(
+                f"{path}: would be built by {found}, the model's block says {allowed if model else 'nothing'}; to build it is "
+                "to run code, so the two must be the same"
+            )
+    return fill_network(spec, state, path).eval(), spec

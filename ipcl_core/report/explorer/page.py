@@ -1,0 +1,221 @@
+"""
+The study's numbers, RSMs, stimuli and provenance -> one HTML file that needs nothing else.
+
+The page's markup, style and behaviour are page.html, page.css and the .js files beside this module; the plots are
+drawn by plotly.js, which is part of the page. What the page shows is data (JSON), which the scripts write as text, never
+as markup.
+"""
+
+import base64
+import gzip
+import io
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+from ...brains.published import read_brain
+from ...files import read_csv, write_whole
+from ...images.decoding import list_stimuli, read_image
+from ...provenance import Results
+from ...rsa.similarity import find_best, vectorize_rsm
+from ..figures.style import COLORS, SPARE_COLORS, assign
+from ..table1 import list_regions, read_table1
+
+File = str | Path
+
+SCRIPTS = ("study.js", "layers.js", "accuracy.js", "matrices.js", "tables.js", "page.js")
+"""In the order in which the page runs them."""
+LEVELS, UNDEFINED = 254, 255
+"""Steps of a quantised RSM, and the byte of a pair that has no similarity."""
+PICTURE_SIDE = 128
+"""Pixels of a stimulus's longest side."""
+DECIMALS = 5
+"""Of the numbers in the page; the files have all digits."""
+FIT_COLUMNS = [
+    "r", "r_participants_mean", "r_participants_sd", "participants_low", "participants_high", "stimuli_low", "stimuli_high",
+    "both_low", "both_high", "p", "p_max", "q", "note",
+]  # fmt: skip
+
+
+def write_explorer(
+    page: File, *, title: str, models: dict[str, dict], recipes: dict[str, dict], shown: list[str], brains: list[dict],
+    table: File, statistics: File, accuracies: dict[str, File],
+) -> None:  # fmt: skip
+    """Write the page.
+
+    Args:
+        page: HTML file to write.
+        title: of the study.
+        models: model -> its block of the checked configuration, in the table's order.
+        recipes: recipe -> its block.
+        shown: models whose curves are shown at first.
+        brains: for each: brain, title, file (HDF5 of `store.write_brain`), stimuli (folder), ceilings (CSV of
+            `statistics.measure_noise_ceilings`), rsms (model -> HDF5 of `rsms.make_rsms`).
+        table: CSV of `table1.make_table1`, in a results folder that holds records.
+        statistics: CSV of `statistics.join_layers`.
+        accuracies: model -> CSV of `accuracy.measure_accuracies`.
+
+    Raises:
+        ValueError: the folder has no records; stimuli, or the layers of an RSM file and of the statistics, do not agree.
+    """
+    results, fits = Results.read(table), read_csv(statistics)
+    fits["comparator"] = name_comparators(fits["comparator"], fits["distance"])
+    frameworks = read_csv(table)["framework"]
+    study = {
+        "title": title,
+        "shown": shown,
+        "comparators": list(fits["comparator"].unique()),
+        "colors": assign(COLORS, frameworks, SPARE_COLORS),
+        "models": {name: _describe_model(block, recipes, accuracies.get(name)) for name, block in models.items()},
+        "brains": {brain["brain"]: _describe_brain(brain, fits, table) for brain in brains},
+    }
+    sources = [*accuracies.values(), *(path for brain in brains for path in _list_sources(brain, table))]
+    study["records"] = _collect_records(results, sources)
+    folder = files("ipcl_core.report.explorer")
+    text = {name: (folder / name).read_text() for name in ("page.html", "page.css", *SCRIPTS)}
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(text["page.html"])
+    with write_whole(page) as temporary:
+        temporary.write_text(
+            template.render(
+                title=title,
+                style=text["page.css"],
+                plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
+                scripts="\n".join(text[name] for name in SCRIPTS),
+                # no character of the data can end the element that holds them
+                study=json.dumps(study, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+            ),
+            encoding="utf-8",
+        )
+
+
+def _describe_model(block: dict, recipes: dict[str, dict], accuracy: File | None) -> dict:
+    described = {key: block[key] for key in ("framework", "origin", "reason", "dataset")} | {"accuracies": []}
+    described["config"] = {"model": block}
+    if recipe := block.get("recipe"):
+        described["config"]["recipe"] = recipes[recipe]
+    if accuracy is not None:
+        # the first row of a protocol is that at the layer which Table 1 prints
+        table = read_csv(accuracy).drop_duplicates("protocol")
+        described["accuracies"] = _list_rows(table)
+    return described
+
+
+def _describe_brain(brain: dict, fits: pd.DataFrame, table: File) -> dict:
+    """Return one brain data set: stimuli with pictures, regions with RSMs and ceilings, every model's layers, Table 1."""
+    stimuli, regions = read_brain(brain["file"])
+    pictures = list_stimuli(brain["stimuli"])
+    if [picture.stem for picture in pictures] != stimuli:
+        raise ValueError(
+            f"{brain['stimuli']}: its {len(pictures)} pictures are not the {len(stimuli)} of {brain['file']}"
+        )
+    ceilings = read_csv(brain["ceilings"])
+    ceilings["comparator"] = name_comparators("pearson", ceilings["distance"])
+    rows = read_table1(table, brain["brain"])
+    fits = fits[fits["brain"] == brain["brain"]]
+    return {
+        "title": brain["title"],
+        "stimuli": [{"name": n, "picture": encode_picture(p)} for n, p in zip(stimuli, pictures, strict=True)],
+        "regions": {
+            region.name: {
+                "n_participants": 0 if region.group else len(region.rsvs),
+                "rsm": quantise_rsv(region.rsvs.mean(0)),
+                "ceilings": _list_rows(ceilings[ceilings["region"] == region.name]),
+            }
+            for region in regions
+        },
+        "models": {
+            name: _describe_layers(path, stimuli, fits[fits["model"] == name]) for name, path in brain["rsms"].items()
+        },
+        "table": {"regions": list_regions(rows), "rows": _list_rows(rows.reset_index())},
+    }
+
+
+def _describe_layers(rsms: File, stimuli: list[str], fits: pd.DataFrame) -> dict:
+    """Return one model's layers: names, numbers of units, quantised RSMs, and what the statistics say of each."""
+    with h5py.File(rsms) as file:
+        if list(file["stimuli"].asstr()) != stimuli:
+            raise ValueError(f"{rsms}: was made with other stimuli than the brain data")
+        layers = [str(name) for name in file.attrs["layers"]]
+        datasets = [file[f"layers/{name}"] for name in layers]
+        described = {
+            "layers": layers,
+            "n_units": [int(dataset.attrs["n_units"]) for dataset in datasets],
+            "rsms": [quantise_rsv(vectorize_rsm(dataset[:])) for dataset in datasets],
+            "fits": {},
+        }
+    for (comparator, region), fit in fits.groupby(["comparator", "region"], sort=False):
+        fit = fit.sort_values("layer_index")
+        if list(fit["layer"]) != layers:
+            raise ValueError(f"{rsms}: its layers are not those of the statistics of {region}")
+        best = int(find_best(fit["r"])) if fit["r"].notna().any() else -1
+        columns = {name: _list_values(fit[name]) for name in FIT_COLUMNS}
+        described["fits"].setdefault(comparator, {})[region] = {"best": best} | columns
+    return described
+
+
+def name_comparators(comparators: pd.Series | str, distances: pd.Series) -> pd.Series:
+    """Return the comparators, with the name of the distances where these are not the paper's."""
+    return (comparators + " of " + distances + " distances").where(distances != "correlation", comparators)
+
+
+def _list_values(column: pd.Series) -> list:
+    """Return a column as JSON has it: null where there is no value, floats rounded."""
+    values = [None if pd.isna(value) else value for value in column.tolist()]
+    return [round(value, DECIMALS) if isinstance(value, float) else value for value in values]
+
+
+def _list_rows(table: pd.DataFrame) -> list[dict]:
+    columns = {name: _list_values(table[name]) for name in table}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def quantise_rsv(rsv: NDArray) -> dict:
+    """Return similarities as one byte each.
+
+    Args:
+        rsv: (n_pairs,) similarities, NaN where one is not defined.
+
+    Returns:
+        low, high: the lowest and highest similarity (both 0 where none is defined); levels: base64 of n_pairs bytes. A byte b
+        stands for low + b (high - low) / 254, which differs from the similarity by at most (high - low) / 508; 255 stands for
+        NaN.
+    """
+    defined = ~np.isnan(rsv)
+    low, high = (float(rsv[defined].min()), float(rsv[defined].max())) if defined.any() else (0.0, 0.0)
+    levels = np.full(len(rsv), UNDEFINED, np.uint8)
+    levels[defined] = np.rint((rsv[defined] - low) * (LEVELS / ((high - low) or 1.0)))
+    return {"low": low, "high": high, "levels": base64.b64encode(levels.tobytes()).decode()}
+
+
+def encode_picture(path: File) -> str:
+    """Return an image file as a data address: a JPEG of at most PICTURE_SIDE pixels a side."""
+    image, buffer = Image.fromarray(read_image(path)), io.BytesIO()
+    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    image.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _list_sources(brain: dict, table: File) -> list[File]:
+    """Return the files whose records the page shows for one brain data set."""
+    folder, name = Path(table).parent, brain["brain"]
+    fits = [folder / f"{stage}/{name}/{model}.csv" for model in brain["rsms"] for stage in ("statistics", "rsa")]
+    return [brain["ceilings"], *brain["rsms"].values(), *fits]
+
+
+def _collect_records(results: Results, paths: list[File]) -> dict[str, dict]:
+    """Return artifact -> its record, of some files and of all that they were made from."""
+    keys = ("rule", "commit", "time", "seconds", "params", "inputs", "versions", "hardware")
+    collected = {}
+    for path in paths:
+        for _, name in results.list_chain(str(Path(path).absolute().relative_to(results.root))):
+            if (record := results.records.get(name)) and name not in collected:
+                collected[name] = {key: record[key] for key in keys} | {"sha256": record["outputs"][name]["sha256"]}
+    return collected

@@ -1,0 +1,103 @@
+"""
+What the figures share: sizes, colours, the tables they read, legends, and how they are saved.
+
+A framework has the same colour in all figures. Lengths are in inches; no text is smaller than 7 points.
+"""
+
+import itertools
+import logging
+import math
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ...files import write_whole
+from ..table1 import ARCHITECTURES, find_family, list_regions, read_table1
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every table of a font that goes into a PDF
+
+File = str | Path
+
+STYLE = {
+    **dict.fromkeys(("font.size", "axes.titlesize", "figure.labelsize"), 7),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    "figure.constrained_layout.use": True,
+    "xtick.minor.width": 0.3,
+    "svg.hashsalt": "ipcl",
+    "pdf.fonttype": 42,
+}
+WIDTH = 7.2
+"""Inches: the two columns of a journal."""
+CHARACTER = 0.06
+"""Inches: a character of the legend."""
+TICKS = {"nbins": 5, "steps": [1, 2, 4, 5, 10]}
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; greys for the controls.
+COLORS = {
+    "IPCL": "#0072B2", "Wusnet": "#D55E00", "SimCLR": "#009E73", "MoCo2": "#CC79A7", "Pretrained": "#56B4E9",
+    "Supervised": "#3C3C3C", "Untrained": "#A6A6A6",
+}  # fmt: skip
+SPARE_COLORS = ("#882255", "#999933", "#332288", "#44AA99", "#661100")
+GREY = "#808080"
+CEILING = {"color": "k", "ls": (0, (4, 2)), "lw": 0.8, "label": "noise ceiling (split-half)"}
+
+
+def read_tables(table1: File, brain: str) -> tuple[pd.DataFrame, dict[str, float], dict[str, str]]:
+    """Return one brain's rows of Table 1 that have an r, with the printed names `network` and `family` (the network without
+    the width of a ResNet); region -> noise ceiling, NaN where there is none, early to late; framework -> colour."""
+    table = read_table1(table1, brain)
+    regions = {region: table[f"{region}_noise_ceiling"].iloc[0] for region in list_regions(table)}
+    colors = assign(COLORS, table["framework"], SPARE_COLORS)
+    widths = ["" if width == 1 else f" x{width:g}" for width in table["width"]]
+    table["family"] = table["architecture"].map(find_family).replace(ARCHITECTURES) + widths
+    return table.dropna(how="all", subset=[f"{region}_r" for region in regions]), regions, colors
+
+
+def assign(known: dict, names: Iterable, spare: Iterable) -> dict:
+    """Return `known` and, for each further name in order of appearance, the next of `spare`."""
+    others = [name for name in dict.fromkeys(names) if name not in known]
+    return known | dict(zip(others, itertools.cycle(spare), strict=False))
+
+
+def find_limits(*values: Iterable[float]) -> tuple[float, float]:
+    """Return (lowest, highest) of all finite values with a margin."""
+    finite = np.concatenate([np.asarray(v, dtype=float) for v in values])
+    finite = finite[np.isfinite(finite)] if np.isfinite(finite).any() else np.array([0.0, 1.0])
+    margin = 0.07 * (finite.max() - finite.min()) or 0.05
+    return finite.min() - margin, finite.max() + margin
+
+
+def finish(figure: Figure, title: str, handles: Iterable = (), *, loc="outside lower center", ncols=None) -> Figure:
+    """Add the title and a legend, in as few rows as fit."""
+    width, handles = figure.get_figwidth(), list(handles)
+    figure.suptitle(textwrap.fill(title, int(12 * width)))
+    n_rows = math.ceil(sum(CHARACTER * len(handle.get_label()) + 0.55 for handle in handles) / width)
+    if handles:
+        figure.legend(handles=handles, loc=loc, ncols=ncols or math.ceil(len(handles) / n_rows))
+    return figure
+
+
+def list_ceilings(ceilings: Iterable[float]) -> list[Line2D]:
+    """Return the legend's entry for the noise ceiling, where there is any."""
+    return [] if all(math.isnan(ceiling) for ceiling in ceilings) else [Line2D([], [], **CEILING)]
+
+
+def save(plot: Callable[..., Figure], *args, svg: File, png: File, pdf: File, **kwargs) -> None:
+    """Write what `plot` returns as SVG, as PNG of 300 pixels an inch and as PDF with its fonts (TrueType) inside."""
+    with matplotlib.rc_context(STYLE):
+        figure = plot(*args, **kwargs)
+        formats = (
+            (svg, {"format": "svg", "dpi": 180, "metadata": {"Date": None}}),
+            (png, {"format": "png", "dpi": 300}),
+            (pdf, {"format": "pdf", "dpi": 300, "metadata": {"CreationDate": None}}),
+        )
+        for path, options in formats:
+            with write_whole(path) as temporary:
+                figure.savefig(temporary, **options)

@@ -1,0 +1,281 @@
+"""
+Table 1: what was measured, beside what was published, as CSV, LaTeX and HTML.
+"""
+
+import html
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+
+from ..files import read_csv, write_csv, write_whole
+from ..fits.fit_layers import find_best_layers
+from ..rsa.similarity import SPLIT_HALF
+
+ARCHITECTURES = {
+    "alexnet": "AlexNet", "alexnet_gn": "AlexNet-gn", "alexnet_bn": "AlexNet-bn", "cornet_z": "CORnet-Z",
+    "cornet_z_bn": "CORnet-Z-bn", "resnet18": "ResNet-18", "resnet50": "ResNet-50", "resnet50x1": "ResNet-50 x1",
+    "resnet50x2": "ResNet-50 x2", "resnet50x4": "ResNet-50 x4", "efficientnet_lite0": "EfficientNet-lite0",
+    "pixels": "pixels",
+}  # fmt: skip
+PARTS = ("r", "r_published", "r_difference", "layer", "noise_ceiling", "n_participants")
+"""Of a region's columns."""
+PUBLISHED_DATASET, PUBLISHED_BRAIN = "imagenet", "magri_konkle_2019"
+"""What the published numbers were measured on: name of the data set, source of the brain data."""
+SHARED_BLOCKS = ("IPCL", "Wusnet", "Supervised")
+"""Frameworks that share one printed block an architecture; each other framework has a block of its own,"""
+WITH_TWIN = ("SimCLR", "MoCo2")
+"""and these have the supervised model of their architecture printed once more below them."""
+STYLE = """body {font: 14px/1.35 sans-serif; margin: 2em} table {border-collapse: collapse; margin-bottom: 1em}
+caption {text-align: left; padding-bottom: .5em; max-width: 70em}
+th, td {padding: 2px 8px; text-align: left; white-space: nowrap}
+th {font-weight: normal; border-bottom: 1px solid #888} td.first {border-top: 1px solid #888}
+td.number {text-align: right; font-variant-numeric: tabular-nums} td.best {font-weight: bold}"""
+
+
+def read_published() -> pd.DataFrame:
+    """Return the paper's Table 1, indexed by model: framework, architecture, dim, source, top1 in %, EarlyV, pOTC, aOTC.
+
+    Source: appendix D.2; see `data/README.md`.
+    """
+    return pd.read_csv(files("ipcl_core") / "data/published_table1.csv", index_col="model")
+
+
+def make_table1(models: list[dict], brains: list[dict], table: str | Path) -> None:
+    """Write Table 1: one row a model and brain data set.
+
+    Args:
+        models: in the table's order; for each: model, framework, architecture, dim, width, source, origin, reason, dataset,
+            and accuracy (CSV of `measure_accuracies`; None for a model whose origin is unavailable).
+        brains: for each: brain, source, ceilings (CSV of `statistics.measure_noise_ceilings`), fits (model -> CSV of
+            `fit_layers`).
+        table: CSV to write. Accuracy in %: `top1` by the protocol of the accuracies' headline row, named in
+            `top1_protocol`, and every protocol in a column of its own; `n_test` images. For each region: `<region>_r`,
+            `<region>_layer` (best layer, or that none has an r), `<region>_noise_ceiling` (split-half),
+            `<region>_n_participants` (0: only a group average). Where the paper's data were used and it has the number:
+            `<column>_published`, and `<column>_difference`, measured minus published; where nothing of a study was
+            published, no such columns. A model that is unavailable has its row, its reason and no measured number.
+
+    Source: appendix D.2, Table 1.
+    """
+    published = read_published()
+    rows = []
+    for brain in brains:
+        ceilings = read_ceilings(brain["ceilings"])
+        for model in models:
+            name = model["model"]
+            keys = ("model", "framework", "architecture", "dim", "width", "source", "origin", "reason", "dataset")
+            known = published.loc[name] if name in published.index else None
+            row = {key: model[key] for key in keys} | {"brain": brain["brain"]}
+            row |= _read_accuracy(model["accuracy"])
+            if known is not None and model["dataset"] == PUBLISHED_DATASET:
+                row["top1_published"] = known["top1"]
+            fits = brain["fits"].get(name)
+            best = None if fits is None else find_best_layers(read_csv(fits))
+            for region, ceiling in ceilings.iterrows():
+                if best is not None:
+                    r, layer = best.loc[region, ["r", "layer"]]
+                    row |= {f"{region}_r": round(r, 4), f"{region}_layer": layer if r == r else "no layer has an r"}
+                if known is not None and brain["source"] == PUBLISHED_BRAIN and region in known.index:
+                    row[f"{region}_r_published"] = known[region]
+                row[f"{region}_noise_ceiling"] = round(ceiling["r"], 4)
+                row[f"{region}_n_participants"] = ceiling["n_participants"]
+            rows.append(row)
+    write_csv(_arrange(pd.DataFrame(rows)), table)
+
+
+def read_ceilings(path: str | Path) -> pd.DataFrame:
+    """Return the split-half noise ceilings of correlation distances, indexed by region."""
+    ceilings = read_csv(path)
+    paper = (ceilings["kind"] == SPLIT_HALF) & (ceilings["distance"] == "correlation")
+    return ceilings[paper].set_index("region")
+
+
+def _read_accuracy(path: str | Path | None) -> dict:
+    """Return Table 1's columns of accuracy; nothing without a file."""
+    if path is None:
+        return {}
+    accuracy = read_csv(path)
+    headline = accuracy[accuracy["headline"]].squeeze()
+    row = {"top1": round(headline["top1"], 2), "top1_protocol": _describe(headline), "n_test": int(headline["n_query"])}
+    for protocol, top1 in accuracy.drop_duplicates("protocol").set_index("protocol")["top1"].items():
+        short = re.sub(r"\W+", "_", protocol.replace("weighted ", "").lower()).strip("_")
+        row[f"{short}_top1"] = round(top1, 2)
+    return row
+
+
+def _describe(accuracy: pd.Series) -> str:
+    """Name a protocol with its parameters and its layer."""
+    if pd.notna(accuracy["k"]):
+        return f"{accuracy['protocol']} (k={accuracy['k']:.0f}, tau={accuracy['tau']:g}, {accuracy['layer']})"
+    return accuracy["protocol"] + (f" ({accuracy['layer']})" if "probe" in accuracy["protocol"] else "")
+
+
+def _arrange(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the differences from the published numbers, and bring the columns into their order."""
+    columns = list(table.columns)
+    order = ["model", "framework", "architecture", "dim", "width", "source", "origin", "reason", "dataset", "top1"]
+    order += ["top1_published", "top1_difference", "top1_protocol", "n_test"]
+    order += [name for name in columns if name.endswith("_top1")] + ["brain"]
+    regions = list_regions(table)
+    order += [f"{region}_{part}" for region in regions for part in PARTS]
+    for name in [name for name in columns if name.endswith("_published")]:
+        measured = name.removesuffix("_published")
+        table[f"{measured}_difference"] = (table.get(measured) - table[name]).round(4)
+    counts = ["dim", "n_test", *(f"{region}_n_participants" for region in regions)]
+    return table[[name for name in order if name in table]].astype({name: "Int64" for name in counts if name in table})
+
+
+def read_table1(table: str | Path, brain: str) -> pd.DataFrame:
+    """Return one brain's rows of Table 1, indexed by model, with the printed name of architecture and width as `network`.
+
+    The columns of regions that only other brains have are left out.
+
+    Raises:
+        ValueError: the table has no row for the brain.
+    """
+    rows = read_csv(table)
+    brains = rows["brain"].unique()
+    rows = rows[rows["brain"] == brain].set_index("model")
+    if rows.empty:
+        raise ValueError(f"{table}: no rows for brain {brain}; there are {', '.join(brains)}")
+    foreign = [
+        region for region in list_regions(rows) if rows.get(f"{region}_n_participants", rows["brain"]).isna().all()
+    ]
+    rows = rows.drop(columns=[f"{region}_{part}" for region in foreign for part in PARTS], errors="ignore")
+    widths = ["" if width == 1 else f" x{width:g}" for width in rows["width"]]
+    rows["network"] = rows["architecture"].replace(ARCHITECTURES) + widths
+    return rows
+
+
+def list_regions(table: pd.DataFrame) -> list[str]:
+    """Return the regions of the columns of Table 1, early to late."""
+    return [name.removesuffix("_noise_ceiling") for name in table if name.endswith("_noise_ceiling")]
+
+
+def find_family(architecture: str) -> str:
+    """Return the architecture without its width, as in resnet50 of resnet50x4."""
+    return re.sub(r"x\d+$", "", architecture)
+
+
+def split_blocks(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows of one brain in the blocks that the paper prints.
+
+    IPCL, the Wusnets and the supervised models make one block an architecture. Every other framework is a block of its own;
+    those of WITH_TWIN end with the supervised model of their architecture once more.
+    """
+    shared = table["framework"].isin(SHARED_BLOCKS)
+    blocks = []
+    for _, block in table.groupby(table["architecture"].where(shared, table["framework"]), sort=False):
+        if block["framework"].iloc[0] in WITH_TWIN:
+            families = {find_family(name) for name in block["architecture"]}
+            twins = table["architecture"].isin(families) & (table["framework"] == "Supervised")
+            block = pd.concat([block, table[twins]])
+        blocks.append(block)
+    return blocks
+
+
+def print_table1(table: str | Path, titles: dict[str, str], *, tex: str | Path, page: str | Path) -> None:
+    """Write Table 1 as LaTeX (package booktabs) and as one HTML page, a table a brain data set.
+
+    The highest top-1 accuracy of a block and the highest r of a region are bold, as in the paper; ties at the printed
+    precision all are.
+
+    Args:
+        table: CSV of `make_table1`.
+        titles: brain data set -> its title.
+        tex, page: files to write.
+    """
+    parts = [_print_brain(read_table1(table, brain), title) for brain, title in titles.items()]
+    with write_whole(tex) as temporary:
+        temporary.write_text("% needs \\usepackage{booktabs}\n" + "\n".join(latex for latex, _ in parts))
+    tables = "\n".join(part for _, part in parts)
+    with write_whole(page) as temporary:
+        temporary.write_text(
+            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>Table 1</title>\n'
+            f"<style>{STYLE}</style>\n</head>\n<body>\n{tables}\n</body>\n</html>\n"
+        )
+
+
+def _print_brain(table: pd.DataFrame, title: str) -> tuple[str, str]:
+    """Return one brain's table as LaTeX and as HTML."""
+    regions = list_regions(table)
+    blocks = split_blocks(table)
+    rows = pd.concat(blocks)
+    starts = [sum(map(len, blocks[:i])) for i in range(1, len(blocks))]
+    cells, bold = {}, {}
+    for heading, name in (("Framework", "framework"), ("Architecture", "network"), ("Origin", "origin")):
+        cells["", heading] = rows[name]
+    cells["", "Dim"] = [f"{dim:.0f}" if dim == dim else "-" for dim in rows["dim"]]
+    for name, heading, decimals in [("top1", "Top-1 (%)", 1), *((f"{region}_r", region, 2) for region in regions)]:
+        measured = rows[name].round(decimals)
+        groups = [block[name].round(decimals) for block in blocks] if name == "top1" else [measured]
+        bold[heading, "here"] = [len(group) > 1 and value == group.max() for group in groups for value in group]
+        for column, label in ((name, "here"), (f"{name}_published", "paper"), (f"{name}_difference", "diff.")):
+            if column in rows:
+                sign = "+" if label == "diff." else ""
+                values = rows[column].round(decimals) + 0.0  # no -0.00
+                cells[heading, label] = [f"{value:{sign}.{decimals}f}" if value == value else "-" for value in values]
+        if name == "top1":
+            cells[heading, "by"] = [re.sub(r" \(.*", "", by) if by == by else "-" for by in rows["top1_protocol"]]
+            cells[heading, "n"] = [f"{n:.0f}" if n == n else "-" for n in rows["n_test"]]
+    frame = pd.DataFrame({key: list(values) for key, values in cells.items()})
+    best = pd.DataFrame({key: bold.get(key, False) for key in frame}, frame.index)
+    caption, notes = _caption(table, title, regions), _list_reasons(table)
+    return _write_latex(frame, best, caption, notes, starts), _write_html(frame, best, caption, notes, starts)
+
+
+def _caption(table: pd.DataFrame, title: str, regions: list[str]) -> str:
+    ceilings = [
+        f"{region} " + (f"{ceiling:.2f} (n = {n:.0f} participants)" if ceiling == ceiling else f"none (one {single})")
+        for region in regions
+        for ceiling, n in [table[[f"{region}_noise_ceiling", f"{region}_n_participants"]].iloc[0]]
+        for single in ["participant" if n else "group average"]
+    ]
+    return (
+        f"{title}. Top-1 accuracy on n test images, and the best layer's r with the group RSM of each region. "
+        f"Bold: the highest top-1 of a block, the highest r of a region. "
+        f"Split-half noise ceilings: {', '.join(ceilings)}."
+    )
+
+
+def _list_reasons(table: pd.DataFrame) -> list[str]:
+    """Return one sentence for each model that is unavailable."""
+    missing = table[table["origin"] == "unavailable"]
+    return [f"{name} is unavailable: {reason}" for name, reason in missing["reason"].items()]
+
+
+def _write_latex(frame: pd.DataFrame, best: pd.DataFrame, caption: str, notes: list[str], starts: list[int]) -> str:
+    """Return a table environment with the cells of `best` in bold and a rule before each of the rows `starts`."""
+    style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    style.apply(lambda _: best.replace({True: "bfseries: ;", False: ""}).astype(object), axis=None)
+    layout = "".join("r" if _is_number(key) else "l" for key in frame)
+    lines = style.to_latex(hrules=True, column_format=layout, multicol_align="c").splitlines()
+    first = lines.index(r"\midrule") + 1
+    for start in reversed(starts):
+        lines.insert(first + start, r"\midrule")
+    head = [r"\begin{table}", r"\centering\tiny\setlength{\tabcolsep}{3pt}", rf"\caption{{{_escape_latex(caption)}}}"]
+    foot = [rf"\par {_escape_latex(note)}" for note in notes] + [r"\end{table}", ""]
+    return "\n".join(head + lines + foot)
+
+
+def _is_number(key: tuple[str, str]) -> bool:
+    return key[1] == "Dim" or (key[0] != "" and key[1] != "by")
+
+
+def _escape_latex(text: str) -> str:
+    special = {character: rf"\{character}" for character in "&%$#_{}"}
+    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return text.translate(str.maketrans(special))
+
+
+def _write_html(frame: pd.DataFrame, best: pd.DataFrame, caption: str, notes: list[str], starts: list[int]) -> str:
+    """Return a table with the cells of `best` in bold and a line above each of the rows `starts`, and the notes below."""
+    classes = best.replace({True: "best ", False: ""}).astype(object)
+    classes[[key for key in frame if _is_number(key)]] += "number "
+    classes.loc[starts] += "first"
+    style = frame.style.hide(axis="index").format(escape="html").format_index(escape="html", axis=1)
+    style.set_td_classes(classes).set_uuid("table1").set_caption(html.escape(caption))
+    table = style.to_html(bold_headers=False)
+    return table[table.index("<table") :] + "".join(f"<p>{html.escape(note)}</p>\n" for note in notes)

@@ -1,0 +1,139 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from configurations import STUDY, change, remove
+from snakemake.utils import update_config
+
+from ipcl_core.config import load_config, missing_paths
+
+ROOT = Path(__file__).parents[2]
+
+# ---- what is accepted ------------------------------------------------------------------------------------------------
+
+
+def test_study_is_accepted_and_defaults_are_filled_in():
+    study = load_config(STUDY)
+    assert study.models["first"].source == "trained"
+    assert study.datasets["pictures"].source == "image_folder"
+    assert study.recipes["ipcl"].objective.queue_size == 4096
+    assert study.recipes["ipcl"].objective.tau == 0.07
+    assert study.recipes["ipcl"].optimizer.momentum == 0.9
+    assert study.recipes["supervised"].schedule.gamma == 0.1
+    assert (study.knn.k, study.knn.tau, study.knn.center_crop) == (20, 0.07, 0.875)
+    assert study.datasets["emoji"].storage.write_mode == "raw"
+    assert list(study.models) == list(STUDY["models"])
+
+
+@pytest.mark.parametrize(
+    "name,given,chosen",
+    [
+        ("first", None, ["weighted kNN"]),
+        ("labelled", None, ["softmax", "weighted kNN"]),
+        ("labelled", ["weighted kNN", "softmax"], ["weighted kNN", "softmax"]),
+        ("theirs", None, ["weighted kNN"]),
+        ("theirs", ["softmax"], ["softmax", "weighted kNN"]),
+    ],
+)
+def test_protocols_begin_with_the_one_of_table1(name, given, chosen):
+    assert load_config(change(f"models.{name}.protocols", given)).choose_protocols(name) == chosen
+
+
+def test_accuracy_layers_begin_with_the_one_of_table1():
+    assert load_config(STUDY).choose_accuracy_layers("first") == ["output"]
+    study = load_config(change("models.first.accuracy_layers", ["conv_block_*", "fc7.2"]))
+    assert study.choose_accuracy_layers("first") == ["output", "conv_block_*", "fc7.2"]
+    study = load_config(change("models.first", STUDY["models"]["first"] | {"embedding_layer": "fc7.2"}))
+    assert study.choose_accuracy_layers("first") == ["fc7.2"]
+
+
+def test_the_given_dictionary_is_left_alone():
+    study = copy.deepcopy(STUDY)
+    load_config(study)
+    assert study == STUDY
+
+
+def test_defaults_are_the_papers():
+    recipe = load_config(change("recipes.ipcl.objective", {"name": "ipcl"})).recipes["ipcl"]
+    assert (recipe.objective.n_views, recipe.objective.queue_size, recipe.objective.tau) == (5, 4096, 0.07)
+    assert (recipe.schedule.pct_start, recipe.schedule.div_factor, recipe.schedule.final_div_factor) == (0.4, 1000, 1e4)
+    augmentation = recipe.augmentation
+    assert (augmentation.area, augmentation.grayscale, augmentation.flip) == ([0.2, 1.0], 0.2, 0.5)
+    jitter = (augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue)
+    assert jitter == (0.4, 0.4, 0.4, 0.4)
+    assert load_config(remove("knn")).knn.k == 200
+    assert load_config(remove("noise_ceiling")).noise_ceiling.n_splits == 1000
+
+
+def test_configuration_cannot_be_changed_afterwards():
+    study = load_config(STUDY)
+    with pytest.raises(ValueError, match="frozen"):
+        study.knn.k = 5
+
+
+@pytest.mark.parametrize("path", [ROOT / "config.yaml", ROOT / "config" / "demo.yaml"], ids=lambda path: path.name)
+def test_configuration_file_of_the_project_is_accepted(path):
+    load_config(yaml.safe_load(path.read_text()))
+
+
+def test_seeds_are_laid_over_the_demo():
+    study = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    n_models = len(study["models"])
+    update_config(study, yaml.safe_load((ROOT / "config" / "seeds.yaml").read_text()))
+    assert len(load_config(study).models) > n_models
+
+
+def test_every_model_has_an_origin():
+    study = copy.deepcopy(STUDY)
+    weights = study["models"]["fetched"]["weights"]
+    study["models"]["proxy"] = study["models"]["labelled"] | {
+        "weights": weights | {"format": "torchvision", "hash": None, "origin": "proxy"}
+    }
+    study["models"]["lost"] = study["models"]["fetched"] | {"unavailable": "our nodes have no internet"}
+    dumped = load_config(study).model_dump()["models"]
+    assert {name: (model["origin"], model["reason"]) for name, model in dumped.items()} == {
+        "first": ("trained here", None),
+        "labelled": ("trained here", None),
+        "untrained": ("untrained", None),
+        "theirs": ("proxy", None),
+        "fetched": ("authors' weights", None),
+        "pixels": ("untrained", None),
+        "proxy": ("proxy", None),
+        "lost": ("unavailable", "our nodes have no internet"),
+    }
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.zip", "/data/a.zip", "weights/a.zip"])
+@pytest.mark.parametrize("digest", ["sha256:51bcc71556", "sha256:" + 64 * "0", "md5:59fd9945", None])
+def test_addresses_and_hashes_of_weights(url, digest):
+    study = change("models.fetched.weights", STUDY["models"]["fetched"]["weights"] | {"url": url, "hash": digest})
+    assert load_config(study).models["fetched"].weights.url == url
+
+
+# ---- paths of the user's own -----------------------------------------------------------------------------------------
+
+
+def test_missing_paths_name_their_key():
+    found = missing_paths(load_config(STUDY), {"pictures", "emoji"}, {"objects92", "objects72"}, {"fetched"})
+    assert found == [
+        "  datasets.pictures.train: set it to a folder with one sub-folder of images a class (found: /data/train)",
+        "  datasets.pictures.val: set it to a folder with one sub-folder of images a class (found: nothing)",
+        "  brains.objects72.betas: set it to the file ExploringObjectsData_SECTORS.mat (found: /data/betas.mat)",
+        "  brains.objects72.stimuli: set it to the folder of the 72 stimuli (found: nothing)",
+    ]
+
+
+def test_weights_that_are_not_on_this_machine_are_missing(tmp_path):
+    study = change("models.fetched.weights", STUDY["models"]["fetched"]["weights"] | {"url": str(tmp_path / "a.pth")})
+    (found,) = missing_paths(load_config(study), set(), set(), {"fetched"})
+    assert found.startswith("  models.fetched.weights.url: set it to a file of weights")
+    (tmp_path / "a.pth").touch()
+    assert missing_paths(load_config(study), set(), set(), {"fetched"}) == []
+
+
+def test_paths_that_exist_or_are_not_asked_for_are_not_missing(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+    study = change("datasets.pictures", {"train": str(tmp_path / "train"), "val": str(tmp_path / "val")})
+    assert missing_paths(load_config(study), {"pictures"}, {"objects92"}, set()) == []

@@ -1,0 +1,394 @@
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from numpy.testing import assert_allclose
+
+from ipcl_core.brains.published import Region, write_brain
+from ipcl_core.config import Statistics
+from ipcl_core.files import write_hdf5
+from ipcl_core.fits.fit_layers import make_rsms
+from ipcl_core.fits.statistics import (
+    NO_DISTANCES,
+    compare_models,
+    join_layers,
+    measure_layers,
+    measure_noise_ceilings,
+    read_rsvs,
+)
+from ipcl_core.report.figures import draw_figure_pairs
+from ipcl_core.report.figures.pairs import plot_pairs
+from ipcl_core.rsa.inference import bootstrap_similarity, draw_resamples, estimate_variances
+from ipcl_core.rsa.similarity import (
+    Comparator,
+    compute_rsm,
+    correlate,
+    measure_leave_one_out,
+    measure_noise_ceiling,
+    vectorize_rsm,
+)
+
+SETTINGS = {"n_bootstrap": 200, "n_permutations": 500, "seed": 0}
+N_STIMULI, N_PARTICIPANTS, BEST = 30, 8, 3
+
+
+def mix(patterns: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
+    """RSM of patterns with noise of some standard deviation, that of the patterns being one."""
+    return compute_rsm(patterns + noise * rng.standard_normal(patterns.shape))
+
+
+def write_rsms(path, rsms: list[np.ndarray], n_stimuli: int = N_STIMULI):
+    with write_hdf5(path) as file:
+        file["stimuli"] = [f"{i:02d}" for i in range(n_stimuli)]
+        for i, rsm in enumerate(rsms):
+            file[f"layers/layer{i}"] = rsm
+        file.attrs["layers"] = [f"layer{i}" for i in range(len(rsms))]
+    return path
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Simulated data of known noise and known best layer.
+
+    Two regions with patterns of their own, IT of eight participants and EarlyV as one group average. Three models of six
+    layers: `good` has IT's patterns, least noisy in its fourth layer; `poor` the same with more noise; `chance` has none.
+    """
+    folder, rng = tmp_path_factory.mktemp("simulated"), np.random.default_rng(0)
+    it, early = rng.standard_normal((2, N_STIMULI, 40))
+    rsvs = np.stack([vectorize_rsm(mix(it, 1.5, rng)) for _ in range(N_PARTICIPANTS)])
+    regions = [
+        Region("EarlyV", vectorize_rsm(mix(early, 1, rng))[None], ["group average"], group=True),
+        Region("IT", rsvs, [f"{i:02d}" for i in range(N_PARTICIPANTS)], group=False),
+    ]
+    write_brain(folder / "brain.h5", [f"{i:02d}" for i in range(N_STIMULI)], regions)
+    noises = {"good": 0.5, "poor": 4}
+    for model, noise in noises.items():
+        layers = [mix(it, noise + 1.5 * abs(i - BEST), rng) for i in range(6)]
+        write_rsms(folder / f"{model}.h5", layers)
+    write_rsms(folder / "chance.h5", [mix(0 * it, 1, rng) for _ in range(6)])
+    for model in ("good", "poor", "chance"):
+        measure_layers(
+            folder / f"{model}.h5", folder / "brain.h5", folder / f"{model}.csv", comparators=["pearson"], **SETTINGS
+        )
+    models = ["good", "poor", "chance"]
+    compare_models(
+        [folder / f"{model}.h5" for model in models], folder / "brain.h5", folder / "best_layers.csv", folder / "pairs.csv",
+        models=models, n_bootstrap=200, n_splits=50, seed=0, fdr=0.05,
+    )  # fmt: skip
+    join_layers([folder / f"{m}.csv" for m in models], folder / "all.csv", brains=["sim"], models=models, fdr=0.05)
+    measure_noise_ceilings(folder / "brain.h5", folder / "ceilings.csv", n_splits=1000, seed=0)
+    folder.joinpath("rsvs.npy").parent.mkdir(exist_ok=True)
+    np.save(folder / "rsvs.npy", rsvs)
+    return folder
+
+
+def test_truth_is_recovered(study):
+    table = pd.read_csv(study / "all.csv").set_index(["model", "region", "layer"]).sort_index()
+    good, chance = table.loc["good", "IT"], table.loc["chance"]
+    assert good["r"].idxmax() == f"layer{BEST}"
+    assert good.loc[f"layer{BEST}", ["p", "p_max"]].max() <= 0.01 and good.loc[f"layer{BEST}", "both_low"] > 0
+    assert not chance["significant"].any() and (chance["p_max"] > 0.05).all()
+    # the layers of `good` have nothing to do with the other region
+    assert (table.loc["good", "EarlyV"]["p_max"] > 0.05).all()
+    best = pd.read_csv(study / "best_layers.csv").set_index(["model", "region"])
+    row = best.loc["good", "IT"]
+    assert row["layer"] == row["participants_layer"] == row["stimuli_layer"] == f"layer{BEST}"
+    assert row["stimuli_shrinkage"] == 0 and row["participants_shrinkage"] == 0
+    # a maximum over layers that mean nothing shrinks to about nothing on stimuli that did not choose it
+    row = best.loc["chance", "IT"]
+    assert row["r"] > 0 and row["stimuli_shrinkage"] > 0.02 and abs(row["stimuli_r_held_out"]) < 0.05
+    pairs = pd.read_csv(study / "pairs.csv").set_index(["region", "model_a", "model_b"])
+    assert pairs.loc["IT", "good", "poor"]["significant"] and pairs.loc["IT", "good", "poor"]["low"] > 0
+    assert not pairs.loc["EarlyV"]["significant"].any()
+
+
+def test_r_is_that_of_the_paper(study):
+    """Pearson correlation with the mean of the participants' RSVs, and with each of them."""
+    import h5py
+
+    table = pd.read_csv(study / "good.csv").query("region == 'IT'")
+    rsvs = np.load(study / "rsvs.npy")
+    with h5py.File(study / "good.h5") as file:
+        layers = [vectorize_rsm(file[f"layers/layer{i}"][:]) for i in range(6)]
+    assert table["r"].to_numpy() == pytest.approx([correlate(x, rsvs.mean(0)) for x in layers], abs=1e-12)
+    single = np.array([[correlate(x, rsv) for rsv in rsvs] for x in layers])
+    assert table["r_participants_mean"].to_numpy() == pytest.approx(single.mean(1), abs=1e-12)
+    assert table["r_participants_sd"].to_numpy() == pytest.approx(single.std(1, ddof=1), abs=1e-12)
+    for kind in ("participants", "stimuli", "both"):
+        assert (table[f"{kind}_low"] < table["r"]).all() and (table["r"] < table[f"{kind}_high"]).all()
+    assert (table["both_high"] - table["both_low"] >= table["participants_high"] - table["participants_low"]).all()
+
+
+def test_group_average_has_nothing_over_participants_and_says_so(study):
+    table = pd.read_csv(study / "good.csv").query("region == 'EarlyV'")
+    assert (table["note"] == "one group average: nothing over participants").all() and (
+        table["n_participants"] == 0
+    ).all()
+    empty = ["r_participants_mean", "r_participants_sd", "participants_low", "both_high"]
+    assert table[empty].isna().all(axis=None) and table[["r", "stimuli_low", "p", "p_max"]].notna().all(axis=None)
+    pairs = pd.read_csv(study / "pairs.csv").set_index("region")
+    assert (pairs.loc["EarlyV", "resampled"] == "stimuli").all()
+    assert (pairs.loc["IT", "resampled"] == "participants and stimuli").all()
+
+
+def test_tables_hold_no_nan(study):
+    for path in study.glob("*.csv"):
+        cells = [cell for line in path.read_text().splitlines() for cell in line.split(",")]
+        assert not {"nan", "NaN", "inf", "-inf"} & set(cells), path.name
+
+
+def test_intervals_and_p_of_the_tables_are_students(study):
+    """r and differences plus and minus t times the bootstrap's standard error, each kind with its own; p is two-sided."""
+    rsvs = {model: read_rsvs(study / f"{model}.h5")[1] for model in ("good", "poor")}
+    participants, pairs = np.load(study / "rsvs.npy"), pd.read_csv(study / "pairs.csv")
+    resamples = draw_resamples(N_PARTICIPANTS, N_STIMULI, n_resamples=200, seed=0)
+    table = pd.read_csv(study / "good.csv").query("region == 'IT'")
+    samples = bootstrap_similarity(rsvs["good"], participants, resamples)
+    variances = estimate_variances(samples, N_PARTICIPANTS, N_STIMULI)
+    for kind, freedom in (("participants", 7), ("stimuli", 29), ("both", 7)):
+        half = scipy.stats.t.ppf(0.975, freedom) * np.sqrt(variances[kind])
+        assert_allclose(table[f"{kind}_low"], table["r"] - half, rtol=0, atol=1e-12)
+        assert_allclose(table[f"{kind}_high"], np.minimum(table["r"] + half, 1), rtol=0, atol=1e-12)
+    pair = pairs.query("region == 'IT' and model_a == 'good' and model_b == 'poor'").iloc[0]
+    best = np.stack([rsvs[model][int(pair[key][-1])] for model, key in (("good", "layer_a"), ("poor", "layer_b"))])
+    samples = bootstrap_similarity(best, participants, resamples)
+    differences = {kind: sample[:, :1] - sample[:, 1:] for kind, sample in samples.items()}
+    error = np.sqrt(estimate_variances(differences, N_PARTICIPANTS, N_STIMULI)["both"][0])
+    assert pair["difference"] == pytest.approx(pair["r_a"] - pair["r_b"], abs=1e-12)
+    expected = pair["difference"] + scipy.stats.t.ppf([0.025, 0.975], 7) * error
+    assert_allclose(pair[["low", "high"]].astype(float), expected, rtol=0, atol=1e-12)
+    assert pair["p"] == pytest.approx(2 * scipy.stats.t.cdf(-abs(pair["difference"]) / error, 7), rel=1e-6)
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(study, tmp_path):
+    def measure(seed):
+        settings = SETTINGS | {"seed": seed}
+        measure_layers(study / "good.h5", study / "brain.h5", tmp_path / "t.csv", comparators=["pearson"], **settings)
+        return (tmp_path / "t.csv").read_bytes()
+
+    assert measure(0) == (study / "good.csv").read_bytes() != measure(1)
+
+
+def test_every_comparator_has_its_rows(study, tmp_path):
+    comparators = list(get_args(Comparator))
+    assert comparators == Statistics(comparators=comparators).comparators and len(comparators) == 7
+    measure_layers(study / "good.h5", study / "brain.h5", tmp_path / "t.csv", comparators=comparators, **SETTINGS)
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert list(table["comparator"].unique()) == comparators
+    it = table[table["region"] == "IT"].set_index("comparator")
+    for comparator in comparators:
+        rows = it.loc[comparator].set_index("layer")
+        assert rows["r"].idxmax() == f"layer{BEST}"
+        assert rows[["both_low", "p"]].notna().all(axis=None) == (comparator != "kendall")
+    assert (it.loc["kendall", "note"] == "kendall is neither resampled nor permuted").all()
+
+
+def test_euclidean_distances_of_voxels_and_layers(tmp_path):
+    """Against a loop over the patterns; whatever the scale of the activations; regions without voxels say so."""
+    rng, names = np.random.default_rng(0), [f"{i:02d}" for i in range(12)]
+    voxels = [rng.standard_normal((12, n)) * 100 for n in (20, 30, 25)]
+    rsvs = np.stack([vectorize_rsm(compute_rsm(v)) for v in voxels])
+    regions = [
+        Region("IT", rsvs, ["b", "a", "c"], group=False, patterns=[v[None] for v in voxels]),
+        Region("EarlyV", rsvs, ["b", "a", "c"], group=False),
+    ]
+    write_brain(tmp_path / "brain.h5", names, regions)
+    activations = [rng.standard_normal((12, 40)) * 1e-6, rng.exponential(size=(12, 10)), np.zeros((12, 5))]
+    with write_hdf5(tmp_path / "activations.h5") as file:
+        file["stimuli"] = names
+        for i, values in enumerate(activations):
+            file[f"layers/layer{i}"] = values
+        file.attrs["layers"], file.attrs["network"] = ["layer0", "layer1", "layer2"], ""
+    both = ["correlation", "euclidean"]
+    make_rsms(tmp_path / "activations.h5", tmp_path / "m.h5", distances=both)
+    settings = SETTINGS | {"distances": both, "comparators": ["pearson", "cosine"]}
+    measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "m.csv", **settings)
+    table = pd.read_csv(tmp_path / "m.csv").set_index(["distance", "comparator", "region", "layer"]).sort_index()
+    assert len(table) == 2 * 2 * 2 * 3
+
+    def measure(patterns):
+        return np.array([((patterns[i] - patterns[j]) ** 2).mean() for i in range(12) for j in range(i)])
+
+    single = [measure(v) for v in voxels]
+    rows = table.loc["euclidean", "pearson", "IT"]
+    assert rows["r"].isna().tolist() == [False, False, True] and "none that differ" in rows["note"].iloc[2]
+    for i in range(2):
+        row = rows.loc[f"layer{i}"]
+        layer = measure(activations[i])
+        assert row["r"] == pytest.approx(np.corrcoef(layer, np.mean(single, axis=0))[0, 1], abs=1e-12)
+        assert row["r_participants_mean"] == pytest.approx(np.mean([np.corrcoef(layer, s)[0, 1] for s in single]))
+        assert row[["participants_low", "both_high", "p", "p_max"]].notna().all()
+        cosine = table.loc["euclidean", "cosine", "IT", f"layer{i}"]["r"]
+        group = np.mean(single, axis=0)
+        assert cosine == pytest.approx(layer @ group / np.linalg.norm(layer) / np.linalg.norm(group), abs=1e-12)
+    unknown = table.loc["euclidean", :, "EarlyV"]
+    assert unknown["r"].isna().all() and (unknown["note"] == NO_DISTANCES).all()
+    alone = SETTINGS | {"comparators": ["pearson", "cosine"]}
+    measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "n.csv", **alone)
+    lines = (tmp_path / "n.csv").read_text().splitlines()
+    assert lines == (tmp_path / "m.csv").read_text().splitlines()[: len(lines)], "correlations stay as they are"
+    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "ceilings.csv", distances=both, n_splits=1000, seed=0)
+    ceilings = pd.read_csv(tmp_path / "ceilings.csv").set_index(["distance", "region", "kind"])["r"]
+    half = measure_noise_ceiling(single, n_splits=1000, seed=0).r
+    assert ceilings["euclidean", "IT", "split-half over participants"] == pytest.approx(half)
+    assert ceilings.xs("EarlyV", level="region")["euclidean"].isna().all()
+    assert ceilings.xs("leave-one-out, upper", level="kind")["correlation"].notna().all()
+    write_rsms(tmp_path / "old.h5", [np.eye(12)], n_stimuli=12)
+    with pytest.raises(ValueError, match=r"old\.h5 holds no euclidean distances; make it again"):
+        measure_layers(tmp_path / "old.h5", tmp_path / "brain.h5", tmp_path / "n.csv", **settings)
+
+
+def test_constant_layer_few_stimuli_and_few_participants_are_noted(tmp_path):
+    rng = np.random.default_rng(0)
+    names, patterns = [f"{i:02d}" for i in range(6)], rng.standard_normal((6, 20))
+    rsvs = np.stack([vectorize_rsm(mix(patterns, 1, rng)) for _ in range(2)])
+    write_brain(tmp_path / "brain.h5", names, [Region("IT", rsvs, ["a", "b"], group=False)])
+    broken = mix(patterns, 1, rng)
+    broken[2], broken[:, 2] = np.nan, np.nan
+    write_rsms(tmp_path / "m.h5", [mix(patterns, 1, rng), broken], n_stimuli=6)
+    write_rsms(tmp_path / "n.h5", [broken], n_stimuli=6)
+    measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "m.csv", comparators=["pearson"], **SETTINGS)
+    table = pd.read_csv(tmp_path / "m.csv")
+    few = "2 participant(s), fewer than 3: nothing over participants; 6 stimuli, fewer than 10: nothing over stimuli"
+    assert list(table["note"]) == [few, f"{few}; constant activations to some stimulus, or none that differ: no r"]
+    assert table["r"].isna().tolist() == table["p"].isna().tolist() == [False, True]
+    assert table[["participants_low", "stimuli_low", "both_low"]].isna().all(axis=None)
+    compare_models(
+        [tmp_path / "m.h5", tmp_path / "n.h5"], tmp_path / "brain.h5", tmp_path / "best.csv", tmp_path / "pairs.csv",
+        models=["m", "n"], n_bootstrap=100, n_splits=5, seed=0, fdr=0.05,
+    )  # fmt: skip
+    best = pd.read_csv(tmp_path / "best.csv").set_index("model")
+    assert best.loc["m", "layer"] == "layer0" and best.loc["n", "note"] == "no layer has an r"
+    assert pd.read_csv(tmp_path / "pairs.csv").loc[0, "note"] == f"{few}; a model has no r"
+    draw = {kind: tmp_path / f"pairs.{kind}" for kind in ("svg", "png", "pdf")}
+    draw_figure_pairs(tmp_path / "pairs.csv", title="one pair without r", fdr=0.05, **draw)
+
+
+def test_ties_are_left_out_of_resamples_and_noted(tmp_path):
+    """A layer that tells one pair from all others is constant in the resamples without one of the two stimuli."""
+    rng, names = np.random.default_rng(0), [f"{i:02d}" for i in range(12)]
+    patterns = rng.standard_normal((12, 20))
+    rsvs = np.stack([vectorize_rsm(mix(patterns, 1, rng)) for _ in range(4)])
+    write_brain(tmp_path / "brain.h5", names, [Region("IT", rsvs, list("abcd"), group=False)])
+    tied, less = np.full((12, 12), 0.5), np.full((12, 12), 0.5)
+    tied[3, 1] = tied[1, 3] = 0.9
+    less[:6, :6] = 0.9
+    for rsm in (tied, less):
+        np.fill_diagonal(rsm, 1)
+    write_rsms(tmp_path / "m.h5", [mix(patterns, 1, rng), tied, less], n_stimuli=12)
+    measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "m.csv", comparators=["pearson"], **SETTINGS)
+    table = pd.read_csv(tmp_path / "m.csv", keep_default_na=False)
+    drawn = draw_resamples(4, 12, n_resamples=SETTINGS["n_bootstrap"], seed=0).stimuli > 0
+    share = 1 - (drawn[:, 3] & drawn[:, 1]).mean()
+    assert share > 0.5 and table["note"].tolist()[:2] == [
+        "",
+        f"{share:.1%} of resamples constant: left out, no interval",
+    ]
+    assert table.loc[1, ["stimuli_low", "both_high"]].tolist() == ["", ""]
+    assert "" not in table.loc[1, ["r", "participants_low", "p"]].tolist()
+    assert "" not in table.loc[2, ["stimuli_low", "both_high", "p"]].tolist()
+
+
+def test_one_participant_has_what_needs_none_other(tmp_path):
+    """Not a group average: r and its mean are the same; every other cell is empty or of stimuli, and says why."""
+    rng, names = np.random.default_rng(0), [f"{i:02d}" for i in range(12)]
+    patterns = rng.standard_normal((12, 20))
+    rsvs = vectorize_rsm(mix(patterns, 1, rng))[None]
+    write_brain(tmp_path / "brain.h5", names, [Region("IT", rsvs, ["a"], group=False)])
+    for model in "mn":
+        write_rsms(tmp_path / f"{model}.h5", [mix(patterns, 1, rng) for _ in range(2)], n_stimuli=12)
+    note = "1 participant(s), fewer than 3: nothing over participants"
+    measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "m.csv", comparators=["pearson"], **SETTINGS)
+    table = pd.read_csv(tmp_path / "m.csv")
+    assert (table["note"] == note).all() and (table["n_participants"] == 1).all()
+    assert table["r"].to_numpy() == pytest.approx(table["r_participants_mean"].to_numpy(), abs=1e-12)
+    assert table[["stimuli_low", "stimuli_high", "p", "p_max"]].notna().all(axis=None)
+    assert table[["r_participants_sd", "participants_low", "both_low", "both_high"]].isna().all(axis=None)
+    files = [tmp_path / "m.h5", tmp_path / "n.h5"], tmp_path / "brain.h5", tmp_path / "best.csv", tmp_path / "pairs.csv"
+    compare_models(*files, models=["m", "n"], n_bootstrap=100, n_splits=5, seed=0, fdr=0.05)
+    best, pairs = pd.read_csv(tmp_path / "best.csv"), pd.read_csv(tmp_path / "pairs.csv")
+    assert (best["note"] == note).all() and best["participants_r_held_out"].isna().all()
+    assert best["stimuli_r_held_out"].notna().all()
+    assert pairs.loc[0, "resampled"] == "stimuli" and pairs.loc[0, ["low", "high", "p", "q"]].notna().all()
+    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=9, seed=0)
+    ceilings = pd.read_csv(tmp_path / "c.csv")
+    assert ceilings["r"].isna().all() and (ceilings["note"] == "one participant").all()
+
+
+def test_participants_that_do_not_agree_have_no_corrected_ceiling(tmp_path):
+    rsv = vectorize_rsm(compute_rsm(np.random.default_rng(0).standard_normal((12, 20))))
+    names = [f"{i:02d}" for i in range(12)]
+    write_brain(tmp_path / "brain.h5", names, [Region("IT", np.stack([rsv, -rsv]), ["a", "b"], group=False)])
+    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=9, seed=0)
+    table = pd.read_csv(tmp_path / "c.csv", keep_default_na=False).set_index("kind")
+    corrected = table.loc["split-half over participants, Spearman-Brown corrected"]
+    assert corrected["r"] == "" and corrected["note"] == "the halves do not agree, or participants cancel out"
+    assert float(table.loc["split-half over participants", "r"]) == pytest.approx(-1)
+
+
+def test_other_stimuli_are_refused(study, tmp_path):
+    write_rsms(tmp_path / "m.h5", [np.eye(6)], n_stimuli=6)
+    with pytest.raises(ValueError, match=r"m\.h5 was not made with the 30 stimuli of .*brain\.h5"):
+        measure_layers(tmp_path / "m.h5", study / "brain.h5", tmp_path / "m.csv", comparators=["pearson"], **SETTINGS)
+
+
+def test_false_discoveries_are_controlled_over_models_and_regions_of_a_brain(study, tmp_path):
+    import scipy.stats
+
+    table = pd.read_csv(study / "all.csv")
+    assert table["q"].to_numpy() == pytest.approx(scipy.stats.false_discovery_control(table["p"]))
+    assert (table["significant"] == (table["q"] <= 0.05)).all()
+    files = [study / "good.csv", study / "chance.csv"]
+    join_layers(files, tmp_path / "t.csv", brains=["a", "b"], models=["m"], fdr=0.05)
+    table = pd.read_csv(tmp_path / "t.csv").query("brain == 'b'")
+    assert table["q"].to_numpy() == pytest.approx(scipy.stats.false_discovery_control(pd.read_csv(files[1])["p"]))
+
+
+def test_layers_of_nested_sequences_keep_their_names(study, tmp_path):
+    layers = pd.read_csv(study / "good.csv").replace({"layer": {"layer0": "1.10", "layer1": "1.1"}})
+    layers.to_csv(tmp_path / "m.csv", index=False)
+    join_layers([tmp_path / "m.csv"], tmp_path / "t.csv", brains=["2019"], models=["007"], fdr=0.05)
+    assert pd.read_csv(tmp_path / "t.csv", dtype=str)["layer"].tolist() == layers["layer"].tolist()
+
+
+def test_noise_ceilings_are_named(study):
+    table = pd.read_csv(study / "ceilings.csv").set_index(["region", "kind"])
+    rsvs = np.load(study / "rsvs.npy")
+    half = measure_noise_ceiling(rsvs, n_splits=1000, seed=0).r
+    lower, upper = measure_leave_one_out(rsvs)
+    expected = {
+        "split-half over participants": half,
+        "split-half over participants, Spearman-Brown corrected": 2 * half / (1 + half),
+        "leave-one-out, lower": lower,
+        "leave-one-out, upper": upper,
+    }
+    assert table.loc["IT", "r"].to_dict() == pytest.approx(expected)
+    assert table.loc["EarlyV", "r"].isna().all() and (table.loc["EarlyV", "note"] == "one group average").all()
+
+
+def test_figure_of_pairs_shows_the_row_less_the_column(study):
+    figure = plot_pairs(study / "pairs.csv", title="simulated", fdr=0.05)
+    pairs = pd.read_csv(study / "pairs.csv").set_index(["region", "model_a", "model_b"])
+    axes = {ax.get_title(): ax for ax in figure.axes if ax.get_title()}
+    assert list(axes) == ["EarlyV", "IT"]
+    shown = axes["IT"].images[0].get_array().filled(np.nan)
+    difference = pairs.loc["IT", "good", "poor"]["difference"]
+    assert shown[0, 1] == difference == -shown[1, 0] and np.isnan(shown[2, 2]) and difference > 0.1
+    dots = set(zip(*map(list, axes["IT"].lines[0].get_data()), strict=True))
+    significant = pairs.loc["IT"].query("significant").index
+    names = ["good", "poor", "chance"]
+    expected = {(names.index(a), names.index(b)) for a, b in significant}
+    assert {(int(x), int(y)) for x, y in dots} == expected | {(y, x) for x, y in expected} != set()
+    assert not len(axes["EarlyV"].lines[0].get_xdata())
+    labels = [label.get_text() for label in axes["EarlyV"].get_yticklabels()]
+    assert labels == ["good  1", "poor  2", "chance  3"]
+
+
+def test_figure_of_one_model_says_so(study, tmp_path):
+    files = [tmp_path / "best.csv", tmp_path / "pairs.csv"]
+    settings = {"n_bootstrap": 100, "n_splits": 5, "seed": 0, "fdr": 0.05}
+    compare_models([study / "good.h5"], study / "brain.h5", *files, models=["good"], **settings)
+    figure = plot_pairs(tmp_path / "pairs.csv", title="simulated", fdr=0.05)
+    assert figure.get_suptitle() == "simulated: one model, nothing to compare"

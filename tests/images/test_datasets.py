@@ -1,0 +1,347 @@
+import hashlib
+import os
+import tarfile
+from typing import get_args
+
+import numpy as np
+import pytest
+import scipy.io
+from conftest import convert
+from PIL import Image
+from torchvision.datasets import imagenet
+
+from ipcl_core.config import Torchvision
+from ipcl_core.files import compute_sha256
+from ipcl_core.images.datasets import (
+    compare_images,
+    export_torchvision,
+    label_splits,
+    list_flat_images,
+    list_images,
+    read_labels,
+)
+from ipcl_core.images.shards import CorruptImageError
+
+
+def save(path, size=(4, 3)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "red").save(path)
+
+
+# ---- listing ---------------------------------------------------------------------------------------------------------
+
+
+def test_images_are_listed_by_class_and_name(tmp_path):
+    for name in ("dog/b.PNG", "dog/a.jpg", "dog/deep/er.webp", "cat/z.jpeg", "Zebra/1.bmp"):
+        save(tmp_path / name)
+    (tmp_path / "cat" / "notes.txt").write_text("no picture")
+    (tmp_path / "readme.png").write_text("not in a class")
+    found = list_images(tmp_path)
+    assert list(found.itertuples(index=False, name=None)) == [
+        ("Zebra/1.bmp", "Zebra"),
+        ("cat/z.jpeg", "cat"),
+        ("dog/a.jpg", "dog"),
+        ("dog/b.PNG", "dog"),
+        ("dog/deep/er.webp", "dog"),
+    ]
+
+
+def test_missing_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="nowhere: no such folder; it should hold one sub-folder of images a class"):
+        list_images(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("names", [[], ["cat"]])
+def test_fewer_than_two_classes_are_refused(tmp_path, names):
+    for name in names:
+        save(tmp_path / name / "a.png")
+    with pytest.raises(ValueError, match=rf"found {len(names)} class folder\(s\); at least two are needed"):
+        list_images(tmp_path)
+
+
+def test_class_without_images_is_refused(tmp_path):
+    save(tmp_path / "cat" / "a.png")
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog" / "a.txt").write_text("no picture")
+    with pytest.raises(ValueError, match=r"dog: holds no image \(.*\.jpg"):
+        list_images(tmp_path)
+
+
+def test_class_that_may_not_be_read_is_an_error(tmp_path, monkeypatch):
+    """Else the data set would be smaller than what lies there."""
+    monkeypatch.chdir(tmp_path)  # pytest's folder above it is its user's alone
+    for name in ("cat/a.png", "dog/a.png", "dog/deep/b.png"):
+        save(tmp_path / name)
+    user = os.geteuid()
+    tmp_path.chmod(0o755)
+    (tmp_path / "dog/deep").chmod(0)
+    if user == 0:
+        os.seteuid(65534)  # nobody
+    try:
+        with pytest.raises(PermissionError, match="dog/deep"):
+            list_images(".")
+    finally:
+        os.seteuid(user)
+        (tmp_path / "dog/deep").chmod(0o755)
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path):
+    for name in ("cat/a.png", "dog/a.png", "dog/.a.png", ".git/a.png", "dog/.cache/a.png"):
+        save(tmp_path / name)
+    assert list_images(tmp_path)["path"].tolist() == ["cat/a.png", "dog/a.png"]
+
+
+def test_what_is_no_image_by_its_name_is_told(tmp_path, caplog):
+    for name in ("cat/a.png", "dog/a.png"):
+        save(tmp_path / name)
+    for name in ("notes.txt", "b.csv"):
+        (tmp_path / "dog" / name).touch()
+    assert list_images(tmp_path)["path"].tolist() == ["cat/a.png", "dog/a.png"]
+    assert "dog: 2 entries are no images by their names, among them b.csv" in caplog.text
+
+
+def test_pictures_that_cannot_be_decoded_are_not_passed_over(tmp_path):
+    names = [f"b{suffix}" for suffix in (".AVIF", ".heic", ".jp2", ".tga")]
+    for name in ("cat/a.png", "dog/a.png"):
+        save(tmp_path / name)
+    for name in names:
+        (tmp_path / "dog" / name).write_bytes(b"x")
+    assert list_images(tmp_path)["path"].tolist() == ["cat/a.png", "dog/a.png", *(f"dog/{name}" for name in names)]
+    with pytest.raises(
+        CorruptImageError, match=r"4 of 6 images cannot be decoded.*\n.*dog/b\.AVIF: UnidentifiedImageError"
+    ):
+        convert(tmp_path, tmp_path / "target", on_corrupt="error")
+
+
+def test_linked_folder_of_images_is_refused(tmp_path):
+    for name in ("cat/a.png", "dog/a.png"):
+        save(tmp_path / name)
+    (tmp_path / "dog" / "linked").symlink_to(tmp_path / "cat")
+    with pytest.raises(ValueError, match="dog/linked: is a link to a folder"):
+        list_images(tmp_path)
+
+
+def test_linked_class_and_broken_link_are_listed(tmp_path):
+    save(tmp_path / "elsewhere" / "a.png")
+    save(tmp_path / "data" / "cat" / "a.png")
+    (tmp_path / "data" / "cat" / "broken.png").symlink_to("nowhere")
+    (tmp_path / "data" / "dog").symlink_to(tmp_path / "elsewhere")
+    assert list_images(tmp_path / "data")["path"].tolist() == ["cat/a.png", "cat/broken.png", "dog/a.png"]
+
+
+def test_name_that_is_not_utf8_is_refused(tmp_path):
+    for name in ("cat/a.png", "dog/a.png"):
+        save(tmp_path / name)
+    (tmp_path / "dog" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"dog: the name b'caf\\xe9.png' is not UTF-8; rename it"):
+        list_images(tmp_path)
+
+
+# ---- both splits -----------------------------------------------------------------------------------------------------
+
+
+def make_splits(folder, train: str, val: str):
+    for split, names in (("train", train), ("val", val)):
+        for name in names.split():
+            save(folder / split / name)
+    return folder / "train", folder / "val"
+
+
+def test_folder_of_both_splits_is_refused(tmp_path):
+    make_splits(tmp_path, "cat/1.png dog/1.png", "cat/2.png dog/2.png")
+    with pytest.raises(ValueError, match=r"its sub-folders are splits, not classes; give .*/train or .*/val"):
+        list_images(tmp_path)
+
+
+def test_labels_are_those_of_the_training_classes(tmp_path, caplog):
+    """Without an image of `bird`, `cat` and `dog` keep their labels in the validation split."""
+    images = label_splits(*make_splits(tmp_path, "dog/1.png bird/1.png cat/1.png", "dog/2.png cat/2.png"))
+    assert images["train"]["label"].tolist() == [0, 1, 2] and images["train"]["class"].tolist() == [
+        "bird",
+        "cat",
+        "dog",
+    ]
+    assert images["val"]["label"].tolist() == [1, 2] and images["val"]["class"].tolist() == ["cat", "dog"]
+    assert "val: no image of 1 class(es) of" in caplog.text and "'bird'" in caplog.text
+
+
+def test_class_that_training_has_not_is_refused(tmp_path):
+    folders = make_splits(tmp_path, "cat/1.png dog/1.png", "cat/2.png dog/2.png eel/2.png")
+    with pytest.raises(ValueError, match=r"val: 1 class\(es\) that .*train has not, among them 'eel'"):
+        label_splits(*folders)
+
+
+# ---- a validation split in one folder, as ImageNet's is distributed --------------------------------------------------
+
+NAMES = [f"ILSVRC2012_val_{i:08d}" for i in range(1, 6)]
+SYNSETS = {1: "n02119789", 2: "n02100735", 3: "n01440764", 4: "n00001740"}  # the numbers are not in the names' order
+NUMBERS = [3, 1, 2, 2, 1]
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """(train, val) with three synsets and five images in one folder, and the development kit's files beside."""
+    for name in ("n02119789/a.JPEG", "n02100735/a.JPEG", "n01440764/a.JPEG"):
+        save(tmp_path / "train" / name)
+    for name in NAMES:
+        save(tmp_path / "val" / f"{name}.JPEG")
+    (tmp_path / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{n}\n" for n in NUMBERS))
+    kinds = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("gloss", "O"), ("num_children", "O")]
+    rows = [(number, wnid, "words", "gloss", 3 if number == 4 else 0) for number, wnid in SYNSETS.items()]
+    scipy.io.savemat(tmp_path / "meta.mat", {"synsets": np.array(rows, kinds)[:, None]})
+    kaggle = [f"{name},{SYNSETS[n]} 85 1 499 272 {SYNSETS[n]} 5 5 9 9" for name, n in zip(NAMES, NUMBERS, strict=True)]
+    (tmp_path / "LOC_val_solution.csv").write_text("\n".join(["ImageId,PredictionString", *reversed(kaggle)]) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("labels", ["LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt"])
+def test_flat_validation_split(flat, labels):
+    val = label_splits(flat / "train", flat / "val", flat / labels)["val"]
+    assert val["path"].tolist() == [f"{name}.JPEG" for name in NAMES]
+    assert val["class"].tolist() == ["n01440764", "n02119789", "n02100735", "n02100735", "n02119789"]
+    assert val["label"].tolist() == [0, 2, 1, 1, 2]
+
+
+def test_flat_validation_split_is_compared_with_its_manifest(flat):
+    """There an image beside the others is one too many; in a folder of classes it is passed over."""
+    labels = flat / "ILSVRC2012_validation_ground_truth.txt"
+    for split, table in label_splits(flat / "train", flat / "val", labels).items():
+        sha256 = [compute_sha256(flat / split / path) for path in table["path"]]
+        table.assign(sha256=sha256).to_csv(flat / f"{split}.csv", index=False)
+        assert compare_images(flat / split, flat / f"{split}.csv") == ""
+        (flat / split / "other.JPEG").touch()
+    assert compare_images(flat / "train", flat / "train.csv") == ""
+    assert compare_images(flat / "val", flat / "val.csv").endswith("1 not in the manifest, among them other.JPEG")
+
+
+def test_images_behind_a_linked_class_are_compared_too(tmp_path):
+    save(tmp_path / "elsewhere/b/1.png")
+    save(tmp_path / "val/a/1.png")
+    (tmp_path / "val/b").symlink_to(tmp_path / "elsewhere/b")
+    table = list_images(tmp_path / "val")
+    table.assign(sha256=compute_sha256(tmp_path / "val/a/1.png")).to_csv(tmp_path / "val.csv", index=False)
+    assert compare_images(tmp_path / "val", tmp_path / "val.csv") == ""
+    save(tmp_path / "elsewhere/b/1.png", (5, 5))
+    assert "1 changed, among them b/1.png" in compare_images(tmp_path / "val", tmp_path / "val.csv")
+
+
+def test_classes_are_those_that_torchvision_reads(flat, monkeypatch):
+    labels = flat / "ILSVRC2012_validation_ground_truth.txt"
+    with tarfile.open(flat / "devkit.tar.gz", "w:gz") as archive:
+        for path in (labels, flat / "meta.mat"):
+            archive.add(path, f"ILSVRC2012_devkit_t12/data/{path.name}")
+    md5 = hashlib.md5((flat / "devkit.tar.gz").read_bytes()).hexdigest()
+    monkeypatch.setitem(imagenet.ARCHIVE_META, "devkit", ("devkit.tar.gz", md5))
+    imagenet.parse_devkit_archive(flat)
+    _, expected = imagenet.load_meta_file(flat)
+    assert list(read_labels(labels, NAMES).items()) == list(zip(NAMES, expected, strict=True))
+
+
+def refuse(folder, labels, content, message):
+    if content is not None:
+        (folder / labels).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message):
+        list_flat_images(folder / "val", folder / labels)
+
+
+@pytest.mark.parametrize(
+    "labels,content,message",
+    [
+        (
+            "a.csv",
+            "image,class\nILSVRC2012_val_00000001.JPEG,x\n",
+            "no class for 4 images of .*val, among them .*02.JPEG",
+        ),
+        (
+            "a.csv",
+            "image,class\n" + "".join(f"{n},x\n" for n in [*NAMES, "more"]),
+            "1 images of .*a.csv are not there.*more",
+        ),
+        (
+            "a.csv",
+            "image,class\n" + "".join(f"{n},x\n" for n in [*NAMES, NAMES[0]]),
+            "'.*0001' has no class or is there twice",
+        ),
+        ("a.csv", "image,class\n" + "".join(f"{n},\n" for n in NAMES), "'.*0001' has no class or is there twice"),
+        (
+            "a.csv",
+            "image\n" + "".join(f"{n}\n" for n in NAMES),
+            "found the columns image; needs an image and its class",
+        ),
+        ("a.csv", b"", "a.csv: cannot be read as a table in UTF-8: No columns"),
+        ("a.csv", "image,class\nbüro,x\n".encode("latin-1"), "a.csv: cannot be read as a table in UTF-8: "),
+        ("a.txt", "1\n2\n3\n2\né\n".encode("latin-1"), "a.txt: '.' is not among the 3 numbers"),
+        ("a.txt", "1\n2\n3\n", "a.txt: 3 lines for 5 images"),
+        ("a.txt", "1\n2\n3\n2\n4\n", "a.txt: '4' is not among the 3 numbers of .*meta.mat"),
+        ("a.txt", "1\n2\n3\n2\nx\n", "a.txt: 'x' is not among the 3 numbers of .*meta.mat"),
+        ("a.dat", "", "a.dat: needs a .csv of images and classes, or the ground truth"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(flat, labels, content, message):
+    refuse(flat, labels, content, message)
+
+
+def test_ground_truth_without_its_synsets_is_refused(flat):
+    (flat / "meta.mat").unlink()
+    refuse(flat, "ILSVRC2012_validation_ground_truth.txt", None, r"or the ground truth \(.txt\) beside meta.mat")
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: path.write_bytes(b"junk" * 100), lambda path: scipy.io.savemat(path, {"other": 1})]
+)
+def test_ground_truth_with_other_synsets_is_refused(flat, write):
+    write(flat / "meta.mat")
+    refuse(
+        flat,
+        "ILSVRC2012_validation_ground_truth.txt",
+        None,
+        r"meta\.mat: is not the development kit's table of synsets",
+    )
+
+
+# ---- torchvision's data sets, from files in their layouts ------------------------------------------------------------
+
+
+def write_idx(path, array: np.ndarray) -> None:
+    """Yann LeCun's format: type and dimensions, then the bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(header + array.tobytes())
+
+
+def test_fashion_mnist_is_exported(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels, labels = {}, {}
+    for split, name, n in (("train", "train", 30), ("val", "t10k", 20)):
+        pixels[split] = rng.integers(0, 256, (n, 28, 28)).astype(np.uint8)
+        labels[split] = rng.permutation(np.arange(n, dtype=np.uint8) % 10)
+        write_idx(tmp_path / f"FashionMNIST/raw/{name}-images-idx3-ubyte", pixels[split])
+        write_idx(tmp_path / f"FashionMNIST/raw/{name}-labels-idx1-ubyte", labels[split])
+    export_torchvision("FashionMNIST", tmp_path, tmp_path / "images", download=False)
+    images = label_splits(tmp_path / "images/train", tmp_path / "images/val")
+    for split, table in images.items():
+        numbers = [int(path[-10:-4]) for path in table["path"]]
+        assert sorted(numbers) == list(range(len(labels[split])))
+        assert table["label"].tolist() == labels[split][numbers].tolist()
+        for number, path in zip(numbers, table["path"], strict=True):
+            assert (np.asarray(Image.open(tmp_path / "images" / split / path)) == pixels[split][number]).all()
+    assert set(images["val"]["class"]) >= {"0000_T_shirt_top", "0009_Ankle_boot"}
+
+
+def test_imagenette_is_exported(tmp_path):
+    for split, names in (("train", "ab"), ("val", "c")):
+        for synset in ("n01440764", "n03888257"):
+            for name in names:
+                save(tmp_path / "imagenette2" / split / synset / f"{name}.JPEG", (40, 30))
+    export_torchvision("Imagenette", tmp_path, tmp_path / "images", download=False)
+    images = label_splits(tmp_path / "images/train", tmp_path / "images/val")
+    assert images["val"]["path"].tolist() == ["0000_tench/000000.png", "0001_parachute/000001.png"]
+    assert images["train"]["label"].tolist() == [0, 0, 1, 1]
+    assert Image.open(tmp_path / "images/train" / images["train"]["path"][0]).size == (40, 30)
+
+
+@pytest.mark.parametrize("name", get_args(Torchvision.model_fields["name"].annotation))
+def test_data_set_that_is_not_there_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=rf"torchvision finds no {name} there: .*[Nn]ot found"):
+        export_torchvision(name, tmp_path, tmp_path / "images", download=False)
+    assert not (tmp_path / "images").exists()

@@ -1,0 +1,309 @@
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from ipcl_core.files import write_csv
+from ipcl_core.report.table1 import list_regions, make_table1, print_table1, read_published, read_table1, split_blocks
+from ipcl_core.rsa.similarity import SPLIT_HALF
+
+# "36.7", "34.9", ... in the printed order, bold cells as printed: (row of the printed table, column)
+PRINTED_BOLD = {(6, "aOTC"), (7, "EarlyV"), (7, "pOTC"), (7, "aOTC"), (8, "top1"), (11, "pOTC"), (12, "top1")}
+PRINTED_BOLD |= {(16, "top1"), (20, "top1"), (22, "top1"), (25, "top1"), (29, "top1")}
+REGIONS = ("EarlyV", "pOTC", "aOTC")
+ACCURACY = "protocol,layer,top1,top5,k,tau,n_bank,n_query,headline\n"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def write_fits(path: Path, r: dict[str, float]) -> Path:
+    """Fits of the layers a, b, c: b has the highest group r of each region; a participant's is always higher."""
+    lines = []
+    for region, best in r.items():
+        for i, (layer, value) in enumerate({"a": best - 0.2, "b": best, "c": best - 0.1}.items()):
+            value = "" if math.isnan(value) else value
+            lines += [f"{region},{layer},{i},group,{value},28", f"{region},{layer},{i},01,0.99,28"]
+    return write(path, "region,layer,layer_index,participant,r,n_pairs\n" + "\n".join(lines) + "\n")
+
+
+def write_ceilings(path: Path, r: dict[str, float]) -> Path:
+    """The paper's among others."""
+    others = [("correlation", "leave-one-out, lower"), ("euclidean", SPLIT_HALF)]
+    rows = [(d, region, kind, 0.123, 10) for d, kind in others for region in r]
+    rows += [("correlation", region, SPLIT_HALF, value, 0 if math.isnan(value) else 10) for region, value in r.items()]
+    write_csv(pd.DataFrame(rows, columns=["distance", "region", "kind", "r", "n_participants"]), path)
+    return path
+
+
+def describe(name: str, **changes) -> dict:
+    """A model as the configuration describes it."""
+    model = {"model": name, "framework": "F", "architecture": "alexnet_gn", "dim": 128, "width": 1.0, "dataset": "d"}
+    return model | {"source": "trained", "origin": "trained here", "reason": None} | changes
+
+
+@pytest.fixture
+def small(tmp_path) -> pd.DataFrame:
+    """Table 1 of three models, one of them unavailable, and two brain data sets, neither published."""
+    knn = "weighted kNN,fc7,36.6666,80,200,0.07,1000,50,"
+    accuracies = {
+        "ipcl": write(tmp_path / "a.csv", f"{ACCURACY}{knn}False\nlinear probe (L-BFGS),fc6,50.126,9,,,1000,50,True\n"),
+        "labelled": write(tmp_path / "b.csv", f"{ACCURACY}{knn}False\nsoftmax,output,60.123,90,,,,50,True\n"),
+        "neighbours": write(tmp_path / "c.csv", f"{ACCURACY}{knn}True\n"),
+    }
+    models = [describe(name, accuracy=accuracy) for name, accuracy in accuracies.items()]
+    models[1]["dim"] = None
+    models.append(describe("lost", dim=64, accuracy=None, origin="unavailable", reason="<b>_no_ copy</b>, 50% & $1"))
+    brains = []
+    for name, regions in (("one", {"V1": 0.91237, "IT": math.nan}), ("two", {"V1": 0.5})):
+        fits = {
+            model: write_fits(tmp_path / f"{name}_{model}.csv", dict.fromkeys(regions, 0.31239 - i / 10))
+            for i, model in enumerate(accuracies)
+        }
+        ceilings = write_ceilings(tmp_path / f"{name}.csv", regions)
+        brains.append({"brain": name, "source": "kriegeskorte_2008", "ceilings": ceilings, "fits": fits})
+    make_table1(models, brains, tmp_path / "table1.csv")
+    return pd.read_csv(tmp_path / "table1.csv")
+
+
+def test_model_without_any_r_says_so(tmp_path):
+    knn = write(tmp_path / "a.csv", f"{ACCURACY}weighted kNN,fc7,36.6666,80,200,0.07,1000,50,True\n")
+    fits = {"flat": write_fits(tmp_path / "f.csv", {"V1": math.nan, "IT": 0.3})}
+    ceilings = write_ceilings(tmp_path / "c.csv", {"V1": 0.9, "IT": 0.8})
+    brains = [{"brain": "one", "source": "kriegeskorte_2008", "ceilings": ceilings, "fits": fits}]
+    make_table1([describe("flat", accuracy=knn, source="own", origin="own code")], brains, tmp_path / "table1.csv")
+    row = pd.read_csv(tmp_path / "table1.csv").iloc[0]
+    assert row["V1_layer"] == "no layer has an r" and math.isnan(row["V1_r"])
+    assert row["IT_layer"] == "b" and row["origin"] == "own code"
+
+
+def test_layers_that_are_numbers_keep_their_names(tmp_path):
+    knn = write(tmp_path / "a.csv", f"{ACCURACY}weighted kNN,3,36.6666,80,200,0.07,1000,50,True\n")
+    fits = write_fits(tmp_path / "f.csv", {"V1": 0.3})
+    fits.write_text(fits.read_text().replace(",b,", ",1,").replace(",a,", ",0,").replace(",c,", ",2,"))
+    brain = {"brain": "one", "source": "kriegeskorte_2008", "ceilings": write_ceilings(tmp_path / "c.csv", {"V1": 0.9})}
+    make_table1([describe("nets", accuracy=knn)], [brain | {"fits": {"nets": fits}}], tmp_path / "table1.csv")
+    row = pd.read_csv(tmp_path / "table1.csv", dtype=str).iloc[0]
+    assert row["V1_layer"] == "1" and row["top1_protocol"] == "weighted kNN (k=200, tau=0.07, 3)"
+
+
+def test_table1_by_hand(small, tmp_path):
+    assert small["brain"].tolist() == ["one"] * 4 + ["two"] * 4
+    assert small["model"].tolist() == ["ipcl", "labelled", "neighbours", "lost"] * 2
+    assert_allclose(small["top1"], [50.13, 60.12, 36.67, math.nan] * 2, rtol=0, atol=0)
+    protocols = ["linear probe (L-BFGS) (fc6)", "softmax", "weighted kNN (k=200, tau=0.07, fc7)"]
+    assert small["top1_protocol"].tolist()[:3] == protocols
+    assert_allclose(small["knn_top1"], [36.67, 36.67, 36.67, math.nan] * 2, rtol=0, atol=0)
+    assert_allclose(small["softmax_top1"], [math.nan, 60.12, math.nan, math.nan] * 2, rtol=0, atol=0)
+    assert_allclose(small["linear_probe_l_bfgs_top1"], [50.13, *[math.nan] * 3] * 2, rtol=0, atol=0)
+    assert_allclose(small["n_test"], [50, 50, 50, math.nan] * 2, rtol=0, atol=0)
+    assert_allclose(small["dim"], [128, math.nan, 128, 64] * 2, rtol=0, atol=0)
+    assert "128,1.0" in (tmp_path / "table1.csv").read_text()  # whole dimensions, no 128.0
+    assert_allclose(small["V1_r"], [0.3124, 0.2124, 0.1124, math.nan] * 2, rtol=0, atol=1e-12)
+    assert small["V1_layer"].tolist()[:3] == ["b"] * 3
+    assert_allclose(small["V1_noise_ceiling"], [0.9124] * 4 + [0.5] * 4, rtol=0, atol=0)
+    assert_allclose(small["IT_r"], [0.3124, 0.2124, 0.1124, *[math.nan] * 5], rtol=0, atol=1e-12)
+    assert small["IT_noise_ceiling"].isna().all()
+    assert small["V1_n_participants"].eq(10).all() and small["IT_n_participants"].tolist()[:4] == [0] * 4
+
+
+def test_unavailable_model_has_its_row_with_the_reason(small):
+    lost = small[small["model"] == "lost"]
+    assert len(lost) == 2 and (lost["origin"] == "unavailable").all()
+    assert (lost["reason"] == "<b>_no_ copy</b>, 50% & $1").all()
+    assert lost[["top1", "top1_protocol", "V1_r", "V1_layer"]].isna().all(axis=None)
+
+
+def test_study_without_published_models_has_no_published_columns(small):
+    assert not [name for name in small if "published" in name or "difference" in name]
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory) -> Path:
+    """Table 1 of a study that measured the paper's numbers, each r .013 higher, one run 2 % better, and one new model."""
+    folder = tmp_path_factory.mktemp("paper")
+    published = read_published()
+    models, fits = [], {}
+    for name, row in [*published.iterrows(), ("new", published.iloc[0])]:
+        top1 = row["top1"] + (2 if name == "ipcl_alexnet_gn_d128_run2" else 0)
+        accuracy = write(folder / f"{name}_accuracy.csv", f"{ACCURACY}softmax,output,{top1},9,,,,50000,True\n")
+        columns = row[["framework", "architecture", "source"]].to_dict() | {"dataset": "imagenet", "accuracy": accuracy}
+        models.append(describe(name, **columns, dim=None if math.isnan(row["dim"]) else int(row["dim"])))
+        fits[name] = write_fits(folder / f"{name}.csv", {region: row[region] + 0.013 for region in REGIONS})
+    models[-1] |= {"framework": "A new one"}
+    ceilings = write_ceilings(folder / "ceilings.csv", dict.fromkeys(REGIONS, 0.9))
+    brain = {"brain": "objects72", "source": "magri_konkle_2019", "ceilings": ceilings, "fits": fits}
+    make_table1(models, [brain], folder / "table1.csv")
+    return folder / "table1.csv"
+
+
+def test_published_numbers_and_differences_stand_beside_the_measured(paper):
+    table, published = pd.read_csv(paper, index_col="model"), read_published()
+    known = table.loc[published.index]
+    assert_allclose(known["top1_published"], published["top1"], rtol=0, atol=0)
+    assert_allclose(known["top1_difference"], [0, 2, *[0] * 26], rtol=0, atol=1e-9)
+    for region in REGIONS:
+        assert_allclose(known[f"{region}_r_published"], published[region], rtol=0, atol=0)
+        assert_allclose(known[f"{region}_r_difference"], 0.013, rtol=0, atol=1e-9)
+        columns = list(table)
+        at = columns.index(f"{region}_r")
+        assert columns[at + 1 : at + 3] == [f"{region}_r_published", f"{region}_r_difference"]
+    new = table.loc["new"]
+    assert new["EarlyV_r"] == pytest.approx(0.763) and new[["top1_published", "EarlyV_r_difference"]].isna().all()
+
+
+def test_published_numbers_are_compared_on_the_papers_data_only(tmp_path):
+    accuracy = write(tmp_path / "a.csv", f"{ACCURACY}softmax,output,60.0,9,,,,50,True\n")
+    fits = {"supervised_resnet18": write_fits(tmp_path / "f.csv", {"EarlyV": 0.5})}
+    ceilings = write_ceilings(tmp_path / "c.csv", {"EarlyV": 0.9})
+    for dataset, source in (("imagenet", "kriegeskorte_2008"), ("cifar10", "magri_konkle_2019")):
+        model = describe("supervised_resnet18", accuracy=accuracy, dataset=dataset)
+        make_table1([model], [{"brain": "b", "source": source, "ceilings": ceilings, "fits": fits}], tmp_path / "t.csv")
+        table = pd.read_csv(tmp_path / "t.csv")
+        assert ("top1_published" in table) == (dataset == "imagenet")
+        assert ("EarlyV_r_published" in table) == (source == "magri_konkle_2019")
+
+
+def test_published_table_is_the_papers():
+    """Column sums and single cells that were read off the printed table."""
+    published = read_published()
+    assert len(published) == 28 and published.index.is_unique
+    assert published["framework"].value_counts().to_dict() == {
+        "IPCL": 5, "Wusnet": 13, "Supervised": 5, "SimCLR": 3, "MoCo2": 2,
+    }  # fmt: skip
+    assert published.loc["wusnet_cornet_z_bn_d256", ["top1", *REGIONS]].tolist() == [34.7, 0.55, 0.36, 0.16]
+    assert published.loc["mocov2_resnet50_ep800", ["top1", *REGIONS]].tolist() == [71.1, 0.42, 0.29, 0.24]
+    assert_allclose(published[[*REGIONS]].max(), [0.77, 0.48, 0.33], rtol=0, atol=0)
+
+
+def test_blocks_are_the_printed_ones(paper):
+    blocks = split_blocks(read_table1(paper, "objects72"))
+    assert [len(block) for block in blocks] == [9, 4, 4, 4, 2, 4, 3, 1]  # the last: the new model
+    assert [block.index[-1] for block in blocks[4:7]] == ["supervised_resnet50"] * 3
+
+
+def test_regions_of_other_brains_are_left_out(tmp_path):
+    pd.DataFrame(
+        {
+            "model": ["first", "first"],
+            "architecture": "alexnet_gn",
+            "width": 1,
+            "brain": ["mine", "theirs"],
+            "V4_r": [np.nan, 0.5],
+            "V4_layer": ["", "fc6"],
+            "V4_noise_ceiling": np.nan,
+            "V4_n_participants": [np.nan, 1],
+            "IT_r": np.nan,
+            "IT_noise_ceiling": np.nan,
+            "IT_n_participants": [8, np.nan],
+        }
+    ).to_csv(tmp_path / "table1.csv", index=False)
+    names = {brain: list_regions(read_table1(tmp_path / "table1.csv", brain)) for brain in ("mine", "theirs")}
+    assert names == {"mine": ["IT"], "theirs": ["V4"]}
+    assert not [name for name in read_table1(tmp_path / "table1.csv", "mine") if name.startswith("V4")]
+
+
+def test_brain_without_rows_is_an_error(paper):
+    with pytest.raises(ValueError, match="no rows for brain objekts72; there are objects72"):
+        read_table1(paper, "objekts72")
+
+
+class Page(HTMLParser):
+    """The cells of a page's tables: (row, text, classes); opened and closed tags."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.rows, self.open, self.texts, self.addresses = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for key, value in attrs if key in ("src", "href")]
+        if tag != "meta":
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.rows[-1].append(["", dict(attrs).get("class", "")])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if self.open and self.open[-1] == "td":
+            self.rows[-1][-1][0] += data
+
+
+COLUMNS = {"top1": 4, "EarlyV": 9, "pOTC": 12, "aOTC": 15}  # of the measured numbers in the printed table
+
+
+@pytest.fixture(scope="module")
+def printed(paper) -> tuple[str, str]:
+    """The published numbers themselves as a run's table, as LaTeX and as HTML."""
+    table = pd.read_csv(paper)
+    table = table[table["model"] != "new"]
+    for name in ("top1", *(f"{region}_r" for region in REGIONS)):
+        table[name] = table[f"{name}_published"]
+    copy = paper.with_name("published.csv")
+    table.to_csv(copy, index=False)
+    tex, page = paper.with_name("table1.tex"), paper.with_name("table1.html")
+    print_table1(copy, {"objects72": "72 objects"}, tex=tex, page=page)
+    return tex.read_text(), page.read_text()
+
+
+def test_bold_is_as_printed(printed):
+    tex, page = printed
+    rows = [row for row in Page(page).rows if row]
+    bold = {(i, name) for i, row in enumerate(rows) for name, at in COLUMNS.items() if "best" in row[at][1]}
+    assert len(rows) == 30 and bold == PRINTED_BOLD
+    body = tex.split(r"\midrule", 1)[1].split(r"\bottomrule")[0]
+    rows = [line.split(" & ") for line in body.splitlines() if line.endswith(r"\\")]
+    bold = {(i, name) for i, row in enumerate(rows) for name, at in COLUMNS.items() if row[at].startswith(r"\bfseries")}
+    assert len(rows) == 30 and bold == PRINTED_BOLD
+    assert tex.count(r"\bfseries") == page.count(" best number") == len(PRINTED_BOLD)
+
+
+def test_latex_is_well_formed(printed):
+    tex = printed[0]
+    assert re.findall(r"\\begin\{(\w+)\}", tex) == ["table", "tabular"]
+    assert re.findall(r"\\end\{(\w+)\}", tex) == ["tabular", "table"]
+    n_columns = len(re.search(r"\\begin\{tabular\}\{([lr]+)\}", tex)[1])
+    for line in tex.split(r"\toprule")[1].split(r"\bottomrule")[0].splitlines():
+        if line.endswith(r"\\"):
+            spans = [int(n) for n in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+            assert line.count(" & ") + 1 - len(spans) + sum(spans) == n_columns
+    assert tex.count(r"\midrule") == 7  # below the head and between seven blocks
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", tex):
+        depth += 1 if brace == "{" else -1
+        assert depth >= 0
+    assert depth == 0
+
+
+def test_texts_are_escaped(small, tmp_path):
+    print_table1(
+        tmp_path / "table1.csv", {"one": "A & B <i>", "two": "2"}, tex=tmp_path / "t.tex", page=tmp_path / "t.html"
+    )
+    tex, page = (tmp_path / "t.tex").read_text(), (tmp_path / "t.html").read_text()
+    assert tex.count(r"\begin{table}") == 2 and r"A \& B <i>" in tex
+    assert r"<b>\_no\_ copy</b>, 50\% \& \$1" in tex
+    read = Page(page)
+    assert read.open == [] and "lost is unavailable: <b>_no_ copy</b>, 50% & $1" in read.texts and not read.addresses
+    assert "<i>" not in page and "<b>" not in page and "A &amp; B" in page
+    assert "none (one group average)" in page
+
+
+def test_block_of_one_has_no_bold_accuracy_and_no_zero_is_negative(small, tmp_path):
+    table = pd.read_csv(tmp_path / "table1.csv").assign(top1_published=50.0, top1_difference=-0.001)
+    table["framework"] = table["model"]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    print_table1(tmp_path / "t.csv", {"one": ""}, tex=tmp_path / "t.tex", page=tmp_path / "t.html")
+    rows = [row for row in Page((tmp_path / "t.html").read_text()).rows if row]
+    assert not [row[4] for row in rows if "best" in row[4][1]] and "-0.0" not in (tmp_path / "t.tex").read_text()

@@ -1,0 +1,63 @@
+"""What ends a training for good is found before it starts."""
+
+import re
+
+import pytest
+from configurations import STUDY
+
+from ipcl_core.config import load_config
+from ipcl_core.files import write_json
+from ipcl_core.training.check_training import check_training
+
+ONE_CYCLE, L_BFGS = "linear probe (one-cycle)", "linear probe (L-BFGS)"
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Return a function that checks the study's first model on 130 images of three classes."""
+    summary = tmp_path / "train.json"
+    write_json({"n_images": 130, "classes": ["a", "b", "c"]}, summary)
+    study = load_config(STUDY).model_dump()
+
+    def check(*, k=130, probes=None, name="first", **model):
+        settings = {name: study["probes"][name] | (probes or {}).get(name, {}) for name in study["probes"]}
+        models = {name: study["models"][name] | model}
+        check_training(study | {"models": models, "probes": settings, "knn": {"k": k}}, name, summary)
+
+    return check
+
+
+def test_what_can_be_trained_and_measured_passes(check):
+    check(probes={"one_cycle": {"batch_size": 130}}, protocols=[ONE_CYCLE, L_BFGS, "weighted kNN"], layers=["fc8"])
+    check(name="labelled", recipe="ipcl", protocols=["softmax", "weighted kNN"])
+    check(probes={"one_cycle": {"batch_size": 131}, "l_bfgs": {"held_out": 0.001}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"recipe": "supervised"},
+            "recipes.supervised.batch_size: 256 is more than the 130 training images of pictures",
+        ),
+        ({"k": 131}, "knn.k: 131 is more than the 130 training images of pictures (/"),
+        (
+            {"protocols": [ONE_CYCLE]},
+            "probes.one_cycle.batch_size: 256 is more than the 130 training images of pictures",
+        ),
+        (
+            {"protocols": [L_BFGS], "probes": {"l_bfgs": {"held_out": 0.001}}},
+            "probes.l_bfgs.held_out: 0.001 of 130 training images leaves one part empty",
+        ),
+        ({"protocols": ["softmax"]}, "models.first.protocols: softmax needs one output a class: 128 for 3 classes"),
+        (
+            {"layers": ["conv_blok_1"]},
+            "models.first.layers: no layer 'conv_blok_1' in AlexNet; there are, for example, conv_block_1",
+        ),
+        ({"embedding_layer": "fc9"}, "models.first.embedding_layer: no layer 'fc9' in AlexNet"),
+        ({"accuracy_layers": ["fc9"]}, "models.first.accuracy_layers: no layer 'fc9' in AlexNet"),
+    ],
+)
+def test_what_cannot_is_named(check, changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check(**changes)

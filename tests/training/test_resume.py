@@ -1,0 +1,270 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import N_PICTURES, make_recipe, make_spec
+from trainings import COLUMNS, N_BATCHES, OBJECTIVES, TIMES, Interrupted, assert_same_state, interrupt, make_training
+
+from ipcl_core.distributed import TRY_AGAIN, catch_sigterm
+from ipcl_core.files import read_json
+from ipcl_core.networks.architectures import initialize_network
+from ipcl_core.networks.network_files import load_network
+from ipcl_core.training.checkpoints import lock
+from ipcl_core.training.train import Training, train_network
+
+# ---- interruption ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [3, 5, 8])
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_resumed_training_ends_with_the_same_bits(loader, tmp_path, monkeypatch, objective, after):
+    """Interrupted within the first epoch, at its end, within the second."""
+    whole = make_training(loader, objective)
+    whole.run(tmp_path / "unused.pt")
+    checkpoint = tmp_path / "checkpoint.pt"
+    with monkeypatch.context() as patch:
+        interrupt(patch, after)
+        with pytest.raises(Interrupted):
+            make_training(loader, objective, checkpoint_minutes=1e-9).run(checkpoint)
+    resumed = make_training(loader, objective)
+    resumed.load_checkpoint(checkpoint)
+    assert resumed.step == after
+    resumed.run(checkpoint)
+    assert_same_state(resumed, whole)
+
+
+def test_dropout_is_resumed(loader, tmp_path, monkeypatch):
+    """Units are dropped by the seed and the position alone: the same after an interruption, others at each minibatch."""
+
+    def make(**changes) -> Training:
+        spec = make_spec(architecture="alexnet", dim=3, l2norm=False)
+        recipe = make_recipe(objective=OBJECTIVES["supervised"], **changes)
+        return Training(spec, recipe, seed=0, loader=loader, data_sha256="x")
+
+    whole, dropped = make(), []
+    handle = whole.network.fc7[2].register_forward_hook(lambda m, args, y: dropped.append(y[args[0] != 0] == 0))
+    whole.run(tmp_path / "unused.pt")
+    handle.remove()
+    assert len({str(mask.tolist()) for mask in dropped}) == 2 * N_BATCHES
+    assert 0.4 < torch.cat(dropped).float().mean() < 0.6
+    checkpoint = tmp_path / "checkpoint.pt"
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        with pytest.raises(Interrupted):
+            make(checkpoint_minutes=1e-9).run(checkpoint)
+    resumed = make()
+    resumed.load_checkpoint(checkpoint)
+    torch.rand(7)  # whatever else was drawn before
+    resumed.run(checkpoint)
+    assert_same_state(resumed, whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": {"name": "adamw", "lr": 0.003, "weight_decay": 0.01}},
+        {"optimizer": {"name": "ranger", "lr": 0.003, "weight_decay": 0.01}, "epochs": 3},
+        {"schedule": {"name": "multi_step", "milestones": [1]}},
+        {"schedule": {"name": "one_cycle", "momentum_range": [0.85, 0.95]}},
+    ],
+    ids=["adamw", "ranger", "multi_step", "momentum"],
+)
+def test_optimizer_and_schedule_are_resumed(loader, tmp_path, monkeypatch, changes):
+    whole = make_training(loader, **changes)
+    whole.run(tmp_path / "unused.pt")
+    checkpoint = tmp_path / "checkpoint.pt"
+    with monkeypatch.context() as patch:
+        interrupt(patch, 4)
+        with pytest.raises(Interrupted):
+            make_training(loader, checkpoint_minutes=1e-9, **changes).run(checkpoint)
+    resumed = make_training(loader, **changes)
+    resumed.load_checkpoint(checkpoint)
+    resumed.run(checkpoint)
+    assert_same_state(resumed, whole)
+
+
+@pytest.mark.parametrize("accumulate,after", [(2, 4), (2, 9), (3, 5), (4, 7)])
+@pytest.mark.parametrize("leftover", ["carry", "drop"])
+def test_gradients_of_an_incomplete_group_are_resumed(loader, tmp_path, monkeypatch, accumulate, after, leftover):
+    """Whatever the epochs' length: the checkpoint is of the minibatch before the interruption, and no gradient is lost."""
+    changes = {"accumulate": accumulate, "leftover_gradients": leftover}
+    whole = make_training(loader, **changes)
+    whole.run(tmp_path / "unused.pt")
+    checkpoint = tmp_path / "checkpoint.pt"
+    with monkeypatch.context() as patch:
+        interrupt(patch, after)
+        with pytest.raises(Interrupted):
+            make_training(loader, checkpoint_minutes=1e-9, **changes).run(checkpoint)
+    resumed = make_training(loader, **changes)
+    resumed.load_checkpoint(checkpoint)
+    assert resumed.step == after
+    resumed.run(checkpoint)
+    assert_same_state(resumed, whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"seed": 1}, {"sha256": "y"}, {"epochs": 3}, {"objective": "ipcl_infonce"}),
+        *({"dim": 9}, {"architecture": "alexnet_bn"}),
+    ],
+)
+def test_checkpoint_of_another_training_is_not_used(loader, tmp_path, warnings_of, changes):
+    make_training(loader, epochs=2).save_checkpoint(tmp_path / "checkpoint.pt")
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save(state | {"step": 7}, tmp_path / "checkpoint.pt")
+    same = make_training(loader, checkpoint_minutes=3)
+    same.load_checkpoint(tmp_path / "checkpoint.pt")
+    assert same.step == 7
+    assert warnings_of() == []
+    other = make_training(loader, **changes)
+    other.load_checkpoint(tmp_path / "checkpoint.pt")
+    assert other.step == 0
+    assert len(warnings_of()) == 1
+    assert "checkpoint.pt belongs to another recipe, seed or data set: training starts anew" in warnings_of()[0]
+    assert_same_state(other, make_training(loader, **changes))
+
+
+# ---- the whole job ---------------------------------------------------------------------------------------------------
+
+
+def train(beton: Path, summary: Path, folder: Path, **changes) -> dict[str, Path]:
+    paths = {name: folder / name for name in ("weights.safetensors", "log.csv", "provenance.json")}
+    train_network(
+        make_spec(),
+        make_recipe(**changes),
+        seed=0,
+        beton=beton,
+        data_sha256=read_json(summary)["sha256"],
+        weights=paths["weights.safetensors"],
+        log=paths["log.csv"],
+        provenance=paths["provenance.json"],
+        n_threads=1,
+    )
+    return paths
+
+
+def test_job_whose_outputs_are_lost_behind_the_training_goes_on_from_its_last_checkpoint(raw_split, tmp_path, caplog):
+    """As Snakemake removes them when a job is killed between the end of its training and its own."""
+    paths = train(raw_split.beton, raw_split.summary, tmp_path, checkpoint_steps=3)
+    expected = paths["weights.safetensors"].read_bytes()
+    for path in paths.values():
+        path.unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    with caplog.at_level("INFO"):
+        train(raw_split.beton, raw_split.summary, tmp_path, checkpoint_steps=3)
+    assert "going on from minibatch" in caplog.text and paths["weights.safetensors"].read_bytes() == expected
+
+
+def test_interrupted_job_ends_with_the_same_files(raw_split, tmp_path, monkeypatch):
+    whole = train(raw_split.beton, raw_split.summary, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        interrupt(patch, 7)
+        with pytest.raises(Interrupted):
+            train(raw_split.beton, raw_split.summary, tmp_path / "resumed", checkpoint_minutes=1e-9)
+    assert {path.name for path in (tmp_path / "resumed").iterdir()} == {"checkpoint.pt", "checkpoint.previous.pt"}
+    resumed = train(raw_split.beton, raw_split.summary, tmp_path / "resumed")
+    assert {path.name for path in (tmp_path / "resumed").iterdir()} == {"checkpoint.pt", *resumed}
+    assert resumed["weights.safetensors"].read_bytes() == whole["weights.safetensors"].read_bytes()
+    logs = [pd.read_csv(paths["log.csv"]).drop(columns=TIMES) for paths in (resumed, whole)]
+    pd.testing.assert_frame_equal(*logs, check_exact=True)
+
+    assert list(pd.read_csv(whole["log.csv"]).columns) == COLUMNS
+    network, spec = load_network(whole["weights.safetensors"])
+    assert spec == make_spec()
+    start = initialize_network(spec, 0)
+    assert (network.fc8[0].weight - start.fc8[0].weight).abs().max() > 0
+    provenance = json.loads(whole["provenance.json"].read_text())
+    assert provenance["network"] == make_spec().model_dump()
+    assert provenance["recipe"] == json.loads(make_recipe().model_dump_json())
+    assert provenance["seed"] == 0
+    assert provenance["data"] == {
+        "sha256": read_json(raw_split.summary)["sha256"],
+        "n_images": N_PICTURES,
+    }
+    assert {"time", "commit", "versions", "hardware", "seconds"} <= provenance.keys()
+
+
+def test_failed_job_is_not_repeated_unless_something_changed(raw_split, tmp_path, monkeypatch):
+    """A retry says at once what went wrong; another recipe, or the file removed, and it trains."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "train_batch", spoil_loss)
+        with pytest.raises(FloatingPointError, match="the loss is nan at minibatch 5"):
+            train(raw_split.beton, raw_split.summary, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["failure.json"]
+    with pytest.raises(FloatingPointError, match=r"nan at minibatch 5.*to try the same again, remove .*failure.json"):
+        train(raw_split.beton, raw_split.summary, tmp_path)
+    assert train(raw_split.beton, raw_split.summary, tmp_path, epochs=1)["weights.safetensors"].exists()
+    assert not (tmp_path / "failure.json").exists()
+
+
+def spoil_loss(self, batch):
+    self.step += 1
+    return torch.tensor(torch.nan), torch.zeros(4, 3, 8)
+
+
+def test_two_jobs_do_not_train_one_model(raw_split, tmp_path):
+    with (
+        lock(tmp_path / "training.lock"),
+        pytest.raises(BlockingIOError, match=r"training.lock: another process trains this model"),
+    ):
+        train(raw_split.beton, raw_split.summary, tmp_path)
+    assert train(raw_split.beton, raw_split.summary, tmp_path)["weights.safetensors"].exists()
+
+
+TESTS = Path(__file__).parents[1]
+SLURM_KILLS = 30
+"""Seconds after SIGTERM, by default (KillWait)."""
+
+SLOW_TRAINING = """
+import sys, time
+sys.path[:0] = [{tests!r}, {tests!r} + "/training", {root!r}]
+from pathlib import Path
+from ipcl_core.training.train import Training
+from test_resume import train
+
+train_batch = Training.train_batch
+def slow(self, batch):
+    print("minibatch", self.step, flush=True)
+    time.sleep(0.2)
+    return train_batch(self, batch)
+Training.train_batch = slow
+train(Path({beton!r}), Path({summary!r}), Path({folder!r}), accumulate=4)
+"""
+
+
+def test_sigterm_ends_the_process_with_a_checkpoint(raw_split, tmp_path):
+    """A real process, told to end within an epoch and within a group of gradients; called again it ends with the same bits."""
+    folder = tmp_path / "stopped"
+    values = {"tests": str(TESTS), "root": str(TESTS.parent), "folder": str(folder)}
+    script = SLOW_TRAINING.format(beton=str(raw_split.beton), summary=str(raw_split.summary), **values)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    for line in process.stdout:
+        if line == "minibatch 6\n":
+            process.send_signal(signal.SIGTERM)
+            break
+    output, errors = process.communicate(timeout=SLURM_KILLS)
+    assert process.returncode == TRY_AGAIN == 75, errors
+    assert "minibatch 7" not in output
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.pt"]
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 7
+    stopped = train(raw_split.beton, raw_split.summary, folder, accumulate=4)
+    whole = train(raw_split.beton, raw_split.summary, tmp_path / "whole", accumulate=4)
+    assert stopped["weights.safetensors"].read_bytes() == whole["weights.safetensors"].read_bytes()
+
+
+def test_sigterm_is_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with catch_sigterm() as terminated:
+        assert not terminated.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert terminated.wait(5)
+    assert signal.getsignal(signal.SIGTERM) == before
