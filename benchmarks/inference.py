@@ -26,7 +26,7 @@ import numpy as np
 import rsatoolbox
 from rsatoolbox.inference import eval_bootstrap, eval_bootstrap_pattern, eval_bootstrap_rdm
 
-from ipcl_core.brains.published import Region, read_brain, write_brain
+from ipcl_core.brains.store import Region, read_brain, write_brain
 from ipcl_core.config import Statistics
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.statistics import compare_models, measure_layers, read_rsvs

@@ -27,7 +27,8 @@ from rsatoolbox.inference import eval_bootstrap_pattern
 from ipcl_core.networks.architectures import AlexNet
 from ipcl_core.networks.layers import record_layers
 from ipcl_core.rsa.inference import compare_resampled, draw_permutations, permute_similarity
-from ipcl_core.rsa.similarity import compute_rsm, fill_rsms, measure_noise_ceiling, vectorize_rsm
+from ipcl_core.rsa.noise_ceiling import measure_noise_ceiling
+from ipcl_core.rsa.similarity import compute_rsm, fill_rsms, vectorize_rsm
 
 ROUNDS, N_IMAGES, N_PARTICIPANTS, N_REGIONS = 5, 72, 10, 3
 N_SPLITS, N_PERMUTATIONS, N_RESAMPLES = 1000, 10_000, 1000

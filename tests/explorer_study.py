@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from ipcl_core.brains.published import Region, write_brain
+from ipcl_core.brains.store import Region, write_brain
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.fits.statistics import join_layers, measure_layers, measure_noise_ceilings

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ipcl_core.brains.own import import_own_brain
-from ipcl_core.brains.published import Region, read_brain
+from ipcl_core.brains.store import Region, read_brain
 from ipcl_core.config import OwnBrain
 from ipcl_core.rsa.similarity import vectorize_rsm
 

@@ -13,16 +13,19 @@ import scipy.io
 import yaml
 from PIL import Image
 
-from ipcl_core.brains.published import import_kriegeskorte_2008, read_brain
+from ipcl_core.brains.published import import_kriegeskorte_2008
+from ipcl_core.brains.store import read_brain
 from ipcl_core.config import Preprocessing, load_config
 from ipcl_core.downloads import download_package, read_members
 from ipcl_core.fits.activations import extract_activations
-from ipcl_core.fits.fit_layers import fit_layers, make_rsms
+from ipcl_core.fits.fit_layers import fit_layers
+from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.images.datasets import export_twemoji
 from ipcl_core.images.decoding import list_stimuli
 from ipcl_core.networks.architectures import NetworkSpec
 from ipcl_core.networks.published_weights import fetch_pretrained
-from ipcl_core.rsa.similarity import correlate, measure_noise_ceiling, vectorize_rsm
+from ipcl_core.rsa.noise_ceiling import measure_noise_ceiling
+from ipcl_core.rsa.similarity import correlate, vectorize_rsm
 
 REPOSITORY = Path(__file__).parents[1]
 pytestmark = pytest.mark.workflow

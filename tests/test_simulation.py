@@ -14,7 +14,8 @@ import yaml
 from test_workflow import count_jobs
 
 from ipcl_core.report.table1 import read_ceilings
-from ipcl_core.rsa.similarity import compute_rsm, correlate, measure_noise_ceiling, vectorize_rsm
+from ipcl_core.rsa.noise_ceiling import measure_noise_ceiling
+from ipcl_core.rsa.similarity import compute_rsm, correlate, vectorize_rsm
 from ipcl_core.simulation import estimate_covariance, expect_ceiling, mix_units
 
 REPOSITORY = Path(__file__).parents[1]

@@ -1,6 +1,6 @@
 """Compute the RSM of every layer."""
 
-from ipcl_core.fits.fit_layers import make_rsms
+from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.logs import start_log
 from ipcl_core.provenance import record_job
 

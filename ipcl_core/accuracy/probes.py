@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..config import LBFGSProbe, OneCycleProbe
+from ..config import LBFGSProbe, OneCycleProbe, count_held_out
 from ..files import read_json, write_hdf5
 from ..networks.network_files import load_network
 from ..training.optimizers import build_optimizer, set_rates
@@ -65,18 +65,6 @@ def fit_logistic(
 
     optimizer.step(compute_loss)
     return weight.detach(), bias.detach()
-
-
-def count_held_out(share: float, n: int) -> int:
-    """Return how many of n training images are a share of them.
-
-    Raises:
-        ValueError: none or all.
-    """
-    n_held_out = round(share * n)
-    if not 1 <= n_held_out < n:
-        raise ValueError(f"probes.l_bfgs.held_out: {share} of {n} training images leaves one part empty")
-    return n_held_out
 
 
 def fit_probe(features: Tensor, labels: Tensor, queries: Tensor, *, n_classes: int, settings: LBFGSProbe) -> Tensor:

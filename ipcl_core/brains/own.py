@@ -4,7 +4,6 @@ One's own brain data, in the files that `config.OwnBrain` names -> stimuli and b
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..config.templates import fill_template
-from ..images.decoding import IMAGE_SUFFIXES
 from ..rsa.similarity import count_stimuli, vectorize_rsm
 from .own_files import Content, NotThereError, read_values
 from .patterns import (
@@ -26,7 +24,8 @@ from .patterns import (
     orient_residuals,
     whiten_noise,
 )
-from .published import Region, copy_stimuli, strip_suffix, write_brain
+from .stimuli import copy_stimuli, list_conditions, strip_suffix
+from .store import Region, write_brain
 
 logger = logging.getLogger(__name__)
 
@@ -55,45 +54,6 @@ def import_own_brain(block: dict, stimuli_folder: str | Path, brain: str | Path)
         patterns = list(patterns) if layout.kind == "patterns" else None
         parsed.append(Region(region, np.stack(rsvs), list(found), group=False, patterns=patterns))
     write_brain(brain, copy_stimuli(conditions, Path(layout.stimuli), Path(stimuli_folder)), parsed)
-
-
-def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
-    """Return the file names of the stimuli in their order: the lines of a file, or the sorted names in the folder.
-
-    Raises:
-        ValueError: fewer than three, or one twice; without a file, names whose numbers would count in another order.
-    """
-    if order is None:
-        names = sorted(path.name for path in Path(stimuli).glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        where = f"{stimuli}: images"
-        if pair := _find_miscounted(names):
-            raise ValueError(
-                f"{stimuli}: sorted by name {pair[0]} stands before {pair[1]}, by number behind it; give order, a file with "
-                "one name a line in the order of the data"
-            )
-    else:
-        try:
-            lines = Path(order).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeError) as error:
-            raise ValueError(f"{order}: cannot be read as text in UTF-8: {error}") from None
-        names, where = [line.strip() for line in lines if line.strip()], f"{order}: lines"
-    if len(names) < 3:
-        raise ValueError(f"{where}: found {len(names)}; an RSM needs three stimuli or more")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{where}: {twice[0]} stands there {names.count(twice[0])} times; each stimulus stands once")
-    return names
-
-
-def _find_miscounted(names: list[str]) -> tuple[str, str] | None:
-    """Return two sorted names that differ in numbers alone, and stand in another order than these."""
-    number, last = re.compile(r"\d+(?:\.\d+)?"), {}
-    for name in names:
-        stem = strip_suffix(name)
-        kind, value = number.sub("#", stem), [float(found) for found in number.findall(stem)]
-        if kind in last and value < last[kind][1]:
-            return last[kind][0], name
-        last[kind] = name, value
-    return None
 
 
 def _read_region(layout: SimpleNamespace, conditions: list[str], region: str, seen: dict) -> dict[str, tuple]:

@@ -1,134 +1,23 @@
 """
-Published brain data -> a folder of stimuli and one HDF5 file of every participant's similarity vectors.
-
-The HDF5 file: dataset `stimuli` (n names, in order); for each region, in hierarchical order, dataset
-`regions/<region>` (n_participants, n_pairs) of Pearson similarities (lower triangle, see `rsa`), with the attributes
-`participants` (their names) and `group` (true where only a group average is published: no noise ceiling); where voxels are
-known, dataset `patterns/<region>/<participant>` (n_runs, n_stimuli, n_voxels), the responses whose mean over runs they were
-computed from.
+Published brain data -> a folder of stimuli, and brain.h5 (`store`).
 """
 
 import logging
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.io
 from PIL import Image
 
 from ..downloads import read_members
-from ..files import write_hdf5
-from ..images.decoding import IMAGE_SUFFIXES, read_image
 from ..rsa.similarity import vectorize_rsm
 from .patterns import compute_rsv, find_varying, keep_reliable, orient_patterns
+from .stimuli import copy_stimuli
+from .store import Region, write_brain
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Region:
-    """The similarity vectors of one brain region."""
-
-    name: str
-    rsvs: np.ndarray
-    """(n_participants, n_pairs) float64, Pearson similarities."""
-    participants: list[str]
-    group: bool
-    """One group average instead of participants."""
-    patterns: list[np.ndarray] | None = None
-    """Each participant's (n_runs, n_stimuli, n_voxels) responses, of the voxels that the similarities were computed from; None
-    where only similarities are published."""
-
-
-def write_brain(path: str | Path, stimuli: list[str], regions: list[Region]) -> None:
-    """Write the regions' similarity vectors (layout: see the module).
-
-    Raises:
-        ValueError: a name stands twice; a vector has the wrong number of pairs, or a value that is no finite real number in
-            [-1, 1]; the message names region and participant.
-    """
-    if len(set(stimuli)) < len(stimuli) or len(stimuli) < 3:
-        raise ValueError(
-            f"{path}: needs three or more stimuli, each once; found {len(stimuli)}, {len(set(stimuli))} names"
-        )
-    names = [region.name for region in regions]
-    if len(set(names)) < len(names) or not names:
-        raise ValueError(f"{path}: needs one or more regions, each once; found {', '.join(names) or 'none'}")
-    for region in regions:
-        _check_region(region, len(stimuli))
-    with write_hdf5(path) as file:
-        file["stimuli"] = stimuli
-        for region in regions:
-            dataset = file.create_dataset(f"regions/{region.name}", data=region.rsvs, track_order=True)
-            dataset.attrs["participants"] = region.participants
-            dataset.attrs["group"] = region.group
-            if region.patterns is not None:
-                for participant, patterns in zip(region.participants, region.patterns, strict=True):
-                    file[f"patterns/{region.name}/{participant}"] = patterns
-        file.attrs["regions"] = names
-
-
-def _check_region(region: Region, n: int) -> None:
-    n_pairs, rsvs = n * (n - 1) // 2, np.asarray(region.rsvs)
-    n_names = len(set(region.participants))
-    if rsvs.ndim != 2 or len(rsvs) != len(region.participants) or len(rsvs) != n_names or n_names == 0:
-        raise ValueError(
-            f"region {region.name}: needs one row of similarities a participant; found an array of shape {rsvs.shape} for "
-            f"{', '.join(region.participants) or 'nobody'}"
-        )
-    if region.group and n_names > 1:
-        raise ValueError(f"region {region.name}: is one group average, and has {n_names} rows")
-    if rsvs.dtype.kind not in "fiu":
-        raise ValueError(f"region {region.name}: found numbers of type {rsvs.dtype}, needs real ones")
-    for participant, rsv in zip(region.participants, rsvs, strict=True):
-        who = f"region {region.name}, participant {participant}"
-        if rsv.shape != (n_pairs,) or not np.isfinite(rsv).all():
-            raise ValueError(
-                f"{who}: needs {n_pairs} finite similarities for {n} stimuli, found {np.isfinite(rsv).sum()} of {rsv.size}"
-            )
-        if np.abs(rsv).max() > 1 + 1e-6:
-            raise ValueError(
-                f"{who}: needs correlations, from -1 to 1, found {rsv.min():.3g} to {rsv.max():.3g}; of distances 1 - r give r"
-            )
-        if np.ptp(rsv) == 0:
-            raise ValueError(f"{who}: all pairs of stimuli are equally similar, so that nothing correlates with them")
-
-
-def read_brain(path: str | Path) -> tuple[list[str], list[Region]]:
-    """Read (names of the stimuli, regions in hierarchical order) from a file written by `write_brain`.
-
-    Raises:
-        ValueError: it is no such file.
-    """
-    try:
-        with h5py.File(path) as file:
-            stimuli = list(file["stimuli"].asstr())
-            regions = []
-            for name in file.attrs["regions"]:
-                dataset = file[f"regions/{name}"]
-                participants, group = list(dataset.attrs["participants"]), bool(dataset.attrs["group"])
-                regions.append(Region(name, dataset[:], participants, group))
-    except FileNotFoundError:
-        raise
-    except (OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{path}: is no whole file of brain data ({error})") from None
-    return stimuli, regions
-
-
-def read_patterns(path: str | Path, region: str) -> dict[str, np.ndarray]:
-    """Read the voxel patterns of a region from a file written by `write_brain`.
-
-    Returns:
-        Participant -> (n_runs, n_stimuli, n_voxels), one run where the measurement is not repeated; empty where only
-        similarities are known.
-    """
-    with h5py.File(path) as file:
-        group = file.get(f"patterns/{region}", {})
-        return {participant: group[participant][:] for participant in group}
 
 
 def import_kriegeskorte_2008(archive: str | Path, subset: str, stimuli_folder: str | Path, brain: str | Path) -> None:
@@ -262,62 +151,3 @@ def _list_participants(struct: dict, field: str, key: str, where: str) -> list:
         raise ValueError(f"{where}: no such region under {field}; there are {', '.join(regions) or 'none'}")
     cells = np.asarray(regions[key])
     return list(cells) if cells.dtype == object else [cells]
-
-
-def strip_suffix(name: str) -> str:
-    """Return the name of an image without its suffix, where it has that of an image."""
-    return Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
-
-
-def copy_stimuli(conditions: list[str], images: Path, folder: Path) -> list[str]:
-    """Write each condition's image as a PNG whose name sorts in the order of the conditions; return the names.
-
-    Args:
-        conditions: names of the images, with or without a suffix.
-        images: folder of the images.
-        folder: receives the PNG files.
-
-    Raises:
-        ValueError: there is no folder, a condition has no image or several, or its image cannot be decoded.
-    """
-    if not images.is_dir():
-        raise ValueError(f"{images}: is no folder; stimuli are a folder with one image a condition")
-    stems = [strip_suffix(name) for name in conditions]
-    if len(set(stems)) < len(stems):
-        raise ValueError(f"the conditions hold a name twice: {next(stem for stem in stems if stems.count(stem) > 1)!r}")
-    found: dict[str, Path] = {}
-    for path in sorted(images.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise ValueError(f"{images}: {found[path.stem].name} and {path.name} are images of one condition")
-            found[path.stem] = path
-    if missing := [stem for stem in stems if stem not in found]:
-        raise ValueError(
-            f"{images}: no image for {len(missing)} of {len(stems)} conditions, among them {missing[0]!r}; the "
-            f"{len(found)} images there need the conditions' names, and are, for example, "
-            f"{', '.join(path.name for path in list(found.values())[:3]) or 'none'}"
-        )
-    digits = max(2, len(str(len(stems))))
-    names = [f"{i + 1:0{digits}d}_{re.sub(r'[^A-Za-z0-9_-]+', '_', stem)}" for i, stem in enumerate(stems)]
-    folder.mkdir(parents=True, exist_ok=True)
-    cropped = []
-    for stem, name in zip(stems, names, strict=True):
-        try:
-            pixels = read_image(found[stem])
-        except MemoryError:
-            raise
-        except Exception as error:  # of damaged files, decoders raise errors of many kinds
-            raise ValueError(f"{found[stem]}: cannot be decoded: {error}") from None
-        height, width = pixels.shape[:2]
-        if height != width:
-            cropped.append(f"{found[stem].name} ({width} x {height} pixels)")
-        Image.fromarray(pixels).save(folder / f"{name}.png")
-    if cropped:
-        logger.warning(
-            "%s: %d of %d stimuli are not square; models see only their central square, among them of %s",
-            images,
-            len(cropped),
-            len(names),
-            cropped[0],
-        )
-    return names

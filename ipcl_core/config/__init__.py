@@ -17,7 +17,7 @@ from .data import (
     Torchvision,
     Twemoji,
 )
-from .evaluation import LBFGSProbe, NoiseCeiling, OneCycleProbe, Protocol, Statistics
+from .evaluation import Comparator, LBFGSProbe, NoiseCeiling, OneCycleProbe, Protocol, Statistics, count_held_out
 from .models import Model, OwnModel, Preprocessing, Pretrained, Untrained, Weights
 from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, OneCycle, Ranger, Recipe, Supervised
 from .study import Config, ConfigError, load_config, missing_paths
@@ -28,6 +28,7 @@ __all__ = [
     "AdamW",
     "Augmentation",
     "Brain",
+    "Comparator",
     "Config",
     "ConfigError",
     "Dataset",
@@ -56,6 +57,7 @@ __all__ = [
     "Twemoji",
     "Untrained",
     "Weights",
+    "count_held_out",
     "load_config",
     "missing_paths",
 ]

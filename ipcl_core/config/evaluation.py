@@ -111,3 +111,15 @@ class Statistics(Strict):
     """Share of false discoveries up to which a row is marked as significant."""
     weighting: Weighting | None = None
     """Columns of best_layers.csv for weighted layers; null: none."""
+
+
+def count_held_out(share: float, n: int) -> int:
+    """Return how many of n training images are a share of them.
+
+    Raises:
+        ValueError: none or all.
+    """
+    n_held_out = round(share * n)
+    if not 1 <= n_held_out < n:
+        raise ValueError(f"probes.l_bfgs.held_out: {share} of {n} training images leaves one part empty")
+    return n_held_out

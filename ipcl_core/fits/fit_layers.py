@@ -1,42 +1,19 @@
 """
-The tables behind Table 1: every layer's r with every region, and the noise ceilings.
+Every layer's r with every region, and the best layer of each: the numbers behind Table 1.
 """
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 
-from ..brains.published import read_brain
-from ..files import write_csv, write_hdf5
-from ..rsa.similarity import compute_rsm, correlate, find_best, measure_distances, vectorize_rsm
+from ..brains.store import read_brain
+from ..files import write_csv
+from ..rsa.similarity import correlate, find_best, vectorize_rsm
 
 logger = logging.getLogger(__name__)
-
-
-def make_rsms(activations: str | Path, rsms: str | Path, *, distances: Sequence[str] = ()) -> None:
-    """Write the RSM of every layer, reading one layer at a time.
-
-    Args:
-        activations: HDF5 file of `extract_activations`.
-        rsms: HDF5 file to write: `stimuli` (n names), `layers/<layer>` (n, n) float64 with the attribute `n_units`;
-            attributes `layers` (their order) and `network`; where distances name other than correlation, also
-            `euclidean/<layer>` (n, n) of `similarity.measure_distances`.
-        distances: see `config.Statistics`.
-    """
-    with h5py.File(activations) as source, write_hdf5(rsms) as file:
-        file["stimuli"] = source["stimuli"][:]
-        for layer in source.attrs["layers"]:
-            patterns = source[f"layers/{layer}"][:]
-            dataset = file.create_dataset(f"layers/{layer}", data=compute_rsm(patterns))
-            dataset.attrs["n_units"] = int(np.prod(patterns.shape[1:]))
-            if set(distances) - {"correlation"}:
-                file[f"euclidean/{layer}"] = measure_distances(patterns)
-        for name in ("layers", "network"):
-            file.attrs[name] = source.attrs[name]
 
 
 def fit_layers(rsms: str | Path, brain: str | Path, fits: str | Path) -> None:

@@ -10,19 +10,16 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ..brains.published import Region, read_brain, read_patterns
+from ..brains.store import Region, read_brain, read_patterns
 from ..files import read_csv, write_csv
 from ..rsa import inference
+from ..rsa.noise_ceiling import SPLIT_HALF, correct_length, measure_leave_one_out, measure_noise_ceiling
 from ..rsa.similarity import (
-    SPLIT_HALF,
     compare_rsvs,
-    correct_length,
     count_stimuli,
     find_best,
     measure_crossnobis,
     measure_distances,
-    measure_leave_one_out,
-    measure_noise_ceiling,
     vectorize_rsm,
 )
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..files import read_csv, write_csv, write_whole
 from ..fits.fit_layers import find_best_layers
-from ..rsa.similarity import SPLIT_HALF
+from ..rsa.noise_ceiling import SPLIT_HALF
 
 ARCHITECTURES = {
     "alexnet": "AlexNet", "alexnet_gn": "AlexNet-gn", "alexnet_bn": "AlexNet-bn", "cornet_z": "CORnet-Z",

@@ -13,7 +13,8 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from .similarity import KERNELS, Comparator, compare_rsvs, count_stimuli, embed_rsvs, fill_rsms, find_best
+from ..config import Comparator
+from .similarity import KERNELS, compare_rsvs, count_stimuli, embed_rsvs, fill_rsms, find_best
 
 MIN_PARTICIPANTS = 3
 MIN_STIMULI = 10

@@ -1,5 +1,5 @@
 """
-Representational similarity analysis: RSMs, their comparison, the noise ceiling.
+Representational similarity analysis: RSMs and their comparison.
 
 RSM: (n, n) matrix of the Pearson correlations, over units or voxels, between the patterns of n stimuli. RSV: its lower
 triangle without the diagonal as a vector of n (n - 1) / 2 pairs (the paper calls it RDV).
@@ -7,17 +7,14 @@ triangle without the diagonal as a vector of n (n - 1) / 2 pairs (the paper call
 Source: Konkle and Alvarez 2020, section 4.2, appendix C.2; Kriegeskorte et al. 2008.
 """
 
-import functools
-import itertools
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
-Comparator = Literal["pearson", "spearman", "kendall", "cosine", "whitened_pearson", "whitened_cosine", "cka"]
+from ..config import Comparator
+
 KERNELS = ("whitened_pearson", "whitened_cosine", "cka")
 """Comparators of whole matrices, centred over rows and columns, instead of pairs."""
 
@@ -61,7 +58,7 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
         raise ValueError(f"the pattern of stimulus {np.flatnonzero(~finite)[0]} (from 0) holds non-finite values")
     products, _ = _sum_products(patterns)
     norms = np.sqrt(np.diag(products))
-    return _normalize(products, np.where(norms <= _bound_rounding(patterns), np.nan, norms))
+    return _normalize(products, np.where(norms <= bound_rounding(patterns), np.nan, norms))
 
 
 def _sum_products(patterns: NDArray) -> tuple[NDArray, NDArray]:
@@ -149,16 +146,16 @@ def measure_crossnobis(patterns: ArrayLike) -> NDArray:
     return distances
 
 
-def _bound_rounding(rows: NDArray) -> NDArray:
+def bound_rounding(rows: NDArray) -> NDArray:
     """Return the largest norm that (..., n) rows less their mean can owe to rounding alone: (...)."""
     return 1e-12 * np.abs(rows).max(-1, initial=0) * math.sqrt(rows.shape[-1])
 
 
-def _center(rows: NDArray) -> tuple[NDArray, NDArray]:
+def center_rows(rows: NDArray) -> tuple[NDArray, NDArray]:
     """Return (..., n) rows less their mean, and the norms of these, (...): NaN for a row that is constant."""
     centered = rows - rows.mean(-1, keepdims=True)
     norms = np.linalg.norm(centered, axis=-1)
-    return centered, np.where(norms <= _bound_rounding(rows), np.nan, norms)
+    return centered, np.where(norms <= bound_rounding(rows), np.nan, norms)
 
 
 def vectorize_rsm(rsm: ArrayLike) -> NDArray:
@@ -183,8 +180,8 @@ def vectorize_rsm(rsm: ArrayLike) -> NDArray:
 
 def correlate(a: ArrayLike, b: ArrayLike) -> float:
     """Return the Pearson correlation of two RSVs, NaN where either is constant or holds NaN."""
-    a, a_norm = _center(np.asarray(a, dtype=np.float64))
-    b, b_norm = _center(np.asarray(b, dtype=np.float64))
+    a, a_norm = center_rows(np.asarray(a, dtype=np.float64))
+    b, b_norm = center_rows(np.asarray(b, dtype=np.float64))
     return float(a @ b / (a_norm * b_norm))
 
 
@@ -214,13 +211,13 @@ def embed_rsvs(rsvs: ArrayLike, comparator: Comparator = "pearson") -> NDArray:
         rows, columns = np.tril_indices(kernels.shape[1])
         vectors = kernels[:, rows, columns] * np.where(rows == columns, 1, math.sqrt(2))
         norms = np.linalg.norm(vectors, axis=1)
-        norms[norms <= _bound_rounding(rsvs)] = np.nan
+        norms[norms <= bound_rounding(rsvs)] = np.nan
     elif comparator == "cosine":
         vectors = 1 - rsvs
         norms = np.linalg.norm(vectors, axis=1)
         norms[norms == 0] = np.nan
     else:
-        vectors, norms = _center(scipy.stats.rankdata(rsvs, axis=1) if comparator == "spearman" else rsvs)
+        vectors, norms = center_rows(scipy.stats.rankdata(rsvs, axis=1) if comparator == "spearman" else rsvs)
         norms[np.isnan(rsvs).any(1)] = np.nan
     return vectors / norms[:, None]
 
@@ -262,89 +259,3 @@ def find_best(r: ArrayLike) -> NDArray:
     rounding alone. NaN is never the best, unless all are."""
     r = np.nan_to_num(np.asarray(r, dtype=np.float64), nan=-np.inf)
     return (r >= r.max(-1, keepdims=True) - 1e-9).argmax(-1)
-
-
-SPLIT_HALF = "split-half over participants"
-"""The kind of noise ceiling that the paper reports."""
-
-
-@dataclass(frozen=True)
-class NoiseCeiling:
-    """Split-half reliability of a region's group RSV."""
-
-    r: float
-    """Mean correlation between the two halves' mean RSVs, not corrected for their size; NaN with fewer than two
-    participants."""
-    n_splits: int
-    """Splits that were averaged."""
-    exhaustive: bool
-    """Whether these are all distinct splits."""
-
-
-def measure_noise_ceiling(rsvs: ArrayLike, *, n_splits: int, seed: int) -> NoiseCeiling:
-    """Estimate the reliability of the group RSV by splitting the participants into two halves.
-
-    Where there are no more than `n_splits` distinct splits, each is used once; else `n_splits` random ones are drawn.
-    With an odd number of participants one half is larger by one.
-
-    Args:
-        rsvs: (n_participants, n_pairs).
-        n_splits: largest number of splits.
-        seed: of the random splits.
-
-    Source: appendix C.2 ("we split participants into two sets ... 1000 times").
-    """
-    rsvs = np.asarray(rsvs, dtype=np.float64)
-    n = len(rsvs)
-    if n < 2:
-        return NoiseCeiling(float("nan"), 0, True)
-    first, exhaustive = _list_halves(n, n_splits, seed)  # (n_splits, n)
-    centered, _ = _center(rsvs)
-    gram = centered @ centered.T
-    products = [((a @ gram) * b).sum(1) for a, b in ((first, first), (1 - first, 1 - first), (first, 1 - first))]
-    rounding = (n * _bound_rounding(rsvs).max()) ** 2
-    norms = [np.where(product <= rounding, np.nan, product) for product in products[:2]]
-    return NoiseCeiling(float(np.mean(products[2] / np.sqrt(norms[0] * norms[1]))), len(first), exhaustive)
-
-
-@functools.cache
-def _list_halves(n: int, n_splits: int, seed: int) -> tuple[NDArray, bool]:
-    """Return who of n participants is in the first half, (n_splits, n) of 0 and 1, and whether these are all splits."""
-    half = n // 2
-    n_distinct = math.comb(n, half) // (2 if n % 2 == 0 else 1)
-    exhaustive = n_distinct <= n_splits
-    if exhaustive:
-        members = np.array(list(itertools.islice(itertools.combinations(range(n), half), n_distinct)))
-    else:
-        rng = np.random.default_rng(seed)
-        members = np.array([rng.permutation(n)[:half] for _ in range(n_splits)])
-    first = np.zeros((len(members), n))
-    np.put_along_axis(first, members, 1, axis=1)
-    return first, exhaustive
-
-
-def correct_length(r: float) -> float:
-    """Return the reliability of the whole group from that of halves (Spearman-Brown): 2 r / (1 + r); NaN unless r > 0."""
-    return 2 * r / (1 + r) if r > 0 else float("nan")
-
-
-def measure_leave_one_out(rsvs: ArrayLike) -> tuple[float, float]:
-    """Return the (lower, upper) noise ceiling of a model's mean correlation with single participants.
-
-    lower: mean correlation of each participant's RSV with the mean of the others'; upper: with the mean of all, which
-    no other vector exceeds. RSVs are standardised before they are averaged. NaN with fewer than two participants.
-
-    Args:
-        rsvs: (n_participants, n_pairs).
-
-    Source: Nili et al. 2014.
-    """
-    rsvs = np.asarray(rsvs, dtype=np.float64)
-    if len(rsvs) < 2:
-        return float("nan"), float("nan")
-    units = embed_rsvs(rsvs)
-    gram = units @ units.T
-    own, total = gram.sum(1), gram.sum()  # with the sum of all; of the sum of all with itself
-    with np.errstate(invalid="ignore", divide="ignore"):
-        lower, upper = (own - 1) / np.sqrt(total - 2 * own + 1), own / np.sqrt(total)
-    return float(lower.mean()), float(upper.mean())

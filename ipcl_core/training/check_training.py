@@ -4,7 +4,7 @@ What would end a training, or the measurements behind it, for good: found before
 
 from pathlib import Path
 
-from ..accuracy.probes import count_held_out
+from ..config import count_held_out
 from ..files import read_json
 from ..networks.architectures import NetworkSpec
 from ..networks.layers import check_layers

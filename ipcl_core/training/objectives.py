@@ -283,25 +283,3 @@ def build_objective(
         case config.Supervised():
             return Supervised(dim)
     raise TypeError(f"unknown objective {settings!r}")
-
-
-def measure_spread(embeddings: Tensor) -> tuple[float, float]:
-    """Measure whether embeddings still differ between images.
-
-    Args:
-        embeddings: (M, d), one of each image.
-
-    Returns:
-        Standard deviation: root mean square distance of the unit vectors from their mean, 0 when collapsed, near 1 when
-        spread over the sphere. Effective rank: exponential of the entropy of the normalised singular values of the
-        centred unit vectors, 1 to min(M - 1, d).
-
-    Source: effective rank: Roy and Vetterli 2007.
-    """
-    unit = F.normalize(embeddings.detach().float(), dim=1)
-    centered = unit - unit.mean(0)
-    std = centered.square().sum(1).mean().sqrt().item()
-    singular = torch.linalg.svdvals(centered)
-    share = singular / singular.sum().clamp(min=1e-12)
-    rank = torch.exp(-(share * torch.log(share.clamp(min=1e-12))).sum()).item()
-    return std, rank

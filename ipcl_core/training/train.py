@@ -29,8 +29,8 @@ from ..networks.network_files import save_network
 from ..provenance import describe_run
 from ..views.loader import ViewLoader
 from .checkpoints import lock, name_previous, read_checkpoint, write_checkpoint
-from .collapse import COLLAPSED_ROWS, CollapseError, describe_collapse, is_collapsed
-from .objectives import build_objective, measure_spread
+from .collapse import COLLAPSED_ROWS, CollapseError, describe_collapse, is_collapsed, measure_spread
+from .objectives import build_objective
 from .optimizers import build_optimizer, set_rates
 
 logger = logging.getLogger(__name__)

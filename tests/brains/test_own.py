@@ -17,7 +17,7 @@ from PIL import Image
 from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist, squareform
 
-from ipcl_core.brains.published import read_brain, read_patterns
+from ipcl_core.brains.store import read_brain, read_patterns
 from ipcl_core.config import OwnBrain, load_config, missing_paths
 from ipcl_core.fits.statistics import measure_noise_ceilings
 from ipcl_core.images.decoding import list_stimuli

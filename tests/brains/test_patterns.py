@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from own_brains import N_VOXELS, PARTICIPANTS, make_own
 
 from ipcl_core.brains.patterns import divide_by_noise, shrink_covariance, whiten_noise
-from ipcl_core.brains.published import read_patterns
+from ipcl_core.brains.store import read_patterns
 from ipcl_core.fits.statistics import read_regions
 from ipcl_core.rsa.similarity import measure_crossnobis, measure_distances, vectorize_rsm
 

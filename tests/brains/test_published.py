@@ -4,7 +4,8 @@ import scipy.io
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from ipcl_core.brains.published import Region, import_magri_konkle_2019, read_brain, write_brain
+from ipcl_core.brains.published import import_magri_konkle_2019
+from ipcl_core.brains.store import Region, read_brain, write_brain
 from ipcl_core.images.decoding import list_stimuli
 from ipcl_core.rsa.similarity import vectorize_rsm
 

@@ -12,7 +12,7 @@ from PIL import Image
 from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist
 
-from ipcl_core.brains.own import list_conditions
+from ipcl_core.brains.stimuli import list_conditions
 
 # ---- stimuli ---------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ipcl_core.brains.published import Region, read_brain, write_brain
+from ipcl_core.brains.store import Region, read_brain, write_brain
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.rsa.similarity import vectorize_rsm

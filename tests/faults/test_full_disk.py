@@ -13,7 +13,7 @@ from trainings import assert_same_state, make_training
 
 from ipcl_core.files import write_csv, write_hdf5, write_json
 from ipcl_core.fits.activations import extract_activations
-from ipcl_core.fits.fit_layers import make_rsms
+from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import save_network
 from ipcl_core.training.train import name_previous

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from ipcl_core.brains.published import Region, write_brain
+from ipcl_core.brains.store import Region, write_brain
 from ipcl_core.files import write_hdf5
-from ipcl_core.fits.fit_layers import find_best_layers, fit_layers, make_rsms
+from ipcl_core.fits.fit_layers import find_best_layers, fit_layers
+from ipcl_core.fits.rsms import make_rsms
 
 STIMULI = [f"{i:02d}" for i in range(8)]
 N_PAIRS = 28

@@ -6,10 +6,10 @@ import pytest
 import scipy.stats
 from numpy.testing import assert_allclose
 
-from ipcl_core.brains.published import Region, write_brain
-from ipcl_core.config import Statistics
+from ipcl_core.brains.store import Region, write_brain
+from ipcl_core.config import Comparator, Statistics
 from ipcl_core.files import write_hdf5
-from ipcl_core.fits.fit_layers import make_rsms
+from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.fits.statistics import (
     NO_DISTANCES,
     compare_models,
@@ -21,14 +21,8 @@ from ipcl_core.fits.statistics import (
 from ipcl_core.report.figures import draw_figure_pairs
 from ipcl_core.report.figures.pairs import plot_pairs
 from ipcl_core.rsa.inference import bootstrap_similarity, draw_resamples, estimate_variances
-from ipcl_core.rsa.similarity import (
-    Comparator,
-    compute_rsm,
-    correlate,
-    measure_leave_one_out,
-    measure_noise_ceiling,
-    vectorize_rsm,
-)
+from ipcl_core.rsa.noise_ceiling import measure_leave_one_out, measure_noise_ceiling
+from ipcl_core.rsa.similarity import compute_rsm, correlate, vectorize_rsm
 
 SETTINGS = {"n_bootstrap": 200, "n_permutations": 500, "seed": 0}
 N_STIMULI, N_PARTICIPANTS, BEST = 30, 8, 3

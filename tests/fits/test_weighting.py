@@ -5,7 +5,7 @@ import pytest
 import rsatoolbox
 from numpy.testing import assert_allclose
 
-from ipcl_core.brains.published import Region, write_brain
+from ipcl_core.brains.store import Region, write_brain
 from ipcl_core.config import Statistics
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.statistics import compare_models

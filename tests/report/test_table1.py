@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from ipcl_core.files import write_csv
 from ipcl_core.report.table1 import list_regions, make_table1, print_table1, read_published, read_table1, split_blocks
-from ipcl_core.rsa.similarity import SPLIT_HALF
+from ipcl_core.rsa.noise_ceiling import SPLIT_HALF
 
 # "36.7", "34.9", ... in the printed order, bold cells as printed: (row of the printed table, column)
 PRINTED_BOLD = {(6, "aOTC"), (7, "EarlyV"), (7, "pOTC"), (7, "aOTC"), (8, "top1"), (11, "pOTC"), (12, "top1")}

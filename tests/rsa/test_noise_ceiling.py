@@ -10,10 +10,11 @@ import scipy.stats
 from numpy.testing import assert_allclose
 from test_similarity import draw, draw_rsvs
 
-from ipcl_core.brains.published import Region, write_brain
+from ipcl_core.brains.store import Region, write_brain
 from ipcl_core.fits.statistics import measure_noise_ceilings
 from ipcl_core.report.table1 import read_ceilings
-from ipcl_core.rsa.similarity import correct_length, fill_rsms, measure_leave_one_out, measure_noise_ceiling
+from ipcl_core.rsa.noise_ceiling import correct_length, measure_leave_one_out, measure_noise_ceiling
+from ipcl_core.rsa.similarity import fill_rsms
 
 
 def test_leave_one_out_ceilings_equal_rsatoolbox():

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from ipcl_core.config import IPCL, IndexedMemory, Supervised
-from ipcl_core.training.objectives import GATHERED, _GatheredProducts, build_objective, measure_spread
+from ipcl_core.training.collapse import measure_spread
+from ipcl_core.training.objectives import GATHERED, _GatheredProducts, build_objective
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

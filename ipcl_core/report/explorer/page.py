@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from ...brains.published import read_brain
+from ...brains.store import read_brain
 from ...files import read_csv, write_whole
 from ...images.decoding import list_stimuli, read_image
 from ...provenance import Results

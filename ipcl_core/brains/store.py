@@ -1,0 +1,119 @@
+"""
+brain.h5: every participant's similarity vectors, and voxel patterns where they are known.
+
+The HDF5 file: dataset `stimuli` (n names, in order); for each region, in hierarchical order, dataset
+`regions/<region>` (n_participants, n_pairs) of Pearson similarities (lower triangle, see `rsa.similarity`), with the
+attributes `participants` (their names) and `group` (true where only a group average is published: no noise ceiling);
+where voxels are known, dataset `patterns/<region>/<participant>` (n_runs, n_stimuli, n_voxels), the responses whose mean over runs they were
+computed from.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..files import write_hdf5
+
+
+@dataclass
+class Region:
+    """The similarity vectors of one brain region."""
+
+    name: str
+    rsvs: np.ndarray
+    """(n_participants, n_pairs) float64, Pearson similarities."""
+    participants: list[str]
+    group: bool
+    """One group average instead of participants."""
+    patterns: list[np.ndarray] | None = None
+    """Each participant's (n_runs, n_stimuli, n_voxels) responses, of the voxels that the similarities were computed from; None
+    where only similarities are published."""
+
+
+def write_brain(path: str | Path, stimuli: list[str], regions: list[Region]) -> None:
+    """Write the regions' similarity vectors (layout: see the module).
+
+    Raises:
+        ValueError: a name stands twice; a vector has the wrong number of pairs, or a value that is no finite real number in
+            [-1, 1]; the message names region and participant.
+    """
+    if len(set(stimuli)) < len(stimuli) or len(stimuli) < 3:
+        raise ValueError(
+            f"{path}: needs three or more stimuli, each once; found {len(stimuli)}, {len(set(stimuli))} names"
+        )
+    names = [region.name for region in regions]
+    if len(set(names)) < len(names) or not names:
+        raise ValueError(f"{path}: needs one or more regions, each once; found {', '.join(names) or 'none'}")
+    for region in regions:
+        _check_region(region, len(stimuli))
+    with write_hdf5(path) as file:
+        file["stimuli"] = stimuli
+        for region in regions:
+            dataset = file.create_dataset(f"regions/{region.name}", data=region.rsvs, track_order=True)
+            dataset.attrs["participants"] = region.participants
+            dataset.attrs["group"] = region.group
+            if region.patterns is not None:
+                for participant, patterns in zip(region.participants, region.patterns, strict=True):
+                    file[f"patterns/{region.name}/{participant}"] = patterns
+        file.attrs["regions"] = names
+
+
+def _check_region(region: Region, n: int) -> None:
+    n_pairs, rsvs = n * (n - 1) // 2, np.asarray(region.rsvs)
+    n_names = len(set(region.participants))
+    if rsvs.ndim != 2 or len(rsvs) != len(region.participants) or len(rsvs) != n_names or n_names == 0:
+        raise ValueError(
+            f"region {region.name}: needs one row of similarities a participant; found an array of shape {rsvs.shape} for "
+            f"{', '.join(region.participants) or 'nobody'}"
+        )
+    if region.group and n_names > 1:
+        raise ValueError(f"region {region.name}: is one group average, and has {n_names} rows")
+    if rsvs.dtype.kind not in "fiu":
+        raise ValueError(f"region {region.name}: found numbers of type {rsvs.dtype}, needs real ones")
+    for participant, rsv in zip(region.participants, rsvs, strict=True):
+        who = f"region {region.name}, participant {participant}"
+        if rsv.shape != (n_pairs,) or not np.isfinite(rsv).all():
+            raise ValueError(
+                f"{who}: needs {n_pairs} finite similarities for {n} stimuli, found {np.isfinite(rsv).sum()} of {rsv.size}"
+            )
+        if np.abs(rsv).max() > 1 + 1e-6:
+            raise ValueError(
+                f"{who}: needs correlations, from -1 to 1, found {rsv.min():.3g} to {rsv.max():.3g}; of distances 1 - r give r"
+            )
+        if np.ptp(rsv) == 0:
+            raise ValueError(f"{who}: all pairs of stimuli are equally similar, so that nothing correlates with them")
+
+
+def read_brain(path: str | Path) -> tuple[list[str], list[Region]]:
+    """Read (names of the stimuli, regions in hierarchical order) from a file written by `write_brain`.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    try:
+        with h5py.File(path) as file:
+            stimuli = list(file["stimuli"].asstr())
+            regions = []
+            for name in file.attrs["regions"]:
+                dataset = file[f"regions/{name}"]
+                participants, group = list(dataset.attrs["participants"]), bool(dataset.attrs["group"])
+                regions.append(Region(name, dataset[:], participants, group))
+    except FileNotFoundError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{path}: is no whole file of brain data ({error})") from None
+    return stimuli, regions
+
+
+def read_patterns(path: str | Path, region: str) -> dict[str, np.ndarray]:
+    """Read the voxel patterns of a region from a file written by `write_brain`.
+
+    Returns:
+        Participant -> (n_runs, n_stimuli, n_voxels), one run where the measurement is not repeated; empty where only
+        similarities are known.
+    """
+    with h5py.File(path) as file:
+        group = file.get(f"patterns/{region}", {})
+        return {participant: group[participant][:] for participant in group}

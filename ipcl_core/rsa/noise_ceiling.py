@@ -1,0 +1,100 @@
+"""
+Noise ceilings: how well participants' RSVs predict each other's.
+
+Source: Konkle and Alvarez 2020, section 4.2, appendix C.2.
+"""
+
+import functools
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .similarity import bound_rounding, center_rows, embed_rsvs
+
+SPLIT_HALF = "split-half over participants"
+"""The kind of noise ceiling that the paper reports."""
+
+
+@dataclass(frozen=True)
+class NoiseCeiling:
+    """Split-half reliability of a region's group RSV."""
+
+    r: float
+    """Mean correlation between the two halves' mean RSVs, not corrected for their size; NaN with fewer than two
+    participants."""
+    n_splits: int
+    """Splits that were averaged."""
+    exhaustive: bool
+    """Whether these are all distinct splits."""
+
+
+def measure_noise_ceiling(rsvs: ArrayLike, *, n_splits: int, seed: int) -> NoiseCeiling:
+    """Estimate the reliability of the group RSV by splitting the participants into two halves.
+
+    Where there are no more than `n_splits` distinct splits, each is used once; else `n_splits` random ones are drawn.
+    With an odd number of participants one half is larger by one.
+
+    Args:
+        rsvs: (n_participants, n_pairs).
+        n_splits: largest number of splits.
+        seed: of the random splits.
+
+    Source: appendix C.2 ("we split participants into two sets ... 1000 times").
+    """
+    rsvs = np.asarray(rsvs, dtype=np.float64)
+    n = len(rsvs)
+    if n < 2:
+        return NoiseCeiling(float("nan"), 0, True)
+    first, exhaustive = _list_halves(n, n_splits, seed)  # (n_splits, n)
+    centered, _ = center_rows(rsvs)
+    gram = centered @ centered.T
+    products = [((a @ gram) * b).sum(1) for a, b in ((first, first), (1 - first, 1 - first), (first, 1 - first))]
+    rounding = (n * bound_rounding(rsvs).max()) ** 2
+    norms = [np.where(product <= rounding, np.nan, product) for product in products[:2]]
+    return NoiseCeiling(float(np.mean(products[2] / np.sqrt(norms[0] * norms[1]))), len(first), exhaustive)
+
+
+@functools.cache
+def _list_halves(n: int, n_splits: int, seed: int) -> tuple[NDArray, bool]:
+    """Return who of n participants is in the first half, (n_splits, n) of 0 and 1, and whether these are all splits."""
+    half = n // 2
+    n_distinct = math.comb(n, half) // (2 if n % 2 == 0 else 1)
+    exhaustive = n_distinct <= n_splits
+    if exhaustive:
+        members = np.array(list(itertools.islice(itertools.combinations(range(n), half), n_distinct)))
+    else:
+        rng = np.random.default_rng(seed)
+        members = np.array([rng.permutation(n)[:half] for _ in range(n_splits)])
+    first = np.zeros((len(members), n))
+    np.put_along_axis(first, members, 1, axis=1)
+    return first, exhaustive
+
+
+def correct_length(r: float) -> float:
+    """Return the reliability of the whole group from that of halves (Spearman-Brown): 2 r / (1 + r); NaN unless r > 0."""
+    return 2 * r / (1 + r) if r > 0 else float("nan")
+
+
+def measure_leave_one_out(rsvs: ArrayLike) -> tuple[float, float]:
+    """Return the (lower, upper) noise ceiling of a model's mean correlation with single participants.
+
+    lower: mean correlation of each participant's RSV with the mean of the others'; upper: with the mean of all, which
+    no other vector exceeds. RSVs are standardised before they are averaged. NaN with fewer than two participants.
+
+    Args:
+        rsvs: (n_participants, n_pairs).
+
+    Source: Nili et al. 2014.
+    """
+    rsvs = np.asarray(rsvs, dtype=np.float64)
+    if len(rsvs) < 2:
+        return float("nan"), float("nan")
+    units = embed_rsvs(rsvs)
+    gram = units @ units.T
+    own, total = gram.sum(1), gram.sum()  # with the sum of all; of the sum of all with itself
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lower, upper = (own - 1) / np.sqrt(total - 2 * own + 1), own / np.sqrt(total)
+    return float(lower.mean()), float(upper.mean())
