@@ -1,11 +1,11 @@
 """
 brain.h5: every participant's similarity vectors, and voxel patterns where they are known.
 
-The HDF5 file: dataset `stimuli` (n names, in order); for each region, in hierarchical order, dataset
-`regions/<region>` (n_participants, n_pairs) of Pearson similarities (lower triangle, see `rsa.similarity`), with the
-attributes `participants` (their names) and `group` (true where only a group average is published: no noise ceiling);
-where voxels are known, dataset `patterns/<region>/<participant>` (n_runs, n_stimuli, n_voxels), the responses whose mean over runs they were
-computed from.
+The HDF5 file: dataset `stimuli` (n names, in order); for each region, in hierarchical order, dataset `regions/<region>`
+(n_participants, n_pairs) of Pearson similarities (lower triangle, see `rsa.similarity`), with the attributes
+`participants` (their names) and `group` (true where only a group average is published: no noise ceiling); where voxels
+are known, dataset `patterns/<region>/<participant>` (n_runs, n_stimuli, n_voxels), the responses whose mean over runs
+they were computed from.
 """
 
 from dataclasses import dataclass
