@@ -3,7 +3,8 @@ From images to Table 1 and the figures of Konkle and Alvarez 2020.
 
     images -> .beton -> weights -> activations -> RSMs -> fits -> table and figures
 
-Each stage is a file in rules/, in this order. Without --configfile the study is config.yaml, the paper.
+Each stage has its file or folder in rules/, named after the folder of ipcl_core that it calls, and is included here in this
+order. Without --configfile the study is config.yaml, the paper.
 """
 
 if not workflow.configfiles:
@@ -17,20 +18,21 @@ container: f"{workflow.basedir}/ipcl.sif"
 
 include: "rules/common.smk"
 include: "rules/inputs.smk"
-include: "rules/data.smk"
-include: "rules/conversion.smk"
-include: "rules/brains.smk"
-include: "rules/models.smk"
-include: "rules/own_models.smk"
-include: "rules/activations.smk"
+include: "rules/downloads.smk"
+include: "rules/images.smk"
+include: "rules/networks.smk"
+include: "rules/training.smk"
 include: "rules/accuracy.smk"
-include: "rules/rsa.smk"
-include: "rules/figures.smk"
-include: "rules/pictures.smk"
-include: "rules/claims.smk"
-include: "rules/weighting.smk"
-include: "rules/statistics.smk"
-include: "rules/explorer.smk"
+include: "rules/brains.smk"
+include: "rules/fits/activations.smk"
+include: "rules/fits/fit_layers.smk"
+include: "rules/fits/statistics.smk"
+include: "rules/fits/weighting.smk"
+include: "rules/report/table1.smk"
+include: "rules/report/claims.smk"
+include: "rules/report/figures.smk"
+include: "rules/report/pictures.smk"
+include: "rules/report/explorer.smk"
 include: "rules/cluster.smk"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .files import write_json
-from .provenance import Results, list_read
+from .records import Results, list_read
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,6 +59,40 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     """Read a table of `write_csv`; names of models, regions, layers stay as they are written, even 1.10, 007 and NA."""
     named = [name for name in pd.read_csv(path, nrows=0) if NAMES.search(name)]
     return pd.read_csv(path, dtype=dict.fromkeys(named, str), keep_default_na=False, na_values=[""])
+
+
+def read_named(paths: Iterable[str | Path], names: Sequence[str], wanted: Iterable[tuple]) -> dict[tuple, pd.DataFrame]:
+    """Read tables of which each says in its columns what it is of, and pair them by that.
+
+    Args:
+        paths: CSVs of `write_csv`, in any order.
+        names: columns with one value in each file, such as brain and model.
+        wanted: the values of these columns that there must be a file of.
+
+    Returns:
+        Values of `names`, as in `wanted` -> table.
+
+    Raises:
+        ValueError: a file does not say, says more than one thing, or what is not wanted; two say the same; one is lacking.
+    """
+    wanted, found = [tuple(values) for values in wanted], {}
+    for path in paths:
+        table = read_csv(path)
+        if lacking := [name for name in names if name not in table]:
+            raise ValueError(f"{path}: does not say which {' and '.join(lacking)} it is of; make it again")
+        said = list(table[list(names)].drop_duplicates().itertuples(index=False, name=None))
+        text = ", ".join(" ".join(map(str, values)) for values in said) or "nothing"
+        if len(said) != 1 or said[0] not in wanted:
+            asked = f"wanted are {', '.join(' '.join(values) for values in wanted)}"
+            raise ValueError(f"{path}: its columns {', '.join(names)} say that it is of {text}; {asked}")
+        if said[0] in found:
+            raise ValueError(
+                f"{path}: its columns {', '.join(names)} say that it is of {text}, and so do another file's"
+            )
+        found[said[0]] = table
+    if missing := [" ".join(values) for values in wanted if values not in found]:
+        raise ValueError(f"no file is of {', '.join(missing)} by its columns {', '.join(names)}")
+    return {values: found[values] for values in wanted}
 
 
 def write_json(value, path: str | Path) -> None:

@@ -31,7 +31,7 @@ rule embed_images:
     params:
         layers=get_accuracy_layers,
         center_crop=get_center_crop,
-        max_dim=lookup("knn/max_dim", within=config),
+        max_dim=study.knn.max_dim,
     script:
         "../workflow_scripts/embed_images.py"
 
@@ -58,8 +58,8 @@ rule train_probes:
     params:
         layers=get_accuracy_layers,
         center_crop=get_center_crop,
-        max_dim=lookup("knn/max_dim", within=config),
-        settings=lookup("probes/one_cycle", within=config),
+        max_dim=study.knn.max_dim,
+        settings=study.probes.one_cycle.model_dump(),
     script:
         "../workflow_scripts/train_probes.py"
 
@@ -83,9 +83,9 @@ rule measure_accuracy:
         mem_mb=grow(32000),
         runtime=240,
     params:
-        k=lookup("knn/k", within=config),
-        tau=lookup("knn/tau", within=config),
-        l_bfgs=lookup("probes/l_bfgs", within=config),
+        k=study.knn.k,
+        tau=study.knn.tau,
+        l_bfgs=study.probes.l_bfgs.model_dump(),
         protocols=get_protocols,
     script:
         "../workflow_scripts/measure_accuracy.py"

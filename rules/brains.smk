@@ -9,6 +9,7 @@ MAKES  <results>/brain/{brain}/stimuli              one image a stimulus, in the
 
 rule import_kriegeskorte_2008:
     input:
+        code=code_of("import_kriegeskorte_2008"),
         archive="<results>/downloads/rsatoolbox-0.0.4.tar.gz",
     output:
         stimuli=directory("<results>/brain/{brain}/stimuli"),
@@ -23,12 +24,14 @@ rule import_kriegeskorte_2008:
         mem_mb=grow(2000),
         runtime=15,
     params:
-        brain=lookup("brains/{brain}", within=config),
+        brain=get_brain,
     script:
         "../workflow_scripts/import_kriegeskorte_2008.py"
 
 
 rule import_magri_konkle_2019:
+    input:
+        code=code_of("import_magri_konkle_2019"),
     output:
         stimuli=directory("<results>/brain/{brain}/stimuli"),
         brain="<results>/brain/{brain}/brain.h5",
@@ -42,18 +45,15 @@ rule import_magri_konkle_2019:
         mem_mb=grow(8000),
         runtime=30,
     params:
-        brain=lookup("brains/{brain}", within=config),
+        brain=get_brain,
     script:
         "../workflow_scripts/import_magri_konkle_2019.py"
 
 
-# the user's own files as far as they are there (checked on start, so that dry runs need no data)
-OWN_FILES = {name: study.brains[name].find_files() for name in list_from(study.brains, "own")}
-
-
 rule import_own_brain:
     input:
-        files=lookup("{brain}", within=OWN_FILES),
+        code=code_of("import_own_brain"),
+        files=get_own_brain_files,
     output:
         stimuli=directory("<results>/brain/{brain}/stimuli"),
         brain="<results>/brain/{brain}/brain.h5",
@@ -69,6 +69,6 @@ rule import_own_brain:
         mem_mb=grow(8000),
         runtime=30,
     params:
-        brain=lookup("brains/{brain}", within=config),
+        brain=get_brain,
     script:
         "../workflow_scripts/import_own_brain.py"

@@ -9,7 +9,6 @@ from pathlib import Path
 # ipcl_core is found here and in the scripts, in every environment
 sys.path.insert(0, workflow.basedir)
 os.environ.update(PYTHONPATH=workflow.basedir)
-PACKAGE = os.path.relpath(f"{workflow.basedir}/ipcl_core")  # a study that is moved, code and all, stays finished
 
 from ipcl_core.config import ConfigError, load_config, missing_paths
 
@@ -18,8 +17,7 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-config = study.model_dump()
-available = {name: model for name, model in study.models.items() if model.origin != "unavailable"}
+available = study.available
 
 
 def list_from(blocks, source):
@@ -66,6 +64,6 @@ def stop_if_paths_are_missing(dag):
 
 def remove_checkpoints():
     """Remove the last checkpoints of trainings whose weights are there, once all jobs have succeeded."""
-    for path in Path(config["pathvars"].get("results", "results")).glob("models/*/checkpoint.pt"):
+    for path in Path(study.pathvars.get("results", "results")).glob("models/*/checkpoint.pt"):
         if path.with_name("weights.safetensors").exists():
             path.unlink()

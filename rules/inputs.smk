@@ -1,6 +1,24 @@
 """
-Functions of wildcards: what a job reads, what it depends on, what it may use.
+Functions of wildcards: what a job reads, what it depends on, what it may use. Parameters are plain values of the checked
+configuration: a job runs again when one of them changes.
 """
+
+from ipcl_core.code import list_code
+
+
+def code_of(rule):
+    """Input function: the files of ipcl_core behind a rule's script."""
+    script = f"{workflow.basedir}/workflow_scripts/{rule}.py"
+
+    def list_files(wildcards):
+        # relative: a study that is moved, code and all, stays finished
+        return [os.path.relpath(file) for file in list_code(script)]
+
+    return list_files
+
+
+def dump(blocks):
+    return {name: block.model_dump() for name, block in blocks.items()}
 
 
 def get_network(wildcards):
@@ -8,27 +26,34 @@ def get_network(wildcards):
 
     A recipe's content is a parameter of its own.
     """
-    others = {*"framework dataset recipe layers embedding_layer accuracy_layers protocols origin reason".split()}
-    network = {key: value for key, value in config["models"][wildcards.model].items() if key not in others}
-    preprocessing = {key: value for key, value in network["preprocessing"].items() if key != "center_crop"}
-    return network | {"preprocessing": preprocessing}
+    others = "framework dataset recipe layers embedding_layer accuracy_layers protocols origin reason".split()
+    return study.models[wildcards.model].model_dump(
+        exclude=dict.fromkeys(others, True) | {"preprocessing": {"center_crop"}}
+    )
 
 
 def get_recipe(wildcards):
     """What a model's training depends on: its recipe without how often a checkpoint is written."""
-    recipe = config["recipes"][config["models"][wildcards.model]["recipe"]]
+    recipe = study.recipes[study.models[wildcards.model].recipe].model_dump()
     return {key: value for key, value in recipe.items() if not key.startswith("checkpoint_")}
+
+
+def get_weights(wildcards):
+    return study.models[wildcards.model].weights.model_dump()
+
+
+def get_layers(wildcards):
+    return study.models[wildcards.model].layers
 
 
 def list_policies(wildcards):
     """The different augmentations that trainings with a data set use, each by the name of the first recipe with it."""
     policies = {}
     for name in list_from(available, "trained"):
-        model = config["models"][name]
-        if model["dataset"] == wildcards.dataset:
-            augmentation = config["recipes"][model["recipe"]]["augmentation"]
-            if augmentation not in policies.values():
-                policies[model["recipe"]] = augmentation
+        model = study.models[name]
+        augmentation = study.recipes[model.recipe].augmentation.model_dump()
+        if model.dataset == wildcards.dataset and augmentation not in policies.values():
+            policies[model.recipe] = augmentation
     return policies
 
 
@@ -46,11 +71,6 @@ def grow(mem_mb):
     return lambda wildcards, attempt: mem_mb * attempt
 
 
-def keep_if(key, path):
-    """The path, or a temporary file where the configuration does not ask to keep it."""
-    return path if config[key] else temp(path)
-
-
 def get_image_folder(wildcards):
     """The split's folder: made by the workflow, or the user's own (checked on start, so that dry runs need no data)."""
     if wildcards.dataset in list_from(study.datasets, "image_folder"):
@@ -58,9 +78,13 @@ def get_image_folder(wildcards):
     return f"<results>/images/{wildcards.dataset}"
 
 
+def get_dataset(wildcards):
+    return study.datasets[wildcards.dataset].model_dump()
+
+
 def get_conversion(wildcards):
     """The data set's block as far as its .beton files depend on it."""
-    return {key: value for key, value in config["datasets"][wildcards.dataset].items() if key != "n_shards"}
+    return study.datasets[wildcards.dataset].model_dump(exclude={"n_shards"})
 
 
 def count_shards(wildcards):
@@ -95,9 +119,23 @@ def get_center_crop(wildcards):
     return study.models[wildcards.model].preprocessing.center_crop or study.knn.center_crop
 
 
-def get_own_files(wildcards):
+def get_own_model_files(wildcards):
     """The user's files, as far as they are there (checked on start, so that dry runs need no data)."""
     return find_files(study.models[wildcards.model])[0]
+
+
+def get_own_brain_files(wildcards):
+    """The user's files, as far as they are there (checked on start, so that dry runs need no data)."""
+    return study.brains[wildcards.brain].find_files()
+
+
+def get_brain(wildcards):
+    """A brain data set's block without its title, which only tables and figures show."""
+    return study.brains[wildcards.brain].model_dump(exclude={"title"})
+
+
+def get_title(wildcards):
+    return study.brains[wildcards.brain].title
 
 
 def list_weighted(wildcards):

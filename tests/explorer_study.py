@@ -14,7 +14,7 @@ from ipcl_core.brains.store import Region, write_brain
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.fits.statistics import join_layers, measure_layers, measure_noise_ceilings
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 from ipcl_core.report.table1 import make_table1
 from ipcl_core.rsa.similarity import compute_rsm, vectorize_rsm
 

@@ -10,10 +10,11 @@ from types import SimpleNamespace
 import pytest
 from conftest import convert
 
-from ipcl_core import crate, provenance
+from ipcl_core import crate, records
 from ipcl_core.files import compute_sha256, read_json, write_json
 from ipcl_core.images import datasets
-from ipcl_core.provenance import describe_run, find_commit, main, record_job
+from ipcl_core.provenance import main
+from ipcl_core.records import describe_run, find_commit, record_job
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "workflow_scripts").glob("*.py"))
 
@@ -136,9 +137,9 @@ def test_results_elsewhere_are_recorded_there(tmp_path, monkeypatch):
 
 
 def test_large_input_is_not_hashed_again_while_its_stamp_holds(study, monkeypatch):
-    monkeypatch.setattr(provenance, "LARGE_BYTES", 1)
+    monkeypatch.setattr(records, "LARGE_BYTES", 1)
     hashed, beton = [], Path("results/data/pictures/train.beton")
-    monkeypatch.setattr(provenance, "compute_sha256", lambda path: hashed.append(str(path)) or compute_sha256(path))
+    monkeypatch.setattr(records, "compute_sha256", lambda path: hashed.append(str(path)) or compute_sha256(path))
     stamp = read_json("results/provenance/data/pictures/train.beton.json")["outputs"]["data/pictures/train.beton"]
     os.utime(beton, ns=(stamp["mtime_ns"], stamp["mtime_ns"]))
     run_job("train_model", [beton], {"models/first/weights.safetensors": "weights"}, model="first")
@@ -381,7 +382,7 @@ def test_crate_holds_every_artifact_and_job(study, made, capsys):
     assert things[(made / "betas.mat").as_uri()]["sha256"] == hashlib.sha256(b"betas").hexdigest()
     assert things[(made / "source").as_uri() + "/"]["@type"] == "Dataset"
     jobs = [thing for thing in things.values() if thing["@type"] == "CreateAction"]
-    assert len(jobs) == len({str(record) for record in provenance.Results.read("results").records.values()})
+    assert len(jobs) == len({str(record) for record in records.Results.read("results").records.values()})
     fit = things["#job/rsa/objects/first.csv"]
     assert fit["name"] == "fit_layers objects first" and fit["instrument"] == {"@id": "#rule/fit_layers"}
     assert [item["@id"] for item in fit["object"]] == ["rsm/objects/first.h5", "brain/objects/brain.h5"]

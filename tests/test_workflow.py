@@ -14,8 +14,8 @@ import pytest
 import yaml
 from kills import MODEL, finish, hash_results, keep, kill, list_differences, put_back, remove, start, wait_for_job
 
-from ipcl_core.provenance import Results
 from ipcl_core.provenance import main as trace
+from ipcl_core.records import Results
 
 REPOSITORY = Path(__file__).parents[1]
 pytestmark = pytest.mark.workflow

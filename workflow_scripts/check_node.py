@@ -1,7 +1,7 @@
 """Try a node: GPU, FFCV, disks."""
 
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 from ipcl_core.training.check_node import check_node
 
 start_log(snakemake.log[0])

@@ -3,7 +3,7 @@
 from ipcl_core.files import compute_sha256, write_json
 from ipcl_core.logs import start_log
 from ipcl_core.networks.published_weights import convert_weights
-from ipcl_core.provenance import describe_run, record_job
+from ipcl_core.records import describe_run, record_job
 
 start_log(snakemake.log[0])
 model, file = snakemake.params.model, snakemake.input.weights

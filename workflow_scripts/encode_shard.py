@@ -3,7 +3,7 @@
 if __name__ == "__main__":  # worker processes import this file, and need nothing of it
     from ipcl_core.images.shards import encode_shard
     from ipcl_core.logs import start_log
-    from ipcl_core.provenance import record_job
+    from ipcl_core.records import record_job
 
     start_log(snakemake.log[0])
     dataset, split = snakemake.params.dataset, snakemake.wildcards.split

@@ -1,15 +1,17 @@
 """Record every layer's activations to the stimuli."""
 
+from ipcl_core.config import load_config
 from ipcl_core.fits.activations import extract_activations
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
+study = load_config(snakemake.config)
 extract_activations(
     snakemake.input.weights,
     snakemake.input.stimuli,
     snakemake.output.activations,
     layers=snakemake.params.layers,
-    model=snakemake.config["models"][snakemake.wildcards.model],
+    model=study.models[snakemake.wildcards.model].model_dump(),
 )
-record_job(snakemake, kept=snakemake.config["keep_activations"])
+record_job(snakemake, kept=study.keep_activations)

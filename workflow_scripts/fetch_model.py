@@ -4,7 +4,7 @@ from ipcl_core.files import write_json
 from ipcl_core.logs import start_log
 from ipcl_core.networks.architectures import NetworkSpec
 from ipcl_core.networks.published_weights import fetch_pretrained
-from ipcl_core.provenance import describe_run, record_job
+from ipcl_core.records import describe_run, record_job
 
 start_log(snakemake.log[0])
 model = snakemake.params.model

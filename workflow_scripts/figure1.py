@@ -2,7 +2,7 @@
 
 from ipcl_core.config import Recipe
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 from ipcl_core.report.figures.schematic import draw_figure1
 
 start_log(snakemake.log[0])

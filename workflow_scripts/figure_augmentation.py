@@ -1,7 +1,7 @@
 """Draw the contact sheet of augmented views."""
 
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 from ipcl_core.report.figures.augmentation import draw_figure_augmentation
 
 start_log(snakemake.log[0])

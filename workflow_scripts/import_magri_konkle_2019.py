@@ -2,7 +2,7 @@
 
 from ipcl_core.brains.published import import_magri_konkle_2019
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
 brain = snakemake.params.brain

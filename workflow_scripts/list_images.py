@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ipcl_core.images.shards import list_splits
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
 dataset = snakemake.params.dataset

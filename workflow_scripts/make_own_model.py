@@ -1,12 +1,14 @@
 """Build a network of the user's own, or a library's, and try it."""
 
+from ipcl_core.config import load_config
 from ipcl_core.files import write_json
 from ipcl_core.logs import start_log
 from ipcl_core.networks.own_models import make_own_model
-from ipcl_core.provenance import describe_run, record_job
+from ipcl_core.records import describe_run, record_job
 
 start_log(snakemake.log[0])
-block = snakemake.config["models"][snakemake.wildcards.model]
+study, name = load_config(snakemake.config), snakemake.wildcards.model
+block = study.models[name].model_dump()
 spec, origin = make_own_model(
     block,
     snakemake.output.weights,

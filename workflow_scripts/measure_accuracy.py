@@ -3,7 +3,7 @@
 from ipcl_core.accuracy.measure import measure_accuracies
 from ipcl_core.distributed import launch_job
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
 launch_job(
@@ -13,6 +13,7 @@ launch_job(
     summary=snakemake.input.summary,
     accuracy=snakemake.output.accuracy,
     probes=snakemake.input.get("probes") or None,
+    **dict(snakemake.wildcards.items()),
     **dict(snakemake.params.items()),
 )
 record_job(snakemake)

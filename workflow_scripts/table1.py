@@ -1,21 +1,21 @@
 """Write Table 1 as CSV, LaTeX and HTML."""
 
+from ipcl_core.config import load_config
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 from ipcl_core.report.table1 import make_table1, print_table1
 
 start_log(snakemake.log[0])
-models, brains, fits = snakemake.params.models, snakemake.params.brains, iter(snakemake.input.fits)
-available = [name for name, model in models.items() if model["origin"] != "unavailable"]
-accuracies = dict(zip(available, snakemake.input.accuracies, strict=True))
+study = load_config(snakemake.config)
+files = snakemake.input
 make_table1(
-    [{"model": name, "accuracy": accuracies.get(name), **model} for name, model in models.items()],
-    [
-        {"brain": brain, "source": block["source"], "ceilings": ceilings, "fits": {of: next(fits) for of in available}}
-        for (brain, block), ceilings in zip(brains.items(), snakemake.input.ceilings, strict=True)
-    ],
+    study.models,
+    study.brains,
     snakemake.output.table,
+    accuracies=files.accuracies,
+    fits=files.fits,
+    ceilings=files.ceilings,
 )
-titles = {brain: block["title"] for brain, block in brains.items()}
+titles = {name: brain.title for name, brain in study.brains.items()}
 print_table1(snakemake.output.table, titles, tex=snakemake.output.tex, page=snakemake.output.page)
 record_job(snakemake)

@@ -1,24 +1,25 @@
 """Train one network, in as many processes as the job has GPUs."""
 
+from ipcl_core.config import load_config
 from ipcl_core.distributed import launch_job
 from ipcl_core.files import read_json
 from ipcl_core.logs import start_log
 from ipcl_core.networks.architectures import NetworkSpec
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 from ipcl_core.training.check_training import check_training
 from ipcl_core.training.train import train_network
 
 start_log(snakemake.log[0])
-model = snakemake.params.model
+study, model = load_config(snakemake.config), snakemake.params.model
 # again: after an interruption the configuration may be another, and the file that `check_training` left is still there
-check_training(snakemake.config, snakemake.wildcards.model, snakemake.input.summary)
+check_training(study, snakemake.wildcards.model, snakemake.input.summary)
 summary = read_json(snakemake.input.summary)
 spec = NetworkSpec.from_model(model, n_classes=len(summary["classes"]))
 launch_job(
     snakemake,
     train_network,
     spec=spec.model_dump(),
-    recipe=snakemake.config["recipes"][snakemake.config["models"][snakemake.wildcards.model]["recipe"]],
+    recipe=study.recipes[study.models[snakemake.wildcards.model].recipe].model_dump(),
     seed=model["seed"],
     beton=snakemake.input.beton,
     data_sha256=summary["sha256"],

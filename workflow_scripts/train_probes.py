@@ -1,12 +1,13 @@
 """Train linear probes on frozen features of augmented views."""
 
 from ipcl_core.accuracy.probes import train_one_cycle_probes
-from ipcl_core.config import OneCycleProbe
+from ipcl_core.config import OneCycleProbe, load_config
 from ipcl_core.images.scratch import copy_to_scratch
 from ipcl_core.logs import start_log
-from ipcl_core.provenance import record_job
+from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
+study = load_config(snakemake.config)
 train_one_cycle_probes(
     snakemake.input.weights,
     {split: copy_to_scratch(snakemake.input[split], snakemake.resources.get("scratch")) for split in ("train", "val")},
@@ -17,6 +18,6 @@ train_one_cycle_probes(
     max_dim=snakemake.params.max_dim,
     settings=OneCycleProbe(**snakemake.params.settings),
     n_threads=snakemake.threads,
-    model=snakemake.config["models"][snakemake.wildcards.model],
+    model=study.models[snakemake.wildcards.model].model_dump(),
 )
 record_job(snakemake)

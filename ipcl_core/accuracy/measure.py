@@ -46,6 +46,8 @@ def measure_accuracies(
     summary: str | Path,
     accuracy: str | Path,
     *,
+    dataset: str,
+    model: str,
     probes: str | Path | None,
     k: int,
     tau: float,
@@ -62,8 +64,9 @@ def measure_accuracies(
     Args:
         embeddings: HDF5 file of `embedding.embed_dataset` with the splits train and val.
         summary: JSON of the training split, for the number of classes.
-        accuracy: CSV to write: protocol, layer, top1, top5 (both in %), k, tau, n_bank, n_query, headline (true in the
-            row that Table 1 prints).
+        accuracy: CSV to write: dataset, model, protocol, layer, top1, top5 (both in %), k, tau, n_bank, n_query,
+            headline (true in the row that Table 1 prints).
+        dataset, model: their names.
         probes: HDF5 file of `probes.train_one_cycle_probes`, for that protocol.
         k, tau: of the weighted kNN, which is measured in any case.
         l_bfgs: how to fit the L-BFGS probe.
@@ -85,7 +88,7 @@ def measure_accuracies(
 
         def add_row(protocol: str, layer: str, scores: Tensor, k=None, tau=None, n_bank=None) -> None:
             top1, top5 = measure_accuracy(scores.cpu(), labels)
-            rows.append((protocol, layer, top1, top5, k, tau, n_bank, len(labels)))
+            rows.append((dataset, model, protocol, layer, top1, top5, k, tau, n_bank, len(labels)))
             logger.info("%s at %s: top-1 %.2f %%", protocol, layer, top1)
 
         for layer in file.attrs["layers"]:
@@ -107,7 +110,7 @@ def measure_accuracies(
         with h5py.File(probes) as file:
             for layer in file.attrs["layers"]:
                 add_row("linear probe (one-cycle)", layer, torch.from_numpy(file[f"layers/{layer}"][:]))
-    columns = ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query"]
+    columns = ["dataset", "model", "protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query"]
     table = pd.DataFrame(rows, columns=columns).astype({"k": "Int64", "tau": float, "n_bank": "Int64"})
     table = table.sort_values("protocol", key=lambda names: names.map(ORDER.index), kind="stable")
     is_headline = (table["protocol"] == protocols[0]) & ~table["protocol"].duplicated()

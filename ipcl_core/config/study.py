@@ -111,6 +111,11 @@ class Config(Strict):
             )
         return self
 
+    @property
+    def available(self) -> dict[str, Model]:
+        """The models that have weights here or from elsewhere."""
+        return {name: model for name, model in self.models.items() if model.origin != "unavailable"}
+
     def choose_protocols(self, name: str) -> list[str]:
         """Return the accuracy protocols of a model: the one that Table 1 prints, then the others."""
         model = self.models[name]

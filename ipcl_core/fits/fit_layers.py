@@ -12,6 +12,7 @@ import pandas as pd
 from ..brains.store import read_brain
 from ..files import write_csv
 from ..rsa.similarity import correlate, find_best, vectorize_rsm
+from .rsms import name_rows
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ def fit_layers(rsms: str | Path, brain: str | Path, fits: str | Path) -> None:
     Args:
         rsms: HDF5 file of `make_rsms`.
         brain: HDF5 file of `store.write_brain`.
-        fits: CSV to write: region, layer, layer_index (from 0), participant (or "group"), r, n_pairs, note (why there is no
-            r, else empty).
+        fits: CSV to write: brain, model, region, layer, layer_index (from 0), participant (or "group"), r, n_pairs, note
+            (why there is no r, else empty).
 
     Raises:
         ValueError: the stimuli of the model and of the brain differ.
@@ -53,7 +54,8 @@ def fit_layers(rsms: str | Path, brain: str | Path, fits: str | Path) -> None:
                     why = note or ("no r: all pairs of stimuli are equally similar" if np.isnan(r) else "")
                     rows.append((region.name, layer, index, participant, r, len(rsv), why))
     table = pd.DataFrame(rows, columns=["region", "layer", "layer_index", "participant", "r", "n_pairs", "note"])
-    write_csv(table.sort_values("region", key=lambda r: r.map(_rank(regions)), kind="stable"), fits)
+    table = table.sort_values("region", key=lambda r: r.map(_rank(regions)), kind="stable")
+    write_csv(name_rows(table, rsms), fits)
 
 
 def _explain_constant(rsm: np.ndarray, stimuli: list[str]) -> str:

@@ -2,27 +2,32 @@
 Activations -> the RSM of every layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from ..files import write_hdf5
 from ..rsa.similarity import compute_rsm, measure_distances
 
 
-def make_rsms(activations: str | Path, rsms: str | Path, *, distances: Sequence[str] = ()) -> None:
+def make_rsms(
+    activations: str | Path, rsms: str | Path, *, brain: str, model: str, distances: Sequence[str] = ()
+) -> None:
     """Write the RSM of every layer, reading one layer at a time.
 
     Args:
         activations: HDF5 file of `extract_activations`.
         rsms: HDF5 file to write: `stimuli` (n names), `layers/<layer>` (n, n) float64 with the attribute `n_units`;
-            attributes `layers` (their order) and `network`; where distances name other than correlation, also
-            `euclidean/<layer>` (n, n) of `similarity.measure_distances`.
+            attributes `brain`, `model`, `layers` (their order) and `network`; where distances name other than correlation,
+            also `euclidean/<layer>` (n, n) of `similarity.measure_distances`.
+        brain, model: names of the brain data set and of the model.
         distances: see `config.Statistics`.
     """
     with h5py.File(activations) as source, write_hdf5(rsms) as file:
+        file.attrs["brain"], file.attrs["model"] = brain, model
         file["stimuli"] = source["stimuli"][:]
         for layer in source.attrs["layers"]:
             patterns = source[f"layers/{layer}"][:]
@@ -32,3 +37,37 @@ def make_rsms(activations: str | Path, rsms: str | Path, *, distances: Sequence[
                 file[f"euclidean/{layer}"] = measure_distances(patterns)
         for name in ("layers", "network"):
             file.attrs[name] = source.attrs[name]
+
+
+def read_names(rsms: str | Path) -> tuple[str, str]:
+    """Return the names of the brain data set and of the model that RSMs are of."""
+    with h5py.File(rsms) as file:
+        return str(file.attrs["brain"]), str(file.attrs["model"])
+
+
+def name_rows(table: pd.DataFrame, rsms: str | Path) -> pd.DataFrame:
+    """Return a table made from RSMs with the columns brain and model, which say what these are of, as its first."""
+    named = table.copy()
+    for position, (column, name) in enumerate(zip(("brain", "model"), read_names(rsms), strict=True)):
+        named.insert(position, column, name)
+    return named
+
+
+def pair_rsms(rsms: Iterable[str | Path], wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str | Path]:
+    """Return (brain, model) -> file of `make_rsms`, by what the files say.
+
+    Raises:
+        ValueError: one is of another brain or model than `wanted`, two are of the same, or one is not there.
+    """
+    wanted, found = list(wanted), {}
+    for path in rsms:
+        if (said := read_names(path)) not in wanted:
+            raise ValueError(
+                f"{path}: says that it is of {' '.join(said)}; wanted are {', '.join(map(' '.join, wanted))}"
+            )
+        if said in found:
+            raise ValueError(f"{path}: says that it is of {' '.join(said)}, and so does {found[said]}")
+        found[said] = path
+    if missing := [" ".join(names) for names in wanted if names not in found]:
+        raise ValueError(f"no file says that it is of {', '.join(missing)}")
+    return {names: found[names] for names in wanted}

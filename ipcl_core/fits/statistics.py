@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..brains.store import Region, read_brain, read_patterns
-from ..files import read_csv, write_csv
+from ..files import read_named, write_csv
 from ..rsa import inference
 from ..rsa.noise_ceiling import SPLIT_HALF, correct_length, measure_leave_one_out, measure_noise_ceiling
 from ..rsa.similarity import (
@@ -22,6 +22,7 @@ from ..rsa.similarity import (
     measure_distances,
     vectorize_rsm,
 )
+from .rsms import name_rows, pair_rsms
 
 LAYER_COLUMNS = [
     "distance", "comparator", "region", "layer", "layer_index", "r", "r_participants_mean", "r_participants_sd",
@@ -29,14 +30,14 @@ LAYER_COLUMNS = [
     "both_high", "p", "p_max", "note",
 ]  # fmt: skip
 BEST_COLUMNS = [
-    "model", "region", "layer", "r", "participants_layer", "participants_r_same", "participants_r_held_out",
+    "brain", "model", "region", "layer", "r", "participants_layer", "participants_r_same", "participants_r_held_out",
     "participants_shrinkage", "stimuli_layer", "stimuli_r_same", "stimuli_r_held_out", "stimuli_shrinkage", "note",
 ]  # fmt: skip
 PAIR_COLUMNS = [
-    "region", "model_a", "model_b", "layer_a", "layer_b", "r_a", "r_b", "difference", "resampled", "low", "high", "p", "q",
-    "significant", "note",
+    "brain", "region", "model_a", "model_b", "layer_a", "layer_b", "r_a", "r_b", "difference", "resampled", "low", "high", "p",
+    "q", "significant", "note",
 ]  # fmt: skip
-CEILING_COLUMNS = ["distance", "region", "kind", "r", "n_splits", "exhaustive", "n_participants", "note"]
+CEILING_COLUMNS = ["brain", "distance", "region", "kind", "r", "n_splits", "exhaustive", "n_participants", "note"]
 NO_DISTANCES = "no voxel patterns, or none of several runs: no such distances"
 File = str | Path
 
@@ -50,7 +51,7 @@ def measure_layers(
     Args:
         rsms: HDF5 file of `rsms.make_rsms`.
         brain: HDF5 file of `store.write_brain`.
-        layers: CSV to write, one row a distance, comparator, region and layer (LAYER_COLUMNS).
+        layers: CSV to write, one row a distance, comparator, region and layer (brain, model, LAYER_COLUMNS).
         comparators, n_bootstrap, n_permutations, seed, distances: see `config.Statistics`.
 
     Raises:
@@ -66,7 +67,7 @@ def measure_layers(
             table = _measure_region(rsvs, region, comparator, permutations, n_bootstrap, seed)
             table["layer"], table["layer_index"], table["n_stimuli"] = names, range(len(names)), n_stimuli
             tables.append(table.assign(distance=distance, comparator=comparator, region=region.name))
-    write_csv(pd.concat(tables).reindex(columns=LAYER_COLUMNS), layers)
+    write_csv(name_rows(pd.concat(tables).reindex(columns=LAYER_COLUMNS), rsms), layers)
 
 
 def _measure_region(
@@ -98,8 +99,8 @@ def _measure_region(
 
 
 def compare_models(
-    rsms: list[File], brain: File, best_layers: File, pairs: File, *, models: list[str], n_bootstrap: int, n_splits: int,
-    seed: int, fdr: float, weighted: list[File] = (),
+    rsms: list[File], brain: File, best_layers: File, pairs: File, *, name: str, models: list[str], n_bootstrap: int,
+    n_splits: int, seed: int, fdr: float, weighted: list[File] = (),
 ) -> None:  # fmt: skip
     """Write every model's best layers, and every two models' difference at their best layers, by Pearson correlation.
 
@@ -111,27 +112,30 @@ def compare_models(
         best_layers: CSV to write, one row a model and region (BEST_COLUMNS): the best layer, and how it and its r fare when
             the choice has not seen the participant, or the half of the stimuli, that it is judged on.
         pairs: CSV to write, one row a region and two models (PAIR_COLUMNS).
-        models: their names.
+        name: of the brain data set.
+        models: their names, in the order of the rows.
         n_bootstrap, n_splits, seed, fdr: see `config.Statistics`.
         weighted: CSV of `weighting.weigh_layers` of each of the models, or none: columns to add to the best layers.
 
     Raises:
-        ValueError: the stimuli of a model and of the brain differ.
+        ValueError: the stimuli of a model and of the brain differ; a file is of another brain or model.
     """
     regions = read_regions(brain, *rsms)
+    wanted = [(name, model) for model in models]
+    files = pair_rsms(rsms, wanted)
     best, tables = [], []
     for region in regions:
         chosen = {}
-        for model, path in zip(models, rsms, strict=True):
+        for (_, model), path in files.items():
             row, chosen[model] = _choose_layer(*read_rsvs(path), region, n_splits, seed)
-            best.append({"model": model, "region": region.name} | row)
+            best.append({"brain": name, "model": model, "region": region.name} | row)
         rows = {row["model"]: row for row in best if row["region"] == region.name}
-        tables.append(_compare_pairs(rows, np.stack(list(chosen.values())), region, n_bootstrap, seed))
+        pairs_table = _compare_pairs(rows, np.stack(list(chosen.values())), region, n_bootstrap, seed)
+        tables.append(pairs_table.assign(brain=name))
     best_table = pd.DataFrame(best, columns=BEST_COLUMNS)
     if weighted:
-        read = [read_csv(path) for path in weighted]
-        rows = [table.assign(model=model) for model, table in zip(models, read, strict=True)]
-        best_table = best_table.merge(pd.concat(rows), on=["model", "region"], how="left", validate="one_to_one")
+        rows = pd.concat(read_named(weighted, ["brain", "model"], wanted).values())
+        best_table = best_table.merge(rows, on=["brain", "model", "region"], how="left", validate="one_to_one")
     write_csv(best_table, best_layers)
     table = pd.concat(tables).reindex(columns=PAIR_COLUMNS)
     table["q"] = inference.control_false_discoveries(table["p"].to_numpy(float))
@@ -193,18 +197,19 @@ def _compare_pairs(
 
 
 def measure_noise_ceilings(
-    brain: File, ceilings: File, *, n_splits: int, seed: int, distances: Sequence[str] = ("correlation",)
+    brain: File, ceilings: File, *, name: str, n_splits: int, seed: int, distances: Sequence[str] = ("correlation",)
 ) -> None:
     """Write every region's noise ceilings, each named for what it is.
 
     Args:
         brain: HDF5 file of `store.write_brain`.
         ceilings: CSV to write, one row a distance, region and kind (CEILING_COLUMNS), regions in hierarchical order.
+        name: of the brain data set.
         n_splits, seed: see `noise_ceiling.measure_noise_ceiling`.
         distances: see `config.Statistics`; correlation, which Table 1 needs, is always there.
     """
     distances = dict.fromkeys(["correlation", *distances])
-    regions = [(name, region) for name in distances for region in read_regions(brain, distance=name)]
+    regions = [(distance, region) for distance in distances for region in read_regions(brain, distance=distance)]
     rows = []
     for distance, region in regions:
         n, known = _count_participants(region), not np.isnan(region.rsvs).any()
@@ -222,7 +227,7 @@ def measure_noise_ceilings(
         note = note if known else NO_DISTANCES
         reason = note or "the halves do not agree, or participants cancel out"
         rows += [
-            (distance, region.name, kind, r, *splits, n, reason if np.isnan(r) else note)
+            (name, distance, region.name, kind, r, *splits, n, reason if np.isnan(r) else note)
             for kind, (r, *splits) in values.items()
         ]
     table = pd.DataFrame(rows, columns=CEILING_COLUMNS).astype({"n_splits": "Int64"})
@@ -236,14 +241,12 @@ def join_layers(layers: list[File], statistics: File, *, brains: list[str], mode
     comparator.
 
     Args:
-        layers: CSV of `measure_layers` of each brain and model, all models of the first brain first.
+        layers: CSV of `measure_layers` of each brain and model.
         statistics: CSV to write.
-        brains, models: their names.
+        brains, models: their names, in the order of the rows.
         fdr: share of false discoveries, see `config.Statistics`.
     """
-    keys = itertools.product(brains, models)
-    tables = [read_csv(path).assign(brain=b, model=m) for (b, m), path in zip(keys, layers, strict=True)]
-    table = pd.concat(tables)
+    table = pd.concat(read_named(layers, ["brain", "model"], itertools.product(brains, models)).values())
     family = table.groupby(["brain", "distance", "comparator"], sort=False)["p"]
     table["q"] = family.transform(lambda p: inference.control_false_discoveries(p.to_numpy(float)))
     columns = ["brain", "model", *LAYER_COLUMNS[:-1], "q", "significant", "note"]

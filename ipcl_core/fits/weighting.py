@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..files import write_csv
 from ..rsa.inference import draw_permutations
 from ..rsa.similarity import compare_rsvs, correlate, count_stimuli, fill_rsms, find_best
+from .rsms import name_rows
 from .statistics import read_regions, read_rsvs
 
 MIN_HELD_OUT = 4
@@ -36,7 +37,7 @@ def weigh_layers(
     Args:
         rsms: HDF5 file of `rsms.make_rsms`.
         brain: HDF5 file of `store.write_brain`.
-        weighted: CSV to write, one row a region: region, WEIGHTED_COLUMNS, weighted_note.
+        weighted: CSV to write, one row a region: brain, model, region, WEIGHTED_COLUMNS, weighted_note.
         n_folds, n_repeats, n_components, seed: see `config.Weighting`.
 
     Raises:
@@ -55,7 +56,8 @@ def weigh_layers(
     else:
         groups = np.stack([region.rsvs.mean(0) for region in regions])
         table[WEIGHTED_COLUMNS] = judge_weights(1 - rsvs, 1 - groups, held_out, n_components)
-    write_csv(table.reindex(columns=["region", *WEIGHTED_COLUMNS, "weighted_note"]), weighted)
+    table = table.reindex(columns=["region", *WEIGHTED_COLUMNS, "weighted_note"])
+    write_csv(name_rows(table, rsms), weighted)
 
 
 def split_stimuli(n_stimuli: int, *, n_folds: int, n_repeats: int, seed: int) -> NDArray:

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..files import read_csv
 from ..fits.fit_layers import find_best_layers
 from .table1 import find_family, list_regions, read_published, read_table1
 
@@ -80,8 +79,8 @@ class Study:
         return pd.DataFrame(depths).T.reindex(columns=self.regions)
 
 
-def read_study(table1: str | Path, brain: str, fits: Iterable[str | Path]) -> Study:
-    """Read what the claims need of one brain data set: Table 1, and the fits of its models, each named after its model.
+def read_study(table1: str | Path, brain: str, fits: dict[str, pd.DataFrame]) -> Study:
+    """Read what the claims need of one brain data set: Table 1, beside model -> table of `fit_layers.fit_layers`.
 
     The paper's claims are about trained models: untrained networks and those of `source: own` are left out, every other
     model of the configuration counts.
@@ -92,8 +91,7 @@ def read_study(table1: str | Path, brain: str, fits: Iterable[str | Path]) -> St
         how="all", subset=[f"{region}_r" for region in regions]
     )
     table = table.rename(columns={f"{region}_r": region for region in regions})
-    files = {Path(file).stem: file for file in fits}
-    return Study(_add_family(table), regions, {name: read_csv(files[name]) for name in table.index})
+    return Study(_add_family(table), regions, {name: fits[name] for name in table.index})
 
 
 def read_published_study() -> Study:

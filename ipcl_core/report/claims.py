@@ -37,6 +37,7 @@ from .claim_measures import (
     read_published_study,
     read_study,
 )
+from .table1 import read_fits
 
 NEARLY_ALL = 0.8
 
@@ -226,15 +227,18 @@ def judge_claims(study: Study) -> pd.DataFrame:
     return rows.reindex(columns=columns).astype({"n": "Int64"})
 
 
-def write_claims(table1: str | Path, brains: list[dict], claims: str | Path, page: str | Path) -> None:
+def write_claims(
+    table1: str | Path, fits: list[str | Path], claims: str | Path, page: str | Path, *, titles: dict[str, str]
+) -> None:
     """Judge the claims on every brain data set; write all rows as CSV, and as Markdown to read.
 
     Args:
         table1: CSV of `table1.make_table1`.
-        brains: for each: brain, title, fits (CSVs of `fit_layers.fit_layers`, each named after its model).
+        fits: CSV of `fit_layers.fit_layers` of each brain data set and model.
         claims: CSV to write, the rows of `judge_claims` with brain, section and quote; beside value and verdict those of the
             paper's own Table 1 for regions of the same data.
         page: Markdown to write.
+        titles: brain data set -> its title.
 
     Source: section 5.
     """
@@ -245,13 +249,14 @@ def write_claims(table1: str | Path, brains: list[dict], claims: str | Path, pag
     )
     parts, texts = [], []
     columns = pd.read_csv(table1, nrows=0).columns
-    for brain in brains:
-        study = read_study(table1, brain["brain"], brain["fits"])
-        rows = judge_claims(study).assign(brain=brain["brain"]).merge(about, on="claim")
+    fitted = read_fits(fits, table1, titles)
+    for brain, title in titles.items():
+        study = read_study(table1, brain, {model: fit for (of, model), fit in fitted.items() if of == brain})
+        rows = judge_claims(study).assign(brain=brain).merge(about, on="claim")
         if any(f"{region}_r_published" in columns for region in study.regions):
             rows = rows.merge(published, how="left", on=["claim", "region"])
         parts.append(rows)
-        texts.append(f"# {brain['title']}\n\n" + "\n".join(_print_claim(claim, rows) for claim in CLAIMS))
+        texts.append(f"# {title}\n\n" + "\n".join(_print_claim(claim, rows) for claim in CLAIMS))
     write_csv(pd.concat(parts), claims)
     with write_whole(page) as temporary:
         temporary.write_text(INTRODUCTION + "\n".join(texts))

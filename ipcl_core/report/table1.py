@@ -3,16 +3,20 @@ Table 1: what was measured, beside what was published, as CSV, LaTeX and HTML.
 """
 
 import html
+import itertools
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
 
-from ..files import read_csv, write_csv, write_whole
+from ..config import Brain, Model
+from ..files import read_csv, read_named, write_csv, write_whole
 from ..fits.fit_layers import find_best_layers
 from ..rsa.noise_ceiling import SPLIT_HALF
 
+File = str | Path
 ARCHITECTURES = {
     "alexnet": "AlexNet", "alexnet_gn": "AlexNet-gn", "alexnet_bn": "AlexNet-bn", "cornet_z": "CORnet-Z",
     "cornet_z_bn": "CORnet-Z-bn", "resnet18": "ResNet-18", "resnet50": "ResNet-50", "resnet50x1": "ResNet-50 x1",
@@ -42,42 +46,50 @@ def read_published() -> pd.DataFrame:
     return pd.read_csv(files("ipcl_core") / "data/published_table1.csv", index_col="model")
 
 
-def make_table1(models: list[dict], brains: list[dict], table: str | Path) -> None:
+def make_table1(
+    models: dict[str, Model], brains: dict[str, Brain], table: File, *, accuracies: list[File], fits: list[File],
+    ceilings: list[File],
+) -> None:  # fmt: skip
     """Write Table 1: one row a model and brain data set.
 
     Args:
-        models: in the table's order; for each: model, framework, architecture, dim, width, source, origin, reason, dataset,
-            and accuracy (CSV of `measure_accuracies`; None for a model whose origin is unavailable).
-        brains: for each: brain, source, ceilings (CSV of `statistics.measure_noise_ceilings`), fits (model -> CSV of
-            `fit_layers`).
+        models, brains: name -> block of the configuration, in the table's order.
         table: CSV to write. Accuracy in %: `top1` by the protocol of the accuracies' headline row, named in
             `top1_protocol`, and every protocol in a column of its own; `n_test` images. For each region: `<region>_r`,
             `<region>_layer` (best layer, or that none has an r), `<region>_noise_ceiling` (split-half),
             `<region>_n_participants` (0: only a group average). Where the paper's data were used and it has the number:
             `<column>_published`, and `<column>_difference`, measured minus published; where nothing of a study was
             published, no such columns. A model that is unavailable has its row, its reason and no measured number.
+        accuracies: CSV of `measure_accuracies` of each model that is available.
+        fits: CSV of `fit_layers` of each of them and each brain data set.
+        ceilings: CSV of `statistics.measure_noise_ceilings` of each brain data set.
+
+    Raises:
+        ValueError: a file is of another model or brain data set, or one is not there; see `read_named`.
 
     Source: appendix D.2, Table 1.
     """
     published = read_published()
+    available = [name for name, model in models.items() if model.origin != "unavailable"]
+    learned = read_named(accuracies, ["dataset", "model"], [(models[name].dataset, name) for name in available])
+    fitted = read_named(fits, ["brain", "model"], itertools.product(brains, available))
+    limits = read_named(ceilings, ["brain"], [(brain,) for brain in brains])
     rows = []
-    for brain in brains:
-        ceilings = read_ceilings(brain["ceilings"])
-        for model in models:
-            name = model["model"]
-            keys = ("model", "framework", "architecture", "dim", "width", "source", "origin", "reason", "dataset")
+    for brain, data in brains.items():
+        for name, model in models.items():
+            keys = ("framework", "architecture", "dim", "width", "source", "origin", "reason", "dataset")
             known = published.loc[name] if name in published.index else None
-            row = {key: model[key] for key in keys} | {"brain": brain["brain"]}
-            row |= _read_accuracy(model["accuracy"])
-            if known is not None and model["dataset"] == PUBLISHED_DATASET:
+            row = {"model": name} | {key: getattr(model, key) for key in keys} | {"brain": brain}
+            row |= _describe_accuracy(learned.get((model.dataset, name)))
+            if known is not None and model.dataset == PUBLISHED_DATASET:
                 row["top1_published"] = known["top1"]
-            fits = brain["fits"].get(name)
-            best = None if fits is None else find_best_layers(read_csv(fits))
-            for region, ceiling in ceilings.iterrows():
+            fit = fitted.get((brain, name))
+            best = None if fit is None else find_best_layers(fit)
+            for region, ceiling in choose_ceilings(limits[brain,]).iterrows():
                 if best is not None:
                     r, layer = best.loc[region, ["r", "layer"]]
                     row |= {f"{region}_r": round(r, 4), f"{region}_layer": layer if r == r else "no layer has an r"}
-                if known is not None and brain["source"] == PUBLISHED_BRAIN and region in known.index:
+                if known is not None and data.source == PUBLISHED_BRAIN and region in known.index:
                     row[f"{region}_r_published"] = known[region]
                 row[f"{region}_noise_ceiling"] = round(ceiling["r"], 4)
                 row[f"{region}_n_participants"] = ceiling["n_participants"]
@@ -85,18 +97,16 @@ def make_table1(models: list[dict], brains: list[dict], table: str | Path) -> No
     write_csv(_arrange(pd.DataFrame(rows)), table)
 
 
-def read_ceilings(path: str | Path) -> pd.DataFrame:
+def choose_ceilings(ceilings: pd.DataFrame) -> pd.DataFrame:
     """Return the split-half noise ceilings of correlation distances, indexed by region."""
-    ceilings = read_csv(path)
     paper = (ceilings["kind"] == SPLIT_HALF) & (ceilings["distance"] == "correlation")
     return ceilings[paper].set_index("region")
 
 
-def _read_accuracy(path: str | Path | None) -> dict:
-    """Return Table 1's columns of accuracy; nothing without a file."""
-    if path is None:
+def _describe_accuracy(accuracy: pd.DataFrame | None) -> dict:
+    """Return Table 1's columns of accuracy; nothing without a table."""
+    if accuracy is None:
         return {}
-    accuracy = read_csv(path)
     headline = accuracy[accuracy["headline"]].squeeze()
     row = {"top1": round(headline["top1"], 2), "top1_protocol": _describe(headline), "n_test": int(headline["n_query"])}
     for protocol, top1 in accuracy.drop_duplicates("protocol").set_index("protocol")["top1"].items():
@@ -147,6 +157,17 @@ def read_table1(table: str | Path, brain: str) -> pd.DataFrame:
     widths = ["" if width == 1 else f" x{width:g}" for width in rows["width"]]
     rows["network"] = rows["architecture"].replace(ARCHITECTURES) + widths
     return rows
+
+
+def read_fits(fits: Iterable[File], table: File, brains: Iterable[str]) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return (brain, model) -> table of `fit_layers.fit_layers`, of all models of Table 1 that have one and of some brains.
+
+    Raises:
+        ValueError: see `read_named`.
+    """
+    rows = read_csv(table)
+    models = rows.loc[rows["origin"] != "unavailable", "model"].unique()
+    return read_named(fits, ["brain", "model"], itertools.product(brains, models))
 
 
 def list_regions(table: pd.DataFrame) -> list[str]:

@@ -26,7 +26,7 @@ from ..files import read_json, write_csv, write_json
 from ..images.scratch import copy_to_scratch
 from ..networks.architectures import NetworkSpec, initialize_network
 from ..networks.network_files import save_network
-from ..provenance import describe_run
+from ..records import describe_run
 from ..views.loader import ViewLoader
 from .checkpoints import lock, name_previous, read_checkpoint, write_checkpoint
 from .collapse import COLLAPSED_ROWS, CollapseError, describe_collapse, is_collapsed, measure_spread

@@ -18,8 +18,7 @@ from ipcl_core.fits.statistics import (
     measure_noise_ceilings,
     read_rsvs,
 )
-from ipcl_core.report.figures import draw_figure_pairs
-from ipcl_core.report.figures.pairs import plot_pairs
+from ipcl_core.report.figures.pairs import draw_figure_pairs, plot_pairs
 from ipcl_core.rsa.inference import bootstrap_similarity, draw_resamples, estimate_variances
 from ipcl_core.rsa.noise_ceiling import measure_leave_one_out, measure_noise_ceiling
 from ipcl_core.rsa.similarity import compute_rsm, correlate, vectorize_rsm

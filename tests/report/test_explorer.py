@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from ipcl_core.files import compute_sha256
 from ipcl_core.report.explorer import page as explorer
-from ipcl_core.report.explorer import write_explorer
+from ipcl_core.report.explorer.page import write_explorer
 from ipcl_core.report.figures.style import COLORS
 from ipcl_core.rsa.similarity import vectorize_rsm
 

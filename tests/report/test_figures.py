@@ -10,8 +10,9 @@ from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from ipcl_core.report.figures import draw_figure2, draw_figure3, draw_figure_layers, draw_figure_stimuli
-from ipcl_core.report.figures.layers import find_blocks
+from ipcl_core.report.figures.accuracy import draw_figure3
+from ipcl_core.report.figures.layers import draw_figure2, draw_figure_layers, find_blocks
+from ipcl_core.report.figures.pictures import draw_figure_stimuli
 from ipcl_core.report.figures.style import COLORS, STYLE, WIDTH
 
 

@@ -9,6 +9,7 @@ as markup.
 import base64
 import gzip
 import io
+import itertools
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -22,9 +23,11 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from ...brains.store import read_brain
-from ...files import read_csv, write_whole
+from ...config import Config, Model
+from ...files import read_csv, read_named, write_whole
+from ...fits.rsms import pair_rsms
 from ...images.decoding import list_stimuli, read_image
-from ...provenance import Results
+from ...records import Results
 from ...rsa.similarity import find_best, vectorize_rsm
 from ..figures.style import COLORS, SPARE_COLORS, assign
 from ..table1 import list_regions, read_table1
@@ -46,82 +49,107 @@ FIT_COLUMNS = [
 
 
 def write_explorer(
-    page: File, *, title: str, models: dict[str, dict], recipes: dict[str, dict], shown: list[str], brains: list[dict],
-    table: File, statistics: File, accuracies: dict[str, File],
+    page: File, study: Config, *, table: File, statistics: File, accuracies: list[File], ceilings: list[File],
+    brains: list[File], stimuli: list[File], rsms: list[File],
 ) -> None:  # fmt: skip
     """Write the page.
 
     Args:
         page: HTML file to write.
-        title: of the study.
-        models: model -> its block of the checked configuration, in the table's order.
-        recipes: recipe -> its block.
-        shown: models whose curves are shown at first.
-        brains: for each: brain, title, file (HDF5 of `store.write_brain`), stimuli (folder), ceilings (CSV of
-            `statistics.measure_noise_ceilings`), rsms (model -> HDF5 of `rsms.make_rsms`).
+        study: the checked configuration.
         table: CSV of `table1.make_table1`, in a results folder that holds records.
         statistics: CSV of `statistics.join_layers`.
-        accuracies: model -> CSV of `accuracy.measure_accuracies`.
+        accuracies: CSV of `measure.measure_accuracies` of each model.
+        ceilings: CSV of `statistics.measure_noise_ceilings` of each brain data set.
+        brains: HDF5 of `store.write_brain` of each, in a folder of its name.
+        stimuli: the folder of images of each, in a folder of its name.
+        rsms: HDF5 of `rsms.make_rsms` of each brain data set and model.
 
     Raises:
-        ValueError: the folder has no records; stimuli, or the layers of an RSM file and of the statistics, do not agree.
+        ValueError: the folder has no records; a file is of another brain or model, or one is not there;
+            stimuli, or the layers of an RSM file and of the statistics, do not agree.
     """
-    results, fits = Results.read(table), read_csv(statistics)
-    fits["comparator"] = name_comparators(fits["comparator"], fits["distance"])
-    frameworks = read_csv(table)["framework"]
-    study = {
-        "title": title,
-        "shown": shown,
-        "comparators": list(fits["comparator"].unique()),
-        "colors": assign(COLORS, frameworks, SPARE_COLORS),
-        "models": {name: _describe_model(block, recipes, accuracies.get(name)) for name, block in models.items()},
-        "brains": {brain["brain"]: _describe_brain(brain, fits, table) for brain in brains},
-    }
-    sources = [*accuracies.values(), *(path for brain in brains for path in _list_sources(brain, table))]
-    study["records"] = _collect_records(results, sources)
+    shown = _describe_study(study, table, statistics, accuracies, ceilings, brains, stimuli, rsms)
     folder = files("ipcl_core.report.explorer")
     text = {name: (folder / name).read_text() for name in ("page.html", "page.css", *SCRIPTS)}
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(text["page.html"])
     with write_whole(page) as temporary:
         temporary.write_text(
             template.render(
-                title=title,
+                title=study.title,
                 style=text["page.css"],
                 plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
                 scripts="\n".join(text[name] for name in SCRIPTS),
                 # no character of the data can end the element that holds them
-                study=json.dumps(study, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+                study=json.dumps(shown, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
             ),
             encoding="utf-8",
         )
 
 
-def _describe_model(block: dict, recipes: dict[str, dict], accuracy: File | None) -> dict:
+def _describe_study(
+    study: Config, table: File, statistics: File, accuracies: list[File], ceilings: list[File], brains: list[File],
+    stimuli: list[File], rsms: list[File],
+) -> dict:  # fmt: skip
+    """Return what the page shows."""
+    fits = read_csv(statistics)
+    fits["comparator"] = name_comparators(fits["comparator"], fits["distance"])
+    learned = read_named(
+        accuracies, ["dataset", "model"], [(model.dataset, name) for name, model in study.available.items()]
+    )
+    limits = read_named(ceilings, ["brain"], [(brain,) for brain in study.brains])
+    matrices = pair_rsms(rsms, itertools.product(study.brains, study.available))
+    files_of, pictures_of = ({Path(path).parent.name: path for path in paths} for paths in (brains, stimuli))
+    shown = {
+        "title": study.title,
+        "shown": [name for name in study.figure2_models if name in study.available],
+        "comparators": list(fits["comparator"].unique()),
+        "colors": assign(COLORS, read_csv(table)["framework"], SPARE_COLORS),
+        "models": {
+            name: _describe_model(model, study, learned.get((model.dataset, name)))
+            for name, model in study.models.items()
+        },
+        "brains": {},
+        "records": _collect_records(Results.read(table), [*accuracies, *ceilings, *rsms, *_list_sources(study, table)]),
+    }
+    for brain, block in study.brains.items():
+        described = _describe_brain(block.title, files_of[brain], pictures_of[brain], limits[brain,])
+        names = [stimulus["name"] for stimulus in described["stimuli"]]
+        of_brain = fits[fits["brain"] == brain]
+        described["models"] = {
+            model: _describe_layers(path, names, of_brain[of_brain["model"] == model])
+            for (of, model), path in matrices.items()
+            if of == brain
+        }
+        rows = read_table1(table, brain)
+        described["table"] = {"regions": list_regions(rows), "rows": _list_rows(rows.reset_index())}
+        shown["brains"][brain] = described
+    return shown
+
+
+def _describe_model(model: Model, study: Config, accuracy: pd.DataFrame | None) -> dict:
+    block = model.model_dump()
     described = {key: block[key] for key in ("framework", "origin", "reason", "dataset")} | {"accuracies": []}
     described["config"] = {"model": block}
     if recipe := block.get("recipe"):
-        described["config"]["recipe"] = recipes[recipe]
+        described["config"]["recipe"] = study.recipes[recipe].model_dump()
     if accuracy is not None:
         # the first row of a protocol is that at the layer which Table 1 prints
-        table = read_csv(accuracy).drop_duplicates("protocol")
+        table = accuracy.drop(columns=["dataset", "model"]).drop_duplicates("protocol")
         described["accuracies"] = _list_rows(table)
     return described
 
 
-def _describe_brain(brain: dict, fits: pd.DataFrame, table: File) -> dict:
-    """Return one brain data set: stimuli with pictures, regions with RSMs and ceilings, every model's layers, Table 1."""
-    stimuli, regions = read_brain(brain["file"])
-    pictures = list_stimuli(brain["stimuli"])
+def _describe_brain(title: str, file: File, folder: File, ceilings: pd.DataFrame) -> dict:
+    """Return one brain data set: stimuli with pictures, regions with RSMs and ceilings."""
+    stimuli, regions = read_brain(file)
+    pictures = list_stimuli(folder)
     if [picture.stem for picture in pictures] != stimuli:
-        raise ValueError(
-            f"{brain['stimuli']}: its {len(pictures)} pictures are not the {len(stimuli)} of {brain['file']}"
-        )
-    ceilings = read_csv(brain["ceilings"])
+        raise ValueError(f"{folder}: its {len(pictures)} pictures are not the {len(stimuli)} of {file}")
+    ceilings = ceilings.drop(columns="brain")
     ceilings["comparator"] = name_comparators("pearson", ceilings["distance"])
-    rows = read_table1(table, brain["brain"])
-    fits = fits[fits["brain"] == brain["brain"]]
     return {
-        "title": brain["title"],
+        "title": title,
         "stimuli": [{"name": n, "picture": encode_picture(p)} for n, p in zip(stimuli, pictures, strict=True)],
         "regions": {
             region.name: {
@@ -131,10 +159,6 @@ def _describe_brain(brain: dict, fits: pd.DataFrame, table: File) -> dict:
             }
             for region in regions
         },
-        "models": {
-            name: _describe_layers(path, stimuli, fits[fits["model"] == name]) for name, path in brain["rsms"].items()
-        },
-        "table": {"regions": list_regions(rows), "rows": _list_rows(rows.reset_index())},
     }
 
 
@@ -203,11 +227,10 @@ def encode_picture(path: File) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _list_sources(brain: dict, table: File) -> list[File]:
-    """Return the files whose records the page shows for one brain data set."""
-    folder, name = Path(table).parent, brain["brain"]
-    fits = [folder / f"{stage}/{name}/{model}.csv" for model in brain["rsms"] for stage in ("statistics", "rsa")]
-    return [brain["ceilings"], *brain["rsms"].values(), *fits]
+def _list_sources(study: Config, table: File) -> list[Path]:
+    """Return the tables of fits whose records the page shows."""
+    pairs = itertools.product(("statistics", "rsa"), study.brains, study.available)
+    return [Path(table).parent / f"{stage}/{brain}/{model}.csv" for stage, brain, model in pairs]
 
 
 def _collect_records(results: Results, paths: list[File]) -> dict[str, dict]:

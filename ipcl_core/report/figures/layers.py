@@ -6,7 +6,6 @@ import itertools
 import math
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...files import read_csv
+from ..table1 import read_fits
 from .style import CEILING, GREY, TICKS, WIDTH, File, assign, find_limits, finish, list_ceilings, read_tables, save
 
 COLUMN, BAR, LABEL_SPACING = 1.5, 0.105, 8.5 / 72
@@ -36,7 +35,7 @@ def draw_figure2(
 
     Args:
         table: CSV of `table1.make_table1`; its rows of `brain` are used. A region without noise ceiling gets none.
-        fits: CSVs of `fit_layers.fit_layers`, each named after its model.
+        fits: CSV of `fit_layers.fit_layers` of each model.
         brain: name of the brain data set.
         title: heads the figure.
         models: those with a panel, in order.
@@ -69,7 +68,7 @@ def plot_figure2(table1: File, fits: list[File], *, brain: str, title: str, mode
     if unknown := ", ".join(sorted({*models} - {*table.index})):
         raise ValueError(f"{table1}: no model {unknown} for brain {brain}; there are {', '.join(table.index)}")
     panels = [_select_panel(table, *table.loc[name, ["framework", "family"]]) for name in models]
-    curves = _read_curves(fits, {name for panel in panels for name in panel.index})
+    curves = _read_curves(fits, table1, brain, {name for panel in panels for name in panel.index})
     n_bars = len(table.groupby(["family", "framework"])) + table["family"].nunique()
     bars = max(1.3, BAR * n_bars)
     column = min(COLUMN, (WIDTH - 0.5 - bars) / len(models))
@@ -100,7 +99,7 @@ def plot_figure2(table1: File, fits: list[File], *, brain: str, title: str, mode
 def plot_figure_layers(table1: File, fits: list[File], *, brain: str, title: str) -> Figure:
     """Return the Figure of `draw_figure_layers`."""
     table, regions, colors = read_tables(table1, brain)
-    curves = _read_curves(fits, table.index)
+    curves = _read_curves(fits, table1, brain, table.index)
     panels = _arrange_panels(table)
     n_bands = math.ceil(len(panels) / COLUMNS_PER_BAND)
     n_columns = math.ceil(len(panels) / n_bands)
@@ -125,11 +124,10 @@ def plot_figure_layers(table1: File, fits: list[File], *, brain: str, title: str
     return finish(figure, title, [*lines, *_explain_lines(panels), *list_ceilings(regions.values()), gold])
 
 
-def _read_curves(fits: Iterable[File], models: Iterable[str]) -> dict[str, pd.DataFrame]:
+def _read_curves(fits: Iterable[File], table1: File, brain: str, models: Iterable[str]) -> dict[str, pd.DataFrame]:
     """Return model -> (n_layers, n_regions) correlations with the group RSM, indexed by layer in order."""
-    files = {Path(file).stem: file for file in fits}
-    tables = {model: read_csv(files[model]) for model in models}
-    tables = {model: table.query("participant == 'group'") for model, table in tables.items()}
+    found = read_fits(fits, table1, [brain])
+    tables = {model: found[brain, model].query("participant == 'group'") for model in models}
     keys = {"index": ["layer_index", "layer"], "columns": "region", "values": "r"}
     return {model: table.pivot(**keys).droplevel("layer_index") for model, table in tables.items()}
 

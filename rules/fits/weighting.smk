@@ -9,9 +9,7 @@ MAKES  <results>/weighting/{brain}/{model}.csv            r of weighted layers o
 
 rule weigh_layers:
     input:
-        code=[
-            f"{PACKAGE}/{name}.py" for name in ("rsa/inference", "rsa/similarity", "fits/statistics", "fits/weighting")
-        ],
+        code=code_of("weigh_layers"),
         rsms="<results>/rsm/{brain}/{model}.h5",
         brain="<results>/brain/{brain}/brain.h5",
     output:
@@ -21,11 +19,11 @@ rule weigh_layers:
     benchmark:
         "<benchmarks>/weighting/{brain}/{model}.tsv"
     conda:
-        "../envs/analysis.yaml"
+        "../../envs/analysis.yaml"
     resources:
         mem_mb=grow(8000),
         runtime=60,
     params:
-        weighting=lookup("statistics/weighting", within=config),
+        weighting=study.statistics.weighting,
     script:
-        "../workflow_scripts/weigh_layers.py"
+        "../../workflow_scripts/weigh_layers.py"

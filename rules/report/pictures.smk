@@ -17,10 +17,12 @@ IPCL_MODELS = [
 
 rule figure1:
     input:
-        code=[f"{PACKAGE}/report/figures/{name}.py" for name in ("schematic", "style")],
+        code=code_of("figure1"),
         beton=get_training_file("beton"),
     output:
-        svg=report("<results>/figures/figure1/{model}.svg", caption="../docs/captions/figure1.rst", category="Figures"),
+        svg=report(
+            "<results>/figures/figure1/{model}.svg", caption="../../docs/captions/figure1.rst", category="Figures"
+        ),
         png="<results>/figures/figure1/{model}.png",
         pdf="<results>/figures/figure1/{model}.pdf",
     log:
@@ -28,25 +30,25 @@ rule figure1:
     wildcard_constraints:
         model=match_any(IPCL_MODELS),
     conda:
-        "../envs/torch.yaml"
+        "../../envs/torch.yaml"
     resources:
         mem_mb=grow(8000),
         runtime=15,
     params:
-        model=lookup("models/{model}", within=config),
+        model=get_network,
         recipe=get_recipe,
     script:
-        "../workflow_scripts/figure1.py"
+        "../../workflow_scripts/figure1.py"
 
 
 rule figure_augmentation:
     input:
-        code=[f"{PACKAGE}/report/figures/{name}.py" for name in ("augmentation", "style")],
+        code=code_of("figure_augmentation"),
         beton="<results>/data/{dataset}/train.beton",
     output:
         svg=report(
             "<results>/figures/augmentation/{dataset}.svg",
-            caption="../docs/captions/augmentation.rst",
+            caption="../../docs/captions/augmentation.rst",
             category="Figures",
         ),
         png="<results>/figures/augmentation/{dataset}.png",
@@ -56,24 +58,24 @@ rule figure_augmentation:
     wildcard_constraints:
         dataset=match_any({model.dataset for model in available.values() if model.source == "trained"}),
     conda:
-        "../envs/torch.yaml"
+        "../../envs/torch.yaml"
     resources:
         mem_mb=grow(8000),
         runtime=15,
     params:
         policies=list_policies,
     script:
-        "../workflow_scripts/figure_augmentation.py"
+        "../../workflow_scripts/figure_augmentation.py"
 
 
 rule figure_stimuli:
     input:
-        code=[f"{PACKAGE}/report/figures/{name}.py" for name in ("pictures", "style")],
+        code=code_of("figure_stimuli"),
         stimuli="<results>/brain/{brain}/stimuli",
     output:
         svg=report(
             "<results>/figures/{brain}/stimuli.svg",
-            caption="../docs/captions/stimuli.rst",
+            caption="../../docs/captions/stimuli.rst",
             category="Figures",
             subcategory="{brain}",
         ),
@@ -83,8 +85,8 @@ rule figure_stimuli:
         "<logs>/figures/{brain}/stimuli.log",
     localrule: True
     conda:
-        "../envs/analysis.yaml"
+        "../../envs/analysis.yaml"
     params:
-        title=lookup("brains/{brain}/title", within=config),
+        title=get_title,
     script:
-        "../workflow_scripts/draw_figure.py"
+        "../../workflow_scripts/figure_stimuli.py"

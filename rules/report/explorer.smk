@@ -12,14 +12,7 @@ MAKES  <results>/explorer.html
 
 rule explorer:
     input:
-        code=[
-            f"{PACKAGE}/{name}"
-            for name in (
-                "report/figures/style.py",
-                *(f"report/explorer/{part}" for part in ("page.py", "page.html", "page.css", "page.js")),
-                *(f"report/explorer/{part}.js" for part in ("study", "layers", "accuracy", "matrices", "tables")),
-            )
-        ],
+        code=code_of("explorer"),
         table="<results>/table1.csv",
         statistics="<results>/statistics.csv",
         accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
@@ -33,12 +26,12 @@ rule explorer:
         "<logs>/explorer.log",
     localrule: True
     conda:
-        "../envs/analysis.yaml"
+        "../../envs/analysis.yaml"
     params:
-        title=config["title"],
-        models=config["models"],
-        recipes=config["recipes"],
-        brains={name: brain["title"] for name, brain in config["brains"].items()},
+        title=study.title,
+        models=dump(study.models),
+        recipes=dump(study.recipes),
+        titles={name: brain.title for name, brain in study.brains.items()},
         shown=[name for name in study.figure2_models if name in available],
     script:
-        "../workflow_scripts/explorer.py"
+        "../../workflow_scripts/explorer.py"

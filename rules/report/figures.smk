@@ -3,25 +3,23 @@ The paper's figures of numbers, each from tables alone.
 
 NEEDS  <results>/table1.csv
        <results>/rsa/{brain}/{model}.csv
+       <results>/statistics/{brain}/pairs.csv
 MAKES  <results>/figures/{brain}/figure2.{svg,png,pdf}    layer curves of selected models, bars of best layers
        <results>/figures/{brain}/figure3.{svg,png,pdf}    top-1 accuracy against best r
        <results>/figures/{brain}/layers.{svg,png,pdf}     supplementary figure 2: layer curves of all models
-
-A rule is named after the function in ipcl_core/report/figures that draws it.
+       <results>/figures/{brain}/pairs.{svg,png,pdf}      who beats whom
 """
-
-CODE = [f"{PACKAGE}/report/figures/{name}.py" for name in ("accuracy", "layers", "style")]
 
 
 rule figure2:
     input:
-        code=CODE,
+        code=code_of("figure2"),
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=available),
     output:
         svg=report(
             "<results>/figures/{brain}/figure2.svg",
-            caption="../docs/captions/figure2.rst",
+            caption="../../docs/captions/figure2.rst",
             category="Figures",
             subcategory="{brain}",
         ),
@@ -31,23 +29,23 @@ rule figure2:
         "<logs>/figures/{brain}/figure2.log",
     localrule: True
     conda:
-        "../envs/analysis.yaml"
+        "../../envs/analysis.yaml"
     params:
         brain="{brain}",
         models=[name for name in study.figure2_models if name in available],
-        title=lookup("brains/{brain}/title", within=config),
+        title=get_title,
     script:
-        "../workflow_scripts/draw_figure.py"
+        "../../workflow_scripts/figure2.py"
 
 
 rule figure3:
     input:
-        code=CODE,
+        code=code_of("figure3"),
         table="<results>/table1.csv",
     output:
         svg=report(
             "<results>/figures/{brain}/figure3.svg",
-            caption="../docs/captions/figure3.rst",
+            caption="../../docs/captions/figure3.rst",
             category="Figures",
             subcategory="{brain}",
         ),
@@ -57,23 +55,23 @@ rule figure3:
         "<logs>/figures/{brain}/figure3.log",
     localrule: True
     conda:
-        "../envs/analysis.yaml"
+        "../../envs/analysis.yaml"
     params:
         brain="{brain}",
-        title=lookup("brains/{brain}/title", within=config),
+        title=get_title,
     script:
-        "../workflow_scripts/draw_figure.py"
+        "../../workflow_scripts/figure3.py"
 
 
 rule figure_layers:
     input:
-        code=CODE,
+        code=code_of("figure_layers"),
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=available),
     output:
         svg=report(
             "<results>/figures/{brain}/layers.svg",
-            caption="../docs/captions/layers.rst",
+            caption="../../docs/captions/layers.rst",
             category="Figures",
             subcategory="{brain}",
         ),
@@ -83,9 +81,34 @@ rule figure_layers:
         "<logs>/figures/{brain}/layers.log",
     localrule: True
     conda:
-        "../envs/analysis.yaml"
+        "../../envs/analysis.yaml"
     params:
         brain="{brain}",
-        title=lookup("brains/{brain}/title", within=config),
+        title=get_title,
     script:
-        "../workflow_scripts/draw_figure.py"
+        "../../workflow_scripts/figure_layers.py"
+
+
+rule figure_pairs:
+    input:
+        code=code_of("figure_pairs"),
+        pairs="<results>/statistics/{brain}/pairs.csv",
+    output:
+        svg=report(
+            "<results>/figures/{brain}/pairs.svg",
+            caption="../../docs/captions/pairs.rst",
+            category="Inference",
+            subcategory="{brain}",
+        ),
+        png="<results>/figures/{brain}/pairs.png",
+        pdf="<results>/figures/{brain}/pairs.pdf",
+    log:
+        "<logs>/figures/{brain}/pairs.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        title=get_title,
+        fdr=study.statistics.fdr,
+    script:
+        "../../workflow_scripts/figure_pairs.py"

@@ -1,0 +1,69 @@
+"""
+Which files of this package make what a script writes, read from the import statements.
+
+The workflow makes cheap artifacts again when one of these files changes, and records name them with their SHA-256.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+BOOKKEEPING = {PACKAGE / "code.py", PACKAGE / "logs.py", PACKAGE / "records.py"}
+"""They say what was done; no artifact is made by them."""
+
+
+def list_code(path: str | Path) -> list[Path]:
+    """Return the files of this package behind a script or module, sorted: modules that it imports, directly or through others,
+    wherever the statement stands, and data whose name stands in one of them, relative to the package or to its folder.
+
+    A name that a package's `__init__` hands on counts as the module that it comes from. BOOKKEEPING is left out.
+    """
+    found, left = set(), [Path(path).resolve()]
+    while left:
+        for file in _list_direct(left.pop()) - found - BOOKKEEPING:
+            found.add(file)
+            left.append(file)
+    return sorted(found)
+
+
+@cache
+def _list_direct(path: Path) -> set[Path]:
+    """Return what a file of Python names itself; of other files nothing."""
+    if path.suffix != ".py":
+        return set()
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            folder = _find_folder(path, node)
+            if folder is not None:
+                found |= {_find_module(folder, node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < 80:
+            found |= {file for file in (PACKAGE / node.value, path.parent / node.value) if _is_data(file)}
+    return found
+
+
+def _is_data(file: Path) -> bool:
+    return file.suffix not in ("", ".py") and file.is_relative_to(PACKAGE) and file.is_file()
+
+
+def _find_folder(path: Path, node: ast.ImportFrom) -> Path | None:
+    """Return the folder that an import's module is relative to, None where it is not of this package."""
+    if node.level:
+        return path.parents[node.level - 1]
+    return PACKAGE.parent if node.module.split(".")[0] == PACKAGE.name else None
+
+
+def _find_module(folder: Path, module: str | None, name: str) -> Path:
+    """Return the file that `from module import name` takes `name` from."""
+    place = folder.joinpath(*module.split(".")) if module else folder
+    if place.with_suffix(".py").is_file():
+        return place.with_suffix(".py")
+    for inner in (place / f"{name}.py", place / name / "__init__.py"):
+        if inner.is_file():
+            return inner
+    face = place / "__init__.py"
+    for node in ast.parse(face.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and name in [alias.asname or alias.name for alias in node.names]:
+            return _find_module(_find_folder(face, node), node.module, name)
+    return face

@@ -1,0 +1,35 @@
+"""
+Every layer's activations to the stimuli.
+
+NEEDS  <results>/models/{model}/weights.safetensors
+       <results>/brain/{brain}/stimuli
+MAKES  <results>/activations/{brain}/{model}.h5           one dataset a layer; removed unless keep_activations is set
+"""
+
+
+def keep_activations(path):
+    """The path, or a temporary file where the configuration does not ask to keep it."""
+    return path if study.keep_activations else temp(path)
+
+
+rule extract_activations:
+    input:
+        weights="<results>/models/{model}/weights.safetensors",
+        stimuli="<results>/brain/{brain}/stimuli",
+    output:
+        activations=keep_activations("<results>/activations/{brain}/{model}.h5"),
+    log:
+        "<logs>/activations/{brain}/{model}.log",
+    benchmark:
+        "<benchmarks>/activations/{brain}/{model}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=grow(16000),
+        runtime=30,
+    params:
+        layers=get_layers,
+    script:
+        "../../workflow_scripts/extract_activations.py"

@@ -1,0 +1,45 @@
+"""
+Model RSMs against brain RSMs.
+
+NEEDS  <results>/activations/{brain}/{model}.h5
+       <results>/brain/{brain}/brain.h5
+MAKES  <results>/rsm/{brain}/{model}.h5                   one RSM a layer
+       <results>/rsa/{brain}/{model}.csv                  r of every layer with every region, group and participants
+"""
+
+
+rule make_rsms:
+    input:
+        code=code_of("make_rsms"),
+        activations="<results>/activations/{brain}/{model}.h5",
+    output:
+        rsms="<results>/rsm/{brain}/{model}.h5",
+    log:
+        "<logs>/rsm/{brain}/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=grow(8000),
+        runtime=30,
+    params:
+        distances=study.statistics.distances,
+    script:
+        "../../workflow_scripts/make_rsms.py"
+
+
+rule fit_layers:
+    input:
+        code=code_of("fit_layers"),
+        rsms="<results>/rsm/{brain}/{model}.h5",
+        brain="<results>/brain/{brain}/brain.h5",
+    output:
+        fits="<results>/rsa/{brain}/{model}.csv",
+    log:
+        "<logs>/rsa/{brain}/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=grow(2000),
+        runtime=15,
+    script:
+        "../../workflow_scripts/fit_layers.py"
