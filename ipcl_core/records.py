@@ -106,7 +106,7 @@ def record_job(job, *sources: str | Path, folders: dict[str, str | Path] | None 
 
 def _list_data(job) -> list[str]:
     """A job's inputs without its code, which has a place of its own."""
-    code = {*job.input.get("code", [])}
+    code = {*getattr(job.input, "code", [])}
     return [path for path in job.input if path not in code]
 
 

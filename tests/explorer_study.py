@@ -8,9 +8,11 @@ from types import SimpleNamespace
 
 import h5py
 import numpy as np
+from configurations import STUDY
 from PIL import Image
 
 from ipcl_core.brains.store import Region, write_brain
+from ipcl_core.config import load_config
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.fits.statistics import join_layers, measure_layers, measure_noise_ceilings
@@ -18,26 +20,45 @@ from ipcl_core.records import record_job
 from ipcl_core.report.table1 import make_table1
 from ipcl_core.rsa.similarity import compute_rsm, vectorize_rsm
 
+SCRIPTS = Path(__file__).parents[1] / "workflow_scripts"
 N_STIMULI = 12
 EVIL = "</script><script>window.hacked=1</script><!--"
 PICTURE = "<img src=x onerror=window.hacked=1>"
 LAYERS = {"first": ["conv.0", "conv.1", "fc", "out"], "second": ["a", "b"], "pixels": ["pixels"]}
 SETTINGS = {"comparators": ["pearson", "spearman"], "n_bootstrap": 100, "n_permutations": 100, "seed": 0}
-ACCURACY = "protocol,layer,top1,top5,k,tau,n_bank,n_query,headline\n"
+ACCURACY = "dataset,model,protocol,layer,top1,top5,k,tau,n_bank,n_query,headline\n"
 
 
 def record(folder: Path, rule: str, inputs: list, *outputs: Path, **params) -> None:
     """Record a job that made the outputs, as a workflow script does."""
     config = {"pathvars": {"results": str(folder)}}
     job = SimpleNamespace(
-        rule=rule, config=config, wildcards={}, threads=1, params=params, input=inputs, output=outputs
+        rule=rule,
+        config=config,
+        wildcards={},
+        threads=1,
+        params=params,
+        input=inputs,
+        output=outputs,
+        scriptdir=SCRIPTS,
     )
     record_job(job)
 
 
-def describe(name: str, framework: str, **changes) -> dict:
-    model = {"framework": framework, "architecture": "alexnet_gn", "dim": 128, "width": 1.0, "source": "trained"}
-    return model | {"origin": "trained here", "reason": None, "dataset": "d", "recipe": "r", "seed": 7} | changes
+MODEL = {"framework": "IPCL", "architecture": "alexnet_gn", "dim": 128, "dataset": "d", "recipe": "r", "seed": 7}
+CONFIG = {
+    "title": EVIL,
+    "datasets": {"d": {"train": None, "val": None}},
+    "models": {
+        "first": MODEL,
+        "second": MODEL | {"framework": "<b>New</b>"},
+        "pixels": MODEL | {"framework": "Pixels"},
+        "lost": MODEL | {"unavailable": "<i>not</i> published"},
+    },
+    "recipes": {"r": STUDY["recipes"]["ipcl"]},
+    "brains": {"b": STUDY["brains"]["objects92"] | {"title": f"Objects {EVIL}"}},
+    "figure2_models": ["first", "second"],
+}
 
 
 def make_study(folder: Path) -> dict:
@@ -62,14 +83,9 @@ def make_study(folder: Path) -> dict:
     ]
     write_brain(brain, stimuli, regions)
     ceilings = folder / "statistics/b/noise_ceilings.csv"
-    measure_noise_ceilings(brain, ceilings, n_splits=100, seed=0)
+    measure_noise_ceilings(brain, ceilings, name="b", n_splits=100, seed=0)
     record(folder, "measure_noise_ceilings", [brain], ceilings)
-    models = {
-        "first": describe("first", "IPCL"),
-        "second": describe("second", "<b>New</b>"),
-        "pixels": describe("p", "Pixels"),
-    }
-    rsms, accuracies = {}, {}
+    study, rsms, accuracies = load_config(CONFIG), {}, {}
     for i, (name, layers) in enumerate(LAYERS.items()):
         weights, accuracy = folder / f"models/{name}/weights.safetensors", folder / f"accuracy/d/{name}.csv"
         weights.parent.mkdir()
@@ -77,6 +93,7 @@ def make_study(folder: Path) -> dict:
         record(folder, "train_model", [], weights, model={"seed": 7})
         rsms[name], accuracies[name] = folder / f"rsm/b/{name}.h5", accuracy
         with write_hdf5(rsms[name]) as file:
+            file.attrs["brain"], file.attrs["model"] = "b", name
             file["stimuli"] = stimuli
             for k, layer in enumerate(layers):
                 file[f"layers/{layer}"] = mix(1 + abs(k - 1))
@@ -86,8 +103,8 @@ def make_study(folder: Path) -> dict:
             with h5py.File(rsms[name], "a") as file:
                 file["layers/b"][2], file["layers/b"][:, 2] = np.nan, np.nan
         record(folder, "make_rsms", [weights], rsms[name])
-        knn = f"weighted kNN,fc,{30 + 10 * i}.25,80,200,0.07,1000,50,True\n"
-        accuracy.write_text(ACCURACY + knn + f"linear probe (L-BFGS),fc,{60 - i}.5,9,,,1000,50,False\n")
+        knn = f"d,{name},weighted kNN,fc,{30 + 10 * i}.25,80,200,0.07,1000,50,True\n"
+        accuracy.write_text(ACCURACY + knn + f"d,{name},linear probe (L-BFGS),fc,{60 - i}.5,9,,,1000,50,False\n")
         record(folder, "measure_accuracy", [weights], accuracy)
         measured, fits = folder / f"statistics/b/{name}.csv", folder / f"rsa/b/{name}.csv"
         measure_layers(rsms[name], brain, measured, **SETTINGS)
@@ -96,18 +113,12 @@ def make_study(folder: Path) -> dict:
         record(folder, "fit_layers", [rsms[name], brain], fits)
     measured = [folder / f"statistics/b/{name}.csv" for name in LAYERS]
     join_layers(measured, folder / "statistics.csv", brains=["b"], models=[*LAYERS], fdr=0.05)
-    models["lost"] = describe("lost", "IPCL", origin="unavailable", reason="<i>not</i> published")
-    fits = {name: folder / f"rsa/b/{name}.csv" for name in LAYERS}
-    make_table1(
-        [{"model": name, "accuracy": accuracies.get(name)} | block for name, block in models.items()],
-        [{"brain": "b", "source": "s", "ceilings": ceilings, "fits": fits}],
-        folder / "table1.csv",
-    )
-    return {
-        "title": EVIL, "models": models, "recipes": {"r": {"epochs": 5}}, "shown": ["first", "second"],
-        "brains": [{"brain": "b", "title": f"Objects {EVIL}", "file": brain, "stimuli": folder / "brain/b/stimuli",
-                    "ceilings": ceilings, "rsms": rsms}],
-        "table": folder / "table1.csv", "statistics": folder / "statistics.csv", "accuracies": accuracies,
+    shared = {"accuracies": [*accuracies.values()], "ceilings": [ceilings]}
+    fits = [folder / f"rsa/b/{name}.csv" for name in LAYERS]
+    make_table1(study.models, study.brains, folder / "table1.csv", fits=fits, **shared)
+    return shared | {
+        "study": study, "table": folder / "table1.csv", "statistics": folder / "statistics.csv", "brains": [brain],
+        "stimuli": [folder / "brain/b/stimuli"], "rsms": [*rsms.values()],
     }  # fmt: skip
 
 

@@ -26,7 +26,11 @@ TITLE = "72 objects that were shown to ten participants (Somebody and Somebody E
 def model(name, framework, architecture, top1, **changes) -> dict:
     """One model as Table 1 describes it."""
     values = {"model": name, "framework": framework, "architecture": architecture, "dim": 128, "width": 1.0}
-    return values | {"source": "trained", "dataset": "pictures", "top1": top1, "knn_top1": top1} | changes
+    return (
+        values
+        | {"origin": "trained here", "source": "trained", "dataset": "pictures", "top1": top1, "knn_top1": top1}
+        | changes
+    )
 
 
 DEMO = [
@@ -68,13 +72,15 @@ class Study:
                 self.r[row["model"], region] = r
                 values = [("group", r), ("S1", r - 0.1), ("S2", r + 0.1)]
                 fit += [
-                    (region, layer, i, name, value[i], 10) for i, layer in enumerate(layers) for name, value in values
+                    ("objects", row["model"], region, layer, i, name, value[i], 10)
+                    for i, layer in enumerate(layers)
+                    for name, value in values
                 ]
                 best = np.nan if np.isnan(r).all() else np.nanmax(r)
                 row |= {f"{region}_r": best, f"{region}_layer": "", f"{region}_noise_ceiling": ceiling}
             rows.append(row)
             self.fits.append(folder / f"{row['model']}.csv")
-            columns = ["region", "layer", "layer_index", "participant", "r", "n_pairs"]
+            columns = ["brain", "model", "region", "layer", "layer_index", "participant", "r", "n_pairs"]
             pd.DataFrame(fit, columns=columns).sample(frac=1, random_state=0).to_csv(self.fits[-1], index=False)
         self.rows = pd.DataFrame(rows).set_index("model")
         other = self.rows.assign(

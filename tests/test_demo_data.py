@@ -94,7 +94,7 @@ def test_efficientnet_fits_it_as_known(brain, tmp_path):
     extract_activations(
         tmp_path / "weights.safetensors", folder / "stimuli", tmp_path / "activations.h5", layers=model["layers"]
     )
-    make_rsms(tmp_path / "activations.h5", tmp_path / "rsms.h5")
+    make_rsms(tmp_path / "activations.h5", tmp_path / "rsms.h5", brain="b", model="m")
     fit_layers(tmp_path / "rsms.h5", folder / "brain.h5", tmp_path / "fits.csv")
     fits = pd.read_csv(tmp_path / "fits.csv").set_index(["region", "layer", "participant"])["r"]
     # another resizing gave .257 for the 44: theirs is the wider tolerance

@@ -35,6 +35,7 @@ def run_job(
         params=params or {},
         input=[str(path) for path in inputs],
         output=[f"results/{name}" for name in outputs],
+        scriptdir=SCRIPTS[0].parent,
     )
     record_job(job, *sources, folders=folders, kept=kept)
 
@@ -44,8 +45,8 @@ def make_study() -> None:
     Path("source").mkdir()
     Path("source/a.png").write_text("picture")
     Path("betas.mat").write_text("betas")
-    run_job("convert_images", [], {"data/pictures/train.beton": "beton", "data/pictures/train.json": "{}"}, "source")
-    run_job("import_brain", [], {"brain/objects/brain.h5": "brain"}, "betas.mat", brain="objects")
+    run_job("join_shards", [], {"data/pictures/train.beton": "beton", "data/pictures/train.json": "{}"}, "source")
+    run_job("import_own_brain", [], {"brain/objects/brain.h5": "brain"}, "betas.mat", brain="objects")
     for model in ("first", "second"):
         weights, rsm, fits = (
             f"models/{model}/weights.safetensors",
@@ -131,7 +132,8 @@ def test_results_elsewhere_are_recorded_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out/demo").mkdir(parents=True)
     (tmp_path / "out/demo/a.csv").write_text("a")
-    job = SimpleNamespace(rule="a", wildcards={}, threads=1, params={}, input=[], output=["out/demo/a.csv"])
+    job = SimpleNamespace(rule="table1", wildcards={}, threads=1, params={}, input=[], output=["out/demo/a.csv"])
+    job.scriptdir = SCRIPTS[0].parent
     record_job(SimpleNamespace(**vars(job), config={"pathvars": {"results": "out/demo"}}))
     assert list(read_json("out/demo/provenance/a.csv.json")["outputs"]) == ["a.csv"]
 
@@ -143,7 +145,7 @@ def test_large_input_is_not_hashed_again_while_its_stamp_holds(study, monkeypatc
     stamp = read_json("results/provenance/data/pictures/train.beton.json")["outputs"]["data/pictures/train.beton"]
     os.utime(beton, ns=(stamp["mtime_ns"], stamp["mtime_ns"]))
     run_job("train_model", [beton], {"models/first/weights.safetensors": "weights"}, model="first")
-    assert hashed == ["results/models/first/weights.safetensors"]
+    assert [file for file in hashed if not file.endswith(".py")] == ["results/models/first/weights.safetensors"]
     os.utime(beton)
     run_job("train_model", [beton], {"models/first/weights.safetensors": "weights"}, model="first")
     assert str(beton) in hashed
@@ -397,3 +399,25 @@ def test_crate_of_no_results_is_refused(tmp_path, capsys):
     assert crate.main([str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "give the folder" in said and "holds records" in said and "holds no record" in said
+
+
+# ---- code ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_other_code_made_is_said_and_is_no_fault(study, check):
+    path = Path("results/provenance/rsa/objects/first.csv.json")
+    record = read_json(path)
+    assert record["code"]["rsa/similarity.py"] == compute_sha256(records.PACKAGE / "rsa/similarity.py")
+    assert not {"records.py", "logs.py"} & record["code"].keys()
+    before = check()
+    assert before[0] == 0 and "other code" not in before[1]
+    record["code"]["rsa/similarity.py"] = "0" * 64
+    write_json(record, path)
+    code, said = check()
+    assert code == 0
+    assert (
+        "other code: rsa/similarity.py has changed since 1 artifacts were made, among them rsa/objects/first.csv"
+        in said
+    )
+    code, said = check("results/rsa/objects/first.csv")
+    assert code == 0 and "made by other code than today's: rsa/similarity.py\n" in said

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from test_workflow import count_jobs
 
-from ipcl_core.report.table1 import read_ceilings
+from ipcl_core.files import read_csv
+from ipcl_core.report.table1 import choose_ceilings
 from ipcl_core.rsa.noise_ceiling import measure_noise_ceiling
 from ipcl_core.rsa.similarity import compute_rsm, correlate, vectorize_rsm
 from ipcl_core.simulation import estimate_covariance, expect_ceiling, mix_units
@@ -84,7 +85,7 @@ def test_workflow_finds_the_layers_and_the_ceilings(simulated):
     folder, _ = simulated
     expected = pd.read_csv(folder / "simulated/expected.csv", index_col="region")
     best = pd.read_csv(folder / "results/simulated/statistics/simulated/best_layers.csv", index_col="region")
-    ceilings = read_ceilings(folder / "results/simulated/statistics/simulated/noise_ceilings.csv")
+    ceilings = choose_ceilings(read_csv(folder / "results/simulated/statistics/simulated/noise_ceilings.csv"))
     assert dict(best["layer"]) == dict(expected["layer"]) == {"EarlyV": "conv_block_2", "IT": "conv_block_5"}
     assert list(best["r"]) == pytest.approx(list(expected["r"]), abs=0.03)  # three standard deviations over seeds
     assert list(ceilings["r"]) == pytest.approx(list(expected["noise_ceiling"]), abs=0.06)

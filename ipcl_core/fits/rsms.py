@@ -40,8 +40,14 @@ def make_rsms(
 
 
 def read_names(rsms: str | Path) -> tuple[str, str]:
-    """Return the names of the brain data set and of the model that RSMs are of."""
+    """Return the names of the brain data set and of the model that RSMs are of.
+
+    Raises:
+        ValueError: the file does not say.
+    """
     with h5py.File(rsms) as file:
+        if "model" not in file.attrs:
+            raise ValueError(f"{rsms}: does not say which brain and model it is of; make it again")
         return str(file.attrs["brain"]), str(file.attrs["model"])
 
 

@@ -72,7 +72,9 @@ def measure(tmp_path):
         write_json({"classes": list(classes)}, tmp_path / "summary.json")
         paths = (tmp_path / name for name in ("e.h5", "summary.json", "accuracy.csv"))
         settings = {"k": 5, "tau": 0.5, "l_bfgs": LBFGSProbe(l2=[0.01], held_out=0.2), "n_threads": 1}
-        measure_accuracies(*paths, probes=tmp_path / "probes.h5", protocols=protocols, **settings)
+        measure_accuracies(
+            *paths, probes=tmp_path / "probes.h5", protocols=protocols, dataset="d", model="m", **settings
+        )
         return pd.read_csv(tmp_path / "accuracy.csv")
 
     return measure, (bank, bank_labels, queries, labels, logits)
@@ -82,7 +84,9 @@ def measure(tmp_path):
 def test_accuracies(measure, protocols):
     measure, (bank, bank_labels, queries, labels, logits) = measure
     found = measure(protocols)
-    assert list(found.columns) == ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query", "headline"]
+    columns = ["protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query", "headline"]
+    assert list(found.columns) == ["dataset", "model", *columns]
+    assert set(found.pop("dataset")) == {"d"} and set(found.pop("model")) == {"m"}
     assert list(found.loc[found["headline"], "protocol"]) == protocols[:1]
     for i, (layer, change) in enumerate({"fc7": lambda x: x, "conv": lambda x: x.flip(1) ** 3}.items()):
         arrays = (change(torch.from_numpy(bank)), torch.from_numpy(bank_labels), change(torch.from_numpy(queries)))

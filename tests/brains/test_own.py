@@ -19,9 +19,10 @@ from scipy.spatial.distance import pdist, squareform
 
 from ipcl_core.brains.store import read_brain, read_patterns
 from ipcl_core.config import OwnBrain, load_config, missing_paths
+from ipcl_core.files import read_csv
 from ipcl_core.fits.statistics import measure_noise_ceilings
 from ipcl_core.images.decoding import list_stimuli
-from ipcl_core.report.table1 import read_ceilings
+from ipcl_core.report.table1 import choose_ceilings
 
 LOWER = np.tril_indices(len(NAMES), -1)
 
@@ -337,8 +338,8 @@ def test_participant_who_lacks_a_region_is_left_out_of_it(own, warnings_of):
     assert [region.participants for region in regions] == [PARTICIPANTS, ["sub-01", "sub-03"]]
     assert_allclose(regions[1].rsvs, own.expect()["IT"][[0, 2]], rtol=0, atol=1e-12)
     assert [text for text in warnings_of() if "region IT, participant sub-02" in text and "left out" in text]
-    measure_noise_ceilings(own.brain, own.folder / "ceilings.csv", n_splits=10, seed=0)
-    assert list(read_ceilings(own.folder / "ceilings.csv")["n_participants"]) == [3, 2]
+    measure_noise_ceilings(own.brain, own.folder / "ceilings.csv", name="b", n_splits=10, seed=0)
+    assert list(choose_ceilings(read_csv(own.folder / "ceilings.csv"))["n_participants"]) == [3, 2]
 
 
 def test_one_participant_has_no_noise_ceiling(own, warnings_of):
@@ -346,7 +347,7 @@ def test_one_participant_has_no_noise_ceiling(own, warnings_of):
     regions = own.import_all(participants=["sub-02"])
     assert_allclose(regions[1].rsvs, own.expect()["IT"][1:2], rtol=0, atol=1e-12)
     assert [text for text in warnings_of() if "one participant: no noise ceiling" in text]
-    measure_noise_ceilings(own.brain, own.folder / "ceilings.csv", n_splits=10, seed=0)
+    measure_noise_ceilings(own.brain, own.folder / "ceilings.csv", name="b", n_splits=10, seed=0)
     table = pd.read_csv(own.folder / "ceilings.csv")
     assert table["r"].isna().all() and set(table["note"]) == {"one participant"}
 

@@ -151,16 +151,16 @@ def test_activations_and_rsms(disk, photo, tmp_path):
     for i in range(5):
         photo.crop((30 * i, 20 * i, 30 * i + 90, 20 * i + 90)).save(stimuli / f"{i:02d}.png")
     extract_activations(weights, stimuli, tmp_path / "activations.h5", layers="all")
-    make_rsms(tmp_path / "activations.h5", tmp_path / "rsm.h5")
+    make_rsms(tmp_path / "activations.h5", tmp_path / "rsm.h5", brain="b", model="m")
     with pytest.raises(OSError, match="No space left on device"):
         extract_activations(weights, stimuli, disk.folder / "activations.h5", layers="all")
     disk.resize(8)
     with pytest.raises(OSError, match="No space left on device"):
-        make_rsms(tmp_path / "activations.h5", disk.folder / "rsm.h5")
+        make_rsms(tmp_path / "activations.h5", disk.folder / "rsm.h5", brain="b", model="m")
     assert disk.list_files() == []
     disk.resize(100_000)
     extract_activations(weights, stimuli, disk.folder / "activations.h5", layers="all")
-    make_rsms(disk.folder / "activations.h5", disk.folder / "rsm.h5")
+    make_rsms(disk.folder / "activations.h5", disk.folder / "rsm.h5", brain="b", model="m")
     for name in ("activations.h5", "rsm.h5"):
         assert (disk.folder / name).read_bytes() == (tmp_path / name).read_bytes()
 

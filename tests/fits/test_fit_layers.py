@@ -33,7 +33,7 @@ def rsms(patterns, tmp_path):
         for layer, values in patterns.items():
             file[f"layers/{layer}"] = values
         file.attrs["layers"], file.attrs["network"] = list(patterns), "a network"
-    make_rsms(tmp_path / "activations.h5", tmp_path / "rsms.h5")
+    make_rsms(tmp_path / "activations.h5", tmp_path / "rsms.h5", brain="b", model="m")
     return tmp_path / "rsms.h5"
 
 
@@ -73,7 +73,9 @@ def test_rsms_of_all_layers(rsms, patterns):
 
 def test_rsms_with_distances(rsms, patterns, tmp_path):
     """What else is in the file stays; a constant pattern has distances."""
-    make_rsms(tmp_path / "activations.h5", tmp_path / "more.h5", distances=["correlation", "euclidean"])
+    make_rsms(
+        tmp_path / "activations.h5", tmp_path / "more.h5", brain="b", model="m", distances=["correlation", "euclidean"]
+    )
     with h5py.File(rsms) as file, h5py.File(tmp_path / "more.h5") as more:
         assert "euclidean" not in file
         for layer, values in patterns.items():
@@ -86,7 +88,17 @@ def test_rsms_with_distances(rsms, patterns, tmp_path):
 def test_fits_equal_loop(rsms, brain, regions, patterns, tmp_path, warnings_of):
     fit_layers(rsms, brain, tmp_path / "fits.csv")
     fits = pd.read_csv(tmp_path / "fits.csv")
-    assert list(fits.columns) == ["region", "layer", "layer_index", "participant", "r", "n_pairs", "note"]
+    assert list(fits.columns) == [
+        "brain",
+        "model",
+        "region",
+        "layer",
+        "layer_index",
+        "participant",
+        "r",
+        "n_pairs",
+        "note",
+    ]
     note = f"no r: constant activations to 1 of 8 stimuli, first {STIMULI[5]}"
     expected = []
     for region in regions:
@@ -95,7 +107,9 @@ def test_fits_equal_loop(rsms, brain, regions, patterns, tmp_path, warnings_of):
         for index, layer in enumerate(patterns):
             for participant, target in targets:
                 r = math.nan if layer == "relu" else correlate_pairs(patterns[layer], target)
-                expected.append((region.name, layer, index, participant, r, N_PAIRS, note if layer == "relu" else None))
+                expected.append(
+                    ("b", "m", region.name, layer, index, participant, r, N_PAIRS, note if layer == "relu" else None)
+                )
     expected = pd.DataFrame(expected, columns=fits.columns)
     pd.testing.assert_frame_equal(fits, expected, rtol=0, atol=1e-12)
     assert warnings_of() == [f"{rsms}: layer relu: {note}"]
@@ -103,6 +117,7 @@ def test_fits_equal_loop(rsms, brain, regions, patterns, tmp_path, warnings_of):
 
 def test_layer_that_finds_all_pairs_equally_similar_has_no_r(brain, tmp_path):
     with h5py.File(tmp_path / "rsms.h5", "w") as file:
+        file.attrs["brain"], file.attrs["model"] = "b", "m"
         file["stimuli"], file["layers/flat"] = STIMULI, np.full((8, 8), 0.5) + 0.5 * np.eye(8)
         file.attrs["layers"] = ["flat"]
     fit_layers(tmp_path / "rsms.h5", brain, tmp_path / "fits.csv")

@@ -34,6 +34,7 @@ def mix(patterns: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndar
 
 def write_rsms(path, rsms: list[np.ndarray], n_stimuli: int = N_STIMULI):
     with write_hdf5(path) as file:
+        file.attrs["brain"], file.attrs["model"] = "sim", path.stem
         file["stimuli"] = [f"{i:02d}" for i in range(n_stimuli)]
         for i, rsm in enumerate(rsms):
             file[f"layers/layer{i}"] = rsm
@@ -68,10 +69,10 @@ def study(tmp_path_factory):
     models = ["good", "poor", "chance"]
     compare_models(
         [folder / f"{model}.h5" for model in models], folder / "brain.h5", folder / "best_layers.csv", folder / "pairs.csv",
-        models=models, n_bootstrap=200, n_splits=50, seed=0, fdr=0.05,
+        name="sim", models=models, n_bootstrap=200, n_splits=50, seed=0, fdr=0.05,
     )  # fmt: skip
     join_layers([folder / f"{m}.csv" for m in models], folder / "all.csv", brains=["sim"], models=models, fdr=0.05)
-    measure_noise_ceilings(folder / "brain.h5", folder / "ceilings.csv", n_splits=1000, seed=0)
+    measure_noise_ceilings(folder / "brain.h5", folder / "ceilings.csv", name="sim", n_splits=1000, seed=0)
     folder.joinpath("rsvs.npy").parent.mkdir(exist_ok=True)
     np.save(folder / "rsvs.npy", rsvs)
     return folder
@@ -195,7 +196,7 @@ def test_euclidean_distances_of_voxels_and_layers(tmp_path):
             file[f"layers/layer{i}"] = values
         file.attrs["layers"], file.attrs["network"] = ["layer0", "layer1", "layer2"], ""
     both = ["correlation", "euclidean"]
-    make_rsms(tmp_path / "activations.h5", tmp_path / "m.h5", distances=both)
+    make_rsms(tmp_path / "activations.h5", tmp_path / "m.h5", brain="sim", model="m", distances=both)
     settings = SETTINGS | {"distances": both, "comparators": ["pearson", "cosine"]}
     measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "m.csv", **settings)
     table = pd.read_csv(tmp_path / "m.csv").set_index(["distance", "comparator", "region", "layer"]).sort_index()
@@ -222,7 +223,9 @@ def test_euclidean_distances_of_voxels_and_layers(tmp_path):
     measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "n.csv", **alone)
     lines = (tmp_path / "n.csv").read_text().splitlines()
     assert lines == (tmp_path / "m.csv").read_text().splitlines()[: len(lines)], "correlations stay as they are"
-    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "ceilings.csv", distances=both, n_splits=1000, seed=0)
+    measure_noise_ceilings(
+        tmp_path / "brain.h5", tmp_path / "ceilings.csv", name="b", distances=both, n_splits=1000, seed=0
+    )
     ceilings = pd.read_csv(tmp_path / "ceilings.csv").set_index(["distance", "region", "kind"])["r"]
     half = measure_noise_ceiling(single, n_splits=1000, seed=0).r
     assert ceilings["euclidean", "IT", "split-half over participants"] == pytest.approx(half)
@@ -250,7 +253,7 @@ def test_constant_layer_few_stimuli_and_few_participants_are_noted(tmp_path):
     assert table[["participants_low", "stimuli_low", "both_low"]].isna().all(axis=None)
     compare_models(
         [tmp_path / "m.h5", tmp_path / "n.h5"], tmp_path / "brain.h5", tmp_path / "best.csv", tmp_path / "pairs.csv",
-        models=["m", "n"], n_bootstrap=100, n_splits=5, seed=0, fdr=0.05,
+        name="sim", models=["m", "n"], n_bootstrap=100, n_splits=5, seed=0, fdr=0.05,
     )  # fmt: skip
     best = pd.read_csv(tmp_path / "best.csv").set_index("model")
     assert best.loc["m", "layer"] == "layer0" and best.loc["n", "note"] == "no layer has an r"
@@ -300,12 +303,12 @@ def test_one_participant_has_what_needs_none_other(tmp_path):
     assert table[["stimuli_low", "stimuli_high", "p", "p_max"]].notna().all(axis=None)
     assert table[["r_participants_sd", "participants_low", "both_low", "both_high"]].isna().all(axis=None)
     files = [tmp_path / "m.h5", tmp_path / "n.h5"], tmp_path / "brain.h5", tmp_path / "best.csv", tmp_path / "pairs.csv"
-    compare_models(*files, models=["m", "n"], n_bootstrap=100, n_splits=5, seed=0, fdr=0.05)
+    compare_models(*files, name="sim", models=["m", "n"], n_bootstrap=100, n_splits=5, seed=0, fdr=0.05)
     best, pairs = pd.read_csv(tmp_path / "best.csv"), pd.read_csv(tmp_path / "pairs.csv")
     assert (best["note"] == note).all() and best["participants_r_held_out"].isna().all()
     assert best["stimuli_r_held_out"].notna().all()
     assert pairs.loc[0, "resampled"] == "stimuli" and pairs.loc[0, ["low", "high", "p", "q"]].notna().all()
-    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=9, seed=0)
+    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", name="sim", n_splits=9, seed=0)
     ceilings = pd.read_csv(tmp_path / "c.csv")
     assert ceilings["r"].isna().all() and (ceilings["note"] == "one participant").all()
 
@@ -314,7 +317,7 @@ def test_participants_that_do_not_agree_have_no_corrected_ceiling(tmp_path):
     rsv = vectorize_rsm(compute_rsm(np.random.default_rng(0).standard_normal((12, 20))))
     names = [f"{i:02d}" for i in range(12)]
     write_brain(tmp_path / "brain.h5", names, [Region("IT", np.stack([rsv, -rsv]), ["a", "b"], group=False)])
-    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=9, seed=0)
+    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", name="sim", n_splits=9, seed=0)
     table = pd.read_csv(tmp_path / "c.csv", keep_default_na=False).set_index("kind")
     corrected = table.loc["split-half over participants, Spearman-Brown corrected"]
     assert corrected["r"] == "" and corrected["note"] == "the halves do not agree, or participants cancel out"
@@ -333,15 +336,17 @@ def test_false_discoveries_are_controlled_over_models_and_regions_of_a_brain(stu
     table = pd.read_csv(study / "all.csv")
     assert table["q"].to_numpy() == pytest.approx(scipy.stats.false_discovery_control(table["p"]))
     assert (table["significant"] == (table["q"] <= 0.05)).all()
-    files = [study / "good.csv", study / "chance.csv"]
-    join_layers(files, tmp_path / "t.csv", brains=["a", "b"], models=["m"], fdr=0.05)
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for file, model in zip(files, ("good", "chance"), strict=True):
+        pd.read_csv(study / f"{model}.csv").assign(brain=file.stem, model="m").to_csv(file, index=False)
+    join_layers(files[::-1], tmp_path / "t.csv", brains=["a", "b"], models=["m"], fdr=0.05)
     table = pd.read_csv(tmp_path / "t.csv").query("brain == 'b'")
     assert table["q"].to_numpy() == pytest.approx(scipy.stats.false_discovery_control(pd.read_csv(files[1])["p"]))
 
 
 def test_layers_of_nested_sequences_keep_their_names(study, tmp_path):
     layers = pd.read_csv(study / "good.csv").replace({"layer": {"layer0": "1.10", "layer1": "1.1"}})
-    layers.to_csv(tmp_path / "m.csv", index=False)
+    layers.assign(brain="2019", model="007").to_csv(tmp_path / "m.csv", index=False)
     join_layers([tmp_path / "m.csv"], tmp_path / "t.csv", brains=["2019"], models=["007"], fdr=0.05)
     assert pd.read_csv(tmp_path / "t.csv", dtype=str)["layer"].tolist() == layers["layer"].tolist()
 
@@ -382,6 +387,6 @@ def test_figure_of_pairs_shows_the_row_less_the_column(study):
 def test_figure_of_one_model_says_so(study, tmp_path):
     files = [tmp_path / "best.csv", tmp_path / "pairs.csv"]
     settings = {"n_bootstrap": 100, "n_splits": 5, "seed": 0, "fdr": 0.05}
-    compare_models([study / "good.h5"], study / "brain.h5", *files, models=["good"], **settings)
+    compare_models([study / "good.h5"], study / "brain.h5", *files, name="sim", models=["good"], **settings)
     figure = plot_pairs(tmp_path / "pairs.csv", title="simulated", fdr=0.05)
     assert figure.get_suptitle() == "simulated: one model, nothing to compare"

@@ -161,6 +161,7 @@ def test_no_weight_is_a_correlation_of_zero():
 
 def write_rsms(path, distances: np.ndarray):
     with write_hdf5(path) as file:
+        file.attrs["brain"], file.attrs["model"] = "b", path.stem
         file["stimuli"] = [f"{i:02d}" for i in range(count_stimuli(distances.shape[1]))]
         for i, rsm in enumerate(fill_rsms(1 - distances)):
             file[f"layers/layer{i}"] = rsm
@@ -186,11 +187,11 @@ def test_weighted_layers_are_columns_of_the_best_layers(brain, tmp_path):
     for path in weighted:
         weigh_layers(path.with_suffix(".h5"), brain, path, **SETTINGS)
     files = [tmp_path / "m.h5", tmp_path / "n.h5"], brain, tmp_path / "best.csv", tmp_path / "pairs.csv"
-    settings = {"models": ["m", "n"], "n_bootstrap": 100, "n_splits": 5, "seed": 0, "fdr": 0.05}
+    settings = {"name": "b", "models": ["m", "n"], "n_bootstrap": 100, "n_splits": 5, "seed": 0, "fdr": 0.05}
     compare_models(*files, **settings)
     plain = pd.read_csv(tmp_path / "best.csv", dtype={"region": str})
     assert not set(plain.columns) & set(WEIGHTED_COLUMNS)
-    compare_models(*files, **settings, weighted=weighted)
+    compare_models(*files, **settings, weighted=weighted[::-1])
     best = pd.read_csv(tmp_path / "best.csv", dtype={"region": str})
     pd.testing.assert_frame_equal(best[plain.columns], plain)
     with h5py.File(brain) as file:

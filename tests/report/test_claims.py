@@ -196,15 +196,14 @@ LAYERS = ["conv_block_1.0", "conv_block_4.1", "conv_block_5.2", "fc6.0", "fc7.0"
 
 def write_fits(path, r: dict[str, list[float]], shifts=(-0.02, 0.0, 0.03)):
     """Fits of five layers; participants' r are the group's, shifted."""
-    rows = []
+    rows, names = [], ("objects", path.stem)
     for region, values in r.items():
         for i, value in enumerate(values):
             layer = f"l.{i}" if "resnet" in path.name else LAYERS[i]
-            rows.append((region, layer, i, "group", value, 10))
-            rows += [(region, layer, i, f"S{n}", value + shift, 10) for n, shift in enumerate(shifts)]
-    pd.DataFrame(rows, columns=["region", "layer", "layer_index", "participant", "r", "n_pairs"]).to_csv(
-        path, index=False
-    )
+            rows.append((*names, region, layer, i, "group", value, 10))
+            rows += [(*names, region, layer, i, f"S{n}", value + shift, 10) for n, shift in enumerate(shifts)]
+    columns = ["brain", "model", "region", "layer", "layer_index", "participant", "r", "n_pairs"]
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
 
 
 @pytest.fixture
@@ -230,14 +229,19 @@ def run(tmp_path):
             "top1": 40.0,
         }
         source = "own" if name == "mine" else "untrained" if framework == "Untrained" else "trained"
-        row |= {"source": source, "brain": "objects"}
+        row |= {"source": source, "origin": "trained here", "brain": "objects"}
         row |= {"V1_r": max(r["V1"]), "V1_noise_ceiling": 0.9, "IT_r": max(r["IT"]), "IT_noise_ceiling": 0.8}
         rows.append(row)
     table = pd.DataFrame(rows)
     table.to_csv(tmp_path / "table1.csv", index=False)
-    brain = {"brain": "objects", "title": "Objects", "fits": [tmp_path / f"{name}.csv" for name in models]}
-    write_claims(tmp_path / "table1.csv", [brain], tmp_path / "claims.csv", tmp_path / "claims.md")
+    judge(tmp_path, [*models])
     return tmp_path
+
+
+def judge(folder, models: list[str]) -> None:
+    fits = [folder / f"{name}.csv" for name in models]
+    files = folder / "table1.csv", fits, folder / "claims.csv", folder / "claims.md"
+    write_claims(*files, titles={"objects": "Objects"})
 
 
 def test_claims_on_layers_by_hand(run):
@@ -281,10 +285,9 @@ def test_page_quotes_every_claim_with_its_verdicts(run):
 def test_published_verdicts_stand_beside_those_of_the_papers_data(run):
     table = pd.read_csv(run / "table1.csv").rename(columns=lambda name: name.replace("V1_", "EarlyV_"))
     table.assign(EarlyV_r_published=0.5).to_csv(run / "table1.csv", index=False)
-    for file in run.glob("*_*.csv"):
-        file.write_text(file.read_text().replace("V1,", "EarlyV,"))
-    brain = {"brain": "objects", "title": "Objects", "fits": sorted(run.glob("*_*.csv"))}
-    write_claims(run / "table1.csv", [brain], run / "claims.csv", run / "claims.md")
+    for file in [path for path in run.glob("*.csv") if path.name not in ("table1.csv", "claims.csv")]:
+        file.write_text(file.read_text().replace(",V1,", ",EarlyV,"))
+    judge(run, list(table["model"]))
     claims = pd.read_csv(run / "claims.csv").set_index(["claim", "region"])
     assert claims.at[("best_is_alexnet", "EarlyV"), "verdict_published"] == "holds"
     assert claims.at[("best_is_alexnet", "EarlyV"), "value_published"] == pytest.approx(0.12)

@@ -49,7 +49,7 @@ def test_page_holds_the_files_numbers(path, study):
                     values = fits.loc[(model, region), column].to_numpy()
                     assert_allclose(np.array(shown[column], float), values, atol=1e-5, equal_nan=True)
     for model, layers in LAYERS.items():
-        with h5py.File(study["brains"][0]["rsms"][model]) as file:
+        with h5py.File(path.parent / f"rsm/b/{model}.h5") as file:
             for layer, stored in zip(layers, brain["models"][model]["rsms"], strict=True):
                 rsv, error = vectorize_rsm(file[f"layers/{layer}"][:]), (stored["high"] - stored["low"]) / 508
                 assert_allclose(read_rsm(stored), rsv, atol=1.0001 * error, rtol=0, equal_nan=True)
@@ -84,15 +84,36 @@ def test_quantised_similarities_are_near():
 
 
 def test_disagreeing_files_are_refused(study, tmp_path):
-    brain = study["brains"][0]
-    shutil.copytree(brain["stimuli"], tmp_path / "stimuli")
-    next((tmp_path / "stimuli").iterdir()).unlink()
+    def write(**changes):
+        write_explorer(tmp_path / "x.html", **study | changes)
+
+    shutil.copytree(study["stimuli"][0], tmp_path / "b/stimuli")
+    next((tmp_path / "b/stimuli").iterdir()).unlink()
     with pytest.raises(ValueError, match=r"its 11 pictures are not the 12 of .*brain\.h5"):
-        write_explorer(tmp_path / "x.html", **study | {"brains": [brain | {"stimuli": tmp_path / "stimuli"}]})
-    swapped = {"first": brain["rsms"]["second"]}
+        write(stimuli=[tmp_path / "b/stimuli"])
+    first, second, pixels = study["rsms"]
+    with pytest.raises(ValueError, match=r"first\.h5: says that it is of b first, and so does .*first\.h5"):
+        write(rsms=[first, first, pixels])
+    with pytest.raises(ValueError, match="no file says that it is of b first"):
+        write(rsms=[second, pixels])
+    shutil.copy(second, tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        file.attrs["model"] = "first"
     with pytest.raises(ValueError, match="its layers are not those of the statistics"):
-        write_explorer(tmp_path / "x.html", **study | {"brains": [brain | {"rsms": swapped}]})
+        write(rsms=[tmp_path / "m.h5", second, pixels])
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        file.attrs["brain"] = "another"
+    with pytest.raises(ValueError, match=r"m\.h5: says that it is of another first; wanted are b first, b second"):
+        write(rsms=[tmp_path / "m.h5", second, pixels])
     assert not (tmp_path / "x.html").exists()
+
+
+def test_files_are_paired_by_what_they_say(path, study, tmp_path):
+    backwards = {name: files[::-1] for name, files in study.items() if isinstance(files, list)}
+    write_explorer(path.parent / "again.html", **study | backwards)
+    again = (path.parent / "again.html").read_bytes()
+    assert len(study["rsms"]) == 3 and len(again) == path.stat().st_size
+    assert read_study(path.parent / "again.html")["brains"] == read_study(path)["brains"]
 
 
 # In the browser ---------------------------------------------------------------------------------------------------------
@@ -203,7 +224,7 @@ def test_pointing_at_a_layer_shows_its_rsm_beside_the_brains(view, study):
         assert_allclose([ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2], place, atol=1)
         assert view.inner_text("#model-title") == f"{model}, {layer}"
         assert view.inner_text("#brain-title").startswith(region)
-        with h5py.File(study["brains"][0]["rsms"][model]) as file:
+        with h5py.File(path.parent / f"rsm/b/{model}.h5") as file:
             rsm = file[f"layers/{layer}"][:]
         low, high = (np.unravel_index(f(rsm + 2 * sign * np.eye(N_STIMULI)), rsm.shape)
                      for f, sign in ((np.argmin, 1), (np.argmax, -1)))  # fmt: skip

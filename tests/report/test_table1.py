@@ -2,6 +2,7 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,80 +17,140 @@ from ipcl_core.rsa.noise_ceiling import SPLIT_HALF
 PRINTED_BOLD = {(6, "aOTC"), (7, "EarlyV"), (7, "pOTC"), (7, "aOTC"), (8, "top1"), (11, "pOTC"), (12, "top1")}
 PRINTED_BOLD |= {(16, "top1"), (20, "top1"), (22, "top1"), (25, "top1"), (29, "top1")}
 REGIONS = ("EarlyV", "pOTC", "aOTC")
-ACCURACY = "protocol,layer,top1,top5,k,tau,n_bank,n_query,headline\n"
+ACCURACY = "protocol,layer,top1,top5,k,tau,n_bank,n_query,headline"
 
 
-def write(path: Path, text: str) -> Path:
-    path.write_text(text)
+def write_table(path: Path, names: dict[str, str], columns: str, lines: list[str]) -> Path:
+    """A table whose first columns say what it is of."""
+    rows = [",".join([*names.values(), line]) for line in lines]
+    path.write_text("\n".join([",".join([*names, columns]), *rows, ""]))
     return path
 
 
-def write_fits(path: Path, r: dict[str, float]) -> Path:
+def write_accuracy(path: Path, model: str, *lines: str, dataset: str = "d") -> Path:
+    return write_table(path, {"dataset": dataset, "model": model}, ACCURACY, list(lines))
+
+
+def write_fits(path: Path, brain: str, model: str, r: dict[str, float]) -> Path:
     """Fits of the layers a, b, c: b has the highest group r of each region; a participant's is always higher."""
     lines = []
     for region, best in r.items():
         for i, (layer, value) in enumerate({"a": best - 0.2, "b": best, "c": best - 0.1}.items()):
             value = "" if math.isnan(value) else value
             lines += [f"{region},{layer},{i},group,{value},28", f"{region},{layer},{i},01,0.99,28"]
-    return write(path, "region,layer,layer_index,participant,r,n_pairs\n" + "\n".join(lines) + "\n")
+    return write_table(path, {"brain": brain, "model": model}, "region,layer,layer_index,participant,r,n_pairs", lines)
 
 
-def write_ceilings(path: Path, r: dict[str, float]) -> Path:
+def write_ceilings(path: Path, brain: str, r: dict[str, float]) -> Path:
     """The paper's among others."""
     others = [("correlation", "leave-one-out, lower"), ("euclidean", SPLIT_HALF)]
     rows = [(d, region, kind, 0.123, 10) for d, kind in others for region in r]
     rows += [("correlation", region, SPLIT_HALF, value, 0 if math.isnan(value) else 10) for region, value in r.items()]
-    write_csv(pd.DataFrame(rows, columns=["distance", "region", "kind", "r", "n_participants"]), path)
+    columns = ["distance", "region", "kind", "r", "n_participants"]
+    write_csv(pd.DataFrame(rows, columns=columns).assign(brain=brain), path)
     return path
 
 
-def describe(name: str, **changes) -> dict:
+def describe(**changes) -> SimpleNamespace:
     """A model as the configuration describes it."""
-    model = {"model": name, "framework": "F", "architecture": "alexnet_gn", "dim": 128, "width": 1.0, "dataset": "d"}
-    return model | {"source": "trained", "origin": "trained here", "reason": None} | changes
+    model = {"framework": "F", "architecture": "alexnet_gn", "dim": 128, "width": 1.0, "dataset": "d"}
+    return SimpleNamespace(**model | {"source": "trained", "origin": "trained here", "reason": None} | changes)
+
+
+KRIEGESKORTE = SimpleNamespace(source="kriegeskorte_2008")
+
+
+def write_study(folder: Path) -> dict:
+    """Three models, one more that is unavailable, and two brain data sets, neither published: arguments of `make_table1`."""
+    knn = "weighted kNN,fc7,36.6666,80,200,0.07,1000,50,"
+    protocols = {
+        "ipcl": [f"{knn}False", "linear probe (L-BFGS),fc6,50.126,9,,,1000,50,True"],
+        "labelled": [f"{knn}False", "softmax,output,60.123,90,,,,50,True"],
+        "neighbours": [f"{knn}True"],
+    }
+    models = {name: describe(dim=None if name == "labelled" else 128) for name in protocols}
+    models["lost"] = describe(dim=64, origin="unavailable", reason="<b>_no_ copy</b>, 50% & $1")
+    files = {
+        "accuracies": [write_accuracy(folder / f"{name}.csv", name, *lines) for name, lines in protocols.items()],
+        "fits": [],
+        "ceilings": [],
+    }
+    for brain, regions in (("one", {"V1": 0.91237, "IT": math.nan}), ("two", {"V1": 0.5})):
+        files["ceilings"].append(write_ceilings(folder / f"{brain}.csv", brain, regions))
+        for i, model in enumerate(protocols):
+            best = 0.31239 - i / 10 + (0.2 if brain == "two" else 0)
+            path = folder / f"{brain}_{model}.csv"
+            files["fits"].append(write_fits(path, brain, model, dict.fromkeys(regions, best)))
+    return {"models": models, "brains": {"one": KRIEGESKORTE, "two": KRIEGESKORTE}} | files
 
 
 @pytest.fixture
 def small(tmp_path) -> pd.DataFrame:
-    """Table 1 of three models, one of them unavailable, and two brain data sets, neither published."""
-    knn = "weighted kNN,fc7,36.6666,80,200,0.07,1000,50,"
-    accuracies = {
-        "ipcl": write(tmp_path / "a.csv", f"{ACCURACY}{knn}False\nlinear probe (L-BFGS),fc6,50.126,9,,,1000,50,True\n"),
-        "labelled": write(tmp_path / "b.csv", f"{ACCURACY}{knn}False\nsoftmax,output,60.123,90,,,,50,True\n"),
-        "neighbours": write(tmp_path / "c.csv", f"{ACCURACY}{knn}True\n"),
-    }
-    models = [describe(name, accuracy=accuracy) for name, accuracy in accuracies.items()]
-    models[1]["dim"] = None
-    models.append(describe("lost", dim=64, accuracy=None, origin="unavailable", reason="<b>_no_ copy</b>, 50% & $1"))
-    brains = []
-    for name, regions in (("one", {"V1": 0.91237, "IT": math.nan}), ("two", {"V1": 0.5})):
-        fits = {
-            model: write_fits(tmp_path / f"{name}_{model}.csv", dict.fromkeys(regions, 0.31239 - i / 10))
-            for i, model in enumerate(accuracies)
-        }
-        ceilings = write_ceilings(tmp_path / f"{name}.csv", regions)
-        brains.append({"brain": name, "source": "kriegeskorte_2008", "ceilings": ceilings, "fits": fits})
-    make_table1(models, brains, tmp_path / "table1.csv")
+    """Table 1 of `write_study`."""
+    make_table1(**write_study(tmp_path), table=tmp_path / "table1.csv")
     return pd.read_csv(tmp_path / "table1.csv")
 
 
+@pytest.mark.parametrize("part", ["accuracies", "fits", "ceilings"])
+def test_files_are_paired_by_what_they_say(small, tmp_path, part):
+    study = write_study(tmp_path)
+    study[part].reverse()
+    make_table1(**study, table=tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "table1.csv").read_bytes()
+
+
+@pytest.mark.parametrize("part,names", [("accuracies", "d ipcl"), ("fits", "one ipcl"), ("ceilings", "one")])
+def test_files_that_say_otherwise_are_refused(tmp_path, part, names):
+    study, table = write_study(tmp_path), tmp_path / "table1.csv"
+    first, *others = study[part]
+    with pytest.raises(ValueError, match=rf"no file is of {names} by its columns"):
+        make_table1(**study | {part: others}, table=table)
+    with pytest.raises(
+        ValueError, match=rf"ipcl.csv|one.csv: its columns .* say that it is of {names}, and so do another"
+    ):
+        make_table1(**study | {part: [first, first, *others]}, table=table)
+    text = first.read_text()
+    first.write_text(text.replace("ipcl", "ipcl2").replace("one", "none"))
+    with pytest.raises(ValueError, match=r"its columns .* say that it is of .*(ipcl2|none)"):
+        make_table1(**study, table=table)
+    first.write_text(
+        "\n".join([*text.splitlines(), text.splitlines()[-1].replace("ipcl", "labelled").replace("one", "two"), ""])
+    )
+    with pytest.raises(ValueError, match=r"say that it is of .*, .*; wanted are"):
+        make_table1(**study, table=table)
+    first.write_text(text.replace("model", "modell").replace("brain", "brian"))
+    with pytest.raises(
+        ValueError, match=r"csv: does not say which (model|brain|brain and model) it is of; make it again"
+    ):
+        make_table1(**study, table=table)
+    assert not table.exists()
+
+
 def test_model_without_any_r_says_so(tmp_path):
-    knn = write(tmp_path / "a.csv", f"{ACCURACY}weighted kNN,fc7,36.6666,80,200,0.07,1000,50,True\n")
-    fits = {"flat": write_fits(tmp_path / "f.csv", {"V1": math.nan, "IT": 0.3})}
-    ceilings = write_ceilings(tmp_path / "c.csv", {"V1": 0.9, "IT": 0.8})
-    brains = [{"brain": "one", "source": "kriegeskorte_2008", "ceilings": ceilings, "fits": fits}]
-    make_table1([describe("flat", accuracy=knn, source="own", origin="own code")], brains, tmp_path / "table1.csv")
+    make_table1(
+        {"flat": describe(source="own", origin="own code")},
+        {"one": KRIEGESKORTE},
+        tmp_path / "table1.csv",
+        accuracies=[write_accuracy(tmp_path / "a.csv", "flat", "weighted kNN,fc7,36.6666,80,200,0.07,1000,50,True")],
+        fits=[write_fits(tmp_path / "f.csv", "one", "flat", {"V1": math.nan, "IT": 0.3})],
+        ceilings=[write_ceilings(tmp_path / "c.csv", "one", {"V1": 0.9, "IT": 0.8})],
+    )
     row = pd.read_csv(tmp_path / "table1.csv").iloc[0]
     assert row["V1_layer"] == "no layer has an r" and math.isnan(row["V1_r"])
     assert row["IT_layer"] == "b" and row["origin"] == "own code"
 
 
 def test_layers_that_are_numbers_keep_their_names(tmp_path):
-    knn = write(tmp_path / "a.csv", f"{ACCURACY}weighted kNN,3,36.6666,80,200,0.07,1000,50,True\n")
-    fits = write_fits(tmp_path / "f.csv", {"V1": 0.3})
+    fits = write_fits(tmp_path / "f.csv", "one", "nets", {"V1": 0.3})
     fits.write_text(fits.read_text().replace(",b,", ",1,").replace(",a,", ",0,").replace(",c,", ",2,"))
-    brain = {"brain": "one", "source": "kriegeskorte_2008", "ceilings": write_ceilings(tmp_path / "c.csv", {"V1": 0.9})}
-    make_table1([describe("nets", accuracy=knn)], [brain | {"fits": {"nets": fits}}], tmp_path / "table1.csv")
+    make_table1(
+        {"nets": describe()},
+        {"one": KRIEGESKORTE},
+        tmp_path / "table1.csv",
+        accuracies=[write_accuracy(tmp_path / "a.csv", "nets", "weighted kNN,3,36.6666,80,200,0.07,1000,50,True")],
+        fits=[fits],
+        ceilings=[write_ceilings(tmp_path / "c.csv", "one", {"V1": 0.9})],
+    )
     row = pd.read_csv(tmp_path / "table1.csv", dtype=str).iloc[0]
     assert row["V1_layer"] == "1" and row["top1_protocol"] == "weighted kNN (k=200, tau=0.07, 3)"
 
@@ -106,7 +167,8 @@ def test_table1_by_hand(small, tmp_path):
     assert_allclose(small["n_test"], [50, 50, 50, math.nan] * 2, rtol=0, atol=0)
     assert_allclose(small["dim"], [128, math.nan, 128, 64] * 2, rtol=0, atol=0)
     assert "128,1.0" in (tmp_path / "table1.csv").read_text()  # whole dimensions, no 128.0
-    assert_allclose(small["V1_r"], [0.3124, 0.2124, 0.1124, math.nan] * 2, rtol=0, atol=1e-12)
+    r = [0.3124, 0.2124, 0.1124, math.nan, 0.5124, 0.4124, 0.3124, math.nan]
+    assert_allclose(small["V1_r"], r, rtol=0, atol=1e-12)
     assert small["V1_layer"].tolist()[:3] == ["b"] * 3
     assert_allclose(small["V1_noise_ceiling"], [0.9124] * 4 + [0.5] * 4, rtol=0, atol=0)
     assert_allclose(small["IT_r"], [0.3124, 0.2124, 0.1124, *[math.nan] * 5], rtol=0, atol=1e-12)
@@ -130,17 +192,19 @@ def paper(tmp_path_factory) -> Path:
     """Table 1 of a study that measured the paper's numbers, each r .013 higher, one run 2 % better, and one new model."""
     folder = tmp_path_factory.mktemp("paper")
     published = read_published()
-    models, fits = [], {}
+    models, fits, accuracies = {}, [], []
     for name, row in [*published.iterrows(), ("new", published.iloc[0])]:
         top1 = row["top1"] + (2 if name == "ipcl_alexnet_gn_d128_run2" else 0)
-        accuracy = write(folder / f"{name}_accuracy.csv", f"{ACCURACY}softmax,output,{top1},9,,,,50000,True\n")
-        columns = row[["framework", "architecture", "source"]].to_dict() | {"dataset": "imagenet", "accuracy": accuracy}
-        models.append(describe(name, **columns, dim=None if math.isnan(row["dim"]) else int(row["dim"])))
-        fits[name] = write_fits(folder / f"{name}.csv", {region: row[region] + 0.013 for region in REGIONS})
-    models[-1] |= {"framework": "A new one"}
-    ceilings = write_ceilings(folder / "ceilings.csv", dict.fromkeys(REGIONS, 0.9))
-    brain = {"brain": "objects72", "source": "magri_konkle_2019", "ceilings": ceilings, "fits": fits}
-    make_table1(models, [brain], folder / "table1.csv")
+        line = f"softmax,output,{top1},9,,,,50000,True"
+        accuracies.append(write_accuracy(folder / f"{name}_accuracy.csv", name, line, dataset="imagenet"))
+        columns = row[["framework", "architecture", "source"]].to_dict() | {"dataset": "imagenet"}
+        models[name] = describe(**columns, dim=None if math.isnan(row["dim"]) else int(row["dim"]))
+        r = {region: row[region] + 0.013 for region in REGIONS}
+        fits.append(write_fits(folder / f"{name}.csv", "objects72", name, r))
+    models["new"].framework = "A new one"
+    ceilings = write_ceilings(folder / "ceilings.csv", "objects72", dict.fromkeys(REGIONS, 0.9))
+    brains = {"objects72": SimpleNamespace(source="magri_konkle_2019")}
+    make_table1(models, brains, folder / "table1.csv", accuracies=accuracies, fits=fits, ceilings=[ceilings])
     return folder / "table1.csv"
 
 
@@ -160,12 +224,15 @@ def test_published_numbers_and_differences_stand_beside_the_measured(paper):
 
 
 def test_published_numbers_are_compared_on_the_papers_data_only(tmp_path):
-    accuracy = write(tmp_path / "a.csv", f"{ACCURACY}softmax,output,60.0,9,,,,50,True\n")
-    fits = {"supervised_resnet18": write_fits(tmp_path / "f.csv", {"EarlyV": 0.5})}
-    ceilings = write_ceilings(tmp_path / "c.csv", {"EarlyV": 0.9})
+    name = "supervised_resnet18"
+    fits = [write_fits(tmp_path / "f.csv", "b", name, {"EarlyV": 0.5})]
+    ceilings = [write_ceilings(tmp_path / "c.csv", "b", {"EarlyV": 0.9})]
     for dataset, source in (("imagenet", "kriegeskorte_2008"), ("cifar10", "magri_konkle_2019")):
-        model = describe("supervised_resnet18", accuracy=accuracy, dataset=dataset)
-        make_table1([model], [{"brain": "b", "source": source, "ceilings": ceilings, "fits": fits}], tmp_path / "t.csv")
+        accuracies = [
+            write_accuracy(tmp_path / "a.csv", name, "softmax,output,60.0,9,,,,50,True", dataset=dataset),
+        ]
+        models, brains = {name: describe(dataset=dataset)}, {"b": SimpleNamespace(source=source)}
+        make_table1(models, brains, tmp_path / "t.csv", accuracies=accuracies, fits=fits, ceilings=ceilings)
         table = pd.read_csv(tmp_path / "t.csv")
         assert ("top1_published" in table) == (dataset == "imagenet")
         assert ("EarlyV_r_published" in table) == (source == "magri_konkle_2019")

@@ -11,8 +11,9 @@ from numpy.testing import assert_allclose
 from test_similarity import draw, draw_rsvs
 
 from ipcl_core.brains.store import Region, write_brain
+from ipcl_core.files import read_csv
 from ipcl_core.fits.statistics import measure_noise_ceilings
-from ipcl_core.report.table1 import read_ceilings
+from ipcl_core.report.table1 import choose_ceilings
 from ipcl_core.rsa.noise_ceiling import correct_length, measure_leave_one_out, measure_noise_ceiling
 from ipcl_core.rsa.similarity import fill_rsms
 
@@ -105,8 +106,10 @@ def test_noise_ceiling_of_table_1_by_hand(tmp_path):
     a, b, c = rsvs = rng.uniform(-1, 1, (3, 28))
     regions = [Region("V1", rsvs, ["x", "y", "z"], group=False), Region("EVA", rsvs[:1], ["all"], group=True)]
     write_brain(tmp_path / "brain.h5", list("abcdefgh"), regions)
-    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=1000, seed=0, distances=["euclidean"])
-    first, second = read_ceilings(tmp_path / "c.csv").reset_index().to_dict("records")
+    measure_noise_ceilings(
+        tmp_path / "brain.h5", tmp_path / "c.csv", name="b", n_splits=1000, seed=0, distances=["euclidean"]
+    )
+    first, second = choose_ceilings(read_csv(tmp_path / "c.csv")).reset_index().to_dict("records")
     splits = [np.corrcoef(x, (y + z) / 2)[0, 1] for x, y, z in ((a, b, c), (b, a, c), (c, a, b))]
     assert first["r"] == pytest.approx(np.mean(splits), abs=1e-12)
     assert (first["region"], first["n_splits"], first["exhaustive"], first["n_participants"]) == ("V1", 3, True, 3)

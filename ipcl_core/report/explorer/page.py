@@ -110,7 +110,6 @@ def _describe_study(
             for name, model in study.models.items()
         },
         "brains": {},
-        "records": _collect_records(Results.read(table), [*accuracies, *ceilings, *rsms, *_list_sources(study, table)]),
     }
     for brain, block in study.brains.items():
         described = _describe_brain(block.title, files_of[brain], pictures_of[brain], limits[brain,])
@@ -124,7 +123,8 @@ def _describe_study(
         rows = read_table1(table, brain)
         described["table"] = {"regions": list_regions(rows), "rows": _list_rows(rows.reset_index())}
         shown["brains"][brain] = described
-    return shown
+    sources = [*accuracies, *ceilings, *rsms, *_list_sources(study, table)]
+    return shown | {"records": _collect_records(Results.read(table), sources)}
 
 
 def _describe_model(model: Model, study: Config, accuracy: pd.DataFrame | None) -> dict:
