@@ -1,12 +1,15 @@
 """
-Which files of this package make what a script writes, read from the import statements.
+Which code makes what a script writes, read from the import statements.
 
-The workflow makes cheap artifacts again when one of these files changes, and records name them with their SHA-256.
+The workflow makes cheap artifacts again when it changes, and records name each file with its SHA-256.
 """
 
 import ast
+import os
 from functools import cache
 from pathlib import Path
+
+from .files import compute_sha256
 
 PACKAGE = Path(__file__).resolve().parent
 BOOKKEEPING = {PACKAGE / "code.py", PACKAGE / "logs.py", PACKAGE / "records.py"}
@@ -14,17 +17,24 @@ BOOKKEEPING = {PACKAGE / "code.py", PACKAGE / "logs.py", PACKAGE / "records.py"}
 
 
 def list_code(path: str | Path) -> list[Path]:
-    """Return the files of this package behind a script or module, sorted: modules that it imports, directly or through others,
-    wherever the statement stands, and data whose name stands in one of them, relative to the package or to its folder.
+    """Return a script or module and the files of this package behind it, sorted: modules that it imports, directly or through
+    others, wherever the statement stands, and data whose name stands in one of them, relative to the package or to its folder.
 
     A name that a package's `__init__` hands on counts as the module that it comes from. BOOKKEEPING is left out.
     """
-    found, left = set(), [Path(path).resolve()]
+    left = [Path(path).resolve()]
+    found = {*left}
     while left:
         for file in _list_direct(left.pop()) - found - BOOKKEEPING:
             found.add(file)
             left.append(file)
     return sorted(found)
+
+
+@cache
+def hash_code(path: str | Path) -> dict[str, str]:
+    """Return the files of `list_code`, named relative to the checkout -> SHA-256."""
+    return {os.path.relpath(file, PACKAGE.parent): compute_sha256(file) for file in list_code(path)}
 
 
 @cache

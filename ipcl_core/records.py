@@ -24,7 +24,7 @@ from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .code import PACKAGE, list_code
+from .code import PACKAGE, hash_code
 from .files import compute_sha256, read_json, write_json
 
 PACKAGES = ("ffcv", "h5py", "numpy", "pandas", "pillow", "scipy", "snakemake", "torch", "torchvision")
@@ -95,19 +95,13 @@ def record_job(job, *sources: str | Path, folders: dict[str, str | Path] | None 
         "seconds": round(time.monotonic() - _START, 1),
         "threads": job.threads,
         "params": dict(job.params.items()),
-        "code": {str(file.relative_to(PACKAGE)): compute_sha256(file) for file in list_code(script)},
-        "inputs": {name_artifact(path, root): _hash_input(Path(path), root) for path in [*_list_data(job), *sources]},
+        "code": hash_code(script),
+        "inputs": {name_artifact(path, root): _hash_input(Path(path), root) for path in [*job.input, *sources]},
         "folders": {key: name_artifact(path, root) for key, path in (folders or {}).items()},
         "outputs": outputs,
         "kept": kept,
     }
     write_json(record, root / "provenance" / f"{next(iter(outputs))}.json")
-
-
-def _list_data(job) -> list[str]:
-    """A job's inputs without its code, which has a place of its own."""
-    code = {*getattr(job.input, "code", [])}
-    return [path for path in job.input if path not in code]
 
 
 def name_artifact(path: str | Path, root: Path) -> str:
@@ -134,7 +128,7 @@ def list_read(record: dict) -> list[str]:
 
 @cache
 def _hash_code(name: str) -> str | None:
-    file = PACKAGE / name
+    file = PACKAGE.parent / name
     return compute_sha256(file) if file.exists() else None
 
 
@@ -230,7 +224,7 @@ class Results:
         return ("whole", "") if now else ("not kept", "")
 
     def list_changed_code(self, name: str) -> list[str]:
-        """Return the files of this package that an artifact was made by, and that have other bytes today or are gone."""
+        """Return the files of code that an artifact was made by, and that have other bytes today or are gone."""
         return [file for file, made in self.records.get(name, {}).get("code", {}).items() if _hash_code(file) != made]
 
     def list_chain(self, name: str, skip=lambda name: False) -> list[tuple[int, str]]:

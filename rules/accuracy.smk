@@ -83,6 +83,7 @@ rule measure_accuracy:
         mem_mb=grow(32000),
         runtime=240,
     params:
+        code=code_of("measure_accuracy"),
         k=study.knn.k,
         tau=study.knn.tau,
         l_bfgs=study.probes.l_bfgs.model_dump(),

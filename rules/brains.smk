@@ -9,7 +9,6 @@ MAKES  <results>/brain/{brain}/stimuli              one image a stimulus, in the
 
 rule import_kriegeskorte_2008:
     input:
-        code=code_of("import_kriegeskorte_2008"),
         archive="<results>/downloads/rsatoolbox-0.0.4.tar.gz",
     output:
         stimuli=directory("<results>/brain/{brain}/stimuli"),
@@ -24,14 +23,13 @@ rule import_kriegeskorte_2008:
         mem_mb=grow(2000),
         runtime=15,
     params:
+        code=code_of("import_kriegeskorte_2008"),
         brain=get_brain,
     script:
         "../workflow_scripts/import_kriegeskorte_2008.py"
 
 
 rule import_magri_konkle_2019:
-    input:
-        code=code_of("import_magri_konkle_2019"),
     output:
         stimuli=directory("<results>/brain/{brain}/stimuli"),
         brain="<results>/brain/{brain}/brain.h5",
@@ -45,6 +43,7 @@ rule import_magri_konkle_2019:
         mem_mb=grow(8000),
         runtime=30,
     params:
+        code=code_of("import_magri_konkle_2019"),
         brain=get_brain,
     script:
         "../workflow_scripts/import_magri_konkle_2019.py"
@@ -52,7 +51,6 @@ rule import_magri_konkle_2019:
 
 rule import_own_brain:
     input:
-        code=code_of("import_own_brain"),
         files=get_own_brain_files,
     output:
         stimuli=directory("<results>/brain/{brain}/stimuli"),
@@ -69,6 +67,7 @@ rule import_own_brain:
         mem_mb=grow(8000),
         runtime=30,
     params:
+        code=code_of("import_own_brain"),
         brain=get_brain,
     script:
         "../workflow_scripts/import_own_brain.py"

@@ -3,18 +3,20 @@ Functions of wildcards: what a job reads, what it depends on, what it may use. P
 configuration: a job runs again when one of them changes.
 """
 
-from ipcl_core.code import list_code
+import hashlib
+import json
+
+from ipcl_core.code import hash_code
 
 
 def code_of(rule):
-    """Input function: the files of ipcl_core behind a rule's script."""
-    script = f"{workflow.basedir}/workflow_scripts/{rule}.py"
+    """Parameter function: a hash of the code behind a rule's script, so that its jobs run again where that changes."""
 
-    def list_files(wildcards):
-        # relative: a study that is moved, code and all, stays finished
-        return [os.path.relpath(file) for file in list_code(script)]
+    def describe_code(wildcards):
+        code = hash_code(f"{workflow.basedir}/workflow_scripts/{rule}.py")
+        return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:16]
 
-    return list_files
+    return describe_code
 
 
 def dump(blocks):

@@ -407,17 +407,17 @@ def test_crate_of_no_results_is_refused(tmp_path, capsys):
 def test_what_other_code_made_is_said_and_is_no_fault(study, check):
     path = Path("results/provenance/rsa/objects/first.csv.json")
     record = read_json(path)
-    assert record["code"]["rsa/similarity.py"] == compute_sha256(records.PACKAGE / "rsa/similarity.py")
-    assert not {"records.py", "logs.py"} & record["code"].keys()
+    assert record["code"]["ipcl_core/rsa/similarity.py"] == compute_sha256(records.PACKAGE / "rsa/similarity.py")
+    assert not {"ipcl_core/records.py", "ipcl_core/logs.py"} & record["code"].keys()
     before = check()
     assert before[0] == 0 and "other code" not in before[1]
-    record["code"]["rsa/similarity.py"] = "0" * 64
+    record["code"]["ipcl_core/rsa/similarity.py"] = "0" * 64
     write_json(record, path)
     code, said = check()
     assert code == 0
     assert (
-        "other code: rsa/similarity.py has changed since 1 artifacts were made, among them rsa/objects/first.csv"
+        "other code: ipcl_core/rsa/similarity.py has changed since 1 artifacts were made, among them rsa/objects/first.csv"
         in said
     )
     code, said = check("results/rsa/objects/first.csv")
-    assert code == 0 and "made by other code than today's: rsa/similarity.py\n" in said
+    assert code == 0 and "made by other code than today's: ipcl_core/rsa/similarity.py\n" in said

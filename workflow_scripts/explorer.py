@@ -6,6 +6,5 @@ from ipcl_core.records import record_job
 from ipcl_core.report.explorer.page import write_explorer
 
 start_log(snakemake.log[0])
-files = {name: files for name, files in snakemake.input.items() if name != "code"}
-write_explorer(snakemake.output.page, load_config(snakemake.config), **files)
+write_explorer(snakemake.output.page, load_config(snakemake.config), **dict(snakemake.input.items()))
 record_job(snakemake)

@@ -9,7 +9,8 @@ draw_figure2(
     snakemake.input.table,
     snakemake.input.fits,
     brain=snakemake.wildcards.brain,
-    **dict(snakemake.params.items()),
+    models=snakemake.params.models,
+    title=snakemake.params.title,
     **dict(snakemake.output.items()),
 )
 record_job(snakemake)

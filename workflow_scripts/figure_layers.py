@@ -9,7 +9,7 @@ draw_figure_layers(
     snakemake.input.table,
     snakemake.input.fits,
     brain=snakemake.wildcards.brain,
-    **dict(snakemake.params.items()),
+    title=snakemake.params.title,
     **dict(snakemake.output.items()),
 )
 record_job(snakemake)

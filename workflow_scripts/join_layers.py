@@ -5,5 +5,8 @@ from ipcl_core.logs import start_log
 from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
-join_layers(snakemake.input.layers, snakemake.output.statistics, **dict(snakemake.params.items()))
+params = snakemake.params
+join_layers(
+    snakemake.input.layers, snakemake.output.statistics, brains=params.brains, models=params.models, fdr=params.fdr
+)
 record_job(snakemake)

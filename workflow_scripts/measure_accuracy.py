@@ -6,6 +6,7 @@ from ipcl_core.logs import start_log
 from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
+params = snakemake.params
 launch_job(
     snakemake,
     measure_accuracies,
@@ -14,6 +15,9 @@ launch_job(
     accuracy=snakemake.output.accuracy,
     probes=snakemake.input.get("probes") or None,
     **dict(snakemake.wildcards.items()),
-    **dict(snakemake.params.items()),
+    k=params.k,
+    tau=params.tau,
+    l_bfgs=params.l_bfgs,
+    protocols=params.protocols,
 )
 record_job(snakemake)

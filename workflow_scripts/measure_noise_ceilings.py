@@ -5,10 +5,13 @@ from ipcl_core.logs import start_log
 from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
+params = snakemake.params
 measure_noise_ceilings(
     snakemake.input.brain,
     snakemake.output.ceilings,
     name=snakemake.wildcards.brain,
-    **dict(snakemake.params.items()),
+    distances=params.distances,
+    n_splits=params.n_splits,
+    seed=params.seed,
 )
 record_job(snakemake)

@@ -1,6 +1,6 @@
 """Train linear probes on frozen features of augmented views."""
 
-from ipcl_core.accuracy.probes import train_one_cycle_probes
+from ipcl_core.accuracy.one_cycle_probes import train_one_cycle_probes
 from ipcl_core.config import OneCycleProbe, load_config
 from ipcl_core.images.scratch import copy_to_scratch
 from ipcl_core.logs import start_log

@@ -10,7 +10,6 @@ MAKES  <results>/rsm/{brain}/{model}.h5                   one RSM a layer
 
 rule make_rsms:
     input:
-        code=code_of("make_rsms"),
         activations="<results>/activations/{brain}/{model}.h5",
     output:
         rsms="<results>/rsm/{brain}/{model}.h5",
@@ -22,6 +21,7 @@ rule make_rsms:
         mem_mb=grow(8000),
         runtime=30,
     params:
+        code=code_of("make_rsms"),
         distances=study.statistics.distances,
     script:
         "../../workflow_scripts/make_rsms.py"
@@ -29,7 +29,6 @@ rule make_rsms:
 
 rule fit_layers:
     input:
-        code=code_of("fit_layers"),
         rsms="<results>/rsm/{brain}/{model}.h5",
         brain="<results>/brain/{brain}/brain.h5",
     output:
@@ -41,5 +40,7 @@ rule fit_layers:
     resources:
         mem_mb=grow(2000),
         runtime=15,
+    params:
+        code=code_of("fit_layers"),
     script:
         "../../workflow_scripts/fit_layers.py"

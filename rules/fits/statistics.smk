@@ -12,7 +12,6 @@ MAKES  <results>/statistics/{brain}/{model}.csv           every layer and region
 
 rule measure_layers:
     input:
-        code=code_of("measure_layers"),
         rsms="<results>/rsm/{brain}/{model}.h5",
         brain="<results>/brain/{brain}/brain.h5",
     output:
@@ -27,6 +26,7 @@ rule measure_layers:
         mem_mb=grow(4000),
         runtime=30,
     params:
+        code=code_of("measure_layers"),
         comparators=study.statistics.comparators,
         distances=study.statistics.distances,
         n_bootstrap=study.statistics.n_bootstrap,
@@ -38,7 +38,6 @@ rule measure_layers:
 
 rule compare_models:
     input:
-        code=code_of("compare_models"),
         rsms=expand("<results>/rsm/{{brain}}/{model}.h5", model=available),
         weighted=list_weighted,
         brain="<results>/brain/{brain}/brain.h5",
@@ -55,6 +54,7 @@ rule compare_models:
         mem_mb=grow(4000),
         runtime=30,
     params:
+        code=code_of("compare_models"),
         models=list(available),
         n_bootstrap=study.statistics.n_bootstrap,
         n_splits=study.statistics.n_splits,
@@ -66,7 +66,6 @@ rule compare_models:
 
 rule measure_noise_ceilings:
     input:
-        code=code_of("measure_noise_ceilings"),
         brain="<results>/brain/{brain}/brain.h5",
     output:
         ceilings="<results>/statistics/{brain}/noise_ceilings.csv",
@@ -76,6 +75,7 @@ rule measure_noise_ceilings:
     conda:
         "../../envs/analysis.yaml"
     params:
+        code=code_of("measure_noise_ceilings"),
         distances=study.statistics.distances,
         n_splits=study.noise_ceiling.n_splits,
         seed=study.noise_ceiling.seed,
@@ -85,7 +85,6 @@ rule measure_noise_ceilings:
 
 rule join_layers:
     input:
-        code=code_of("join_layers"),
         layers=expand("<results>/statistics/{brain}/{model}.csv", brain=study.brains, model=available),
     output:
         statistics=report(
@@ -97,6 +96,7 @@ rule join_layers:
     conda:
         "../../envs/analysis.yaml"
     params:
+        code=code_of("join_layers"),
         brains=list(study.brains),
         models=list(available),
         fdr=study.statistics.fdr,

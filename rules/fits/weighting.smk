@@ -9,7 +9,6 @@ MAKES  <results>/weighting/{brain}/{model}.csv            r of weighted layers o
 
 rule weigh_layers:
     input:
-        code=code_of("weigh_layers"),
         rsms="<results>/rsm/{brain}/{model}.h5",
         brain="<results>/brain/{brain}/brain.h5",
     output:
@@ -24,6 +23,7 @@ rule weigh_layers:
         mem_mb=grow(8000),
         runtime=60,
     params:
+        code=code_of("weigh_layers"),
         weighting=study.statistics.weighting,
     script:
         "../../workflow_scripts/weigh_layers.py"

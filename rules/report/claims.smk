@@ -9,7 +9,6 @@ MAKES  <results>/claims.csv, claims.md                    value, interval and ve
 
 rule claims:
     input:
-        code=code_of("claims"),
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
     output:
@@ -21,6 +20,7 @@ rule claims:
     conda:
         "../../envs/analysis.yaml"
     params:
+        code=code_of("claims"),
         titles={name: brain.title for name, brain in study.brains.items()},
     script:
         "../../workflow_scripts/claims.py"

@@ -12,7 +12,6 @@ MAKES  <results>/explorer.html
 
 rule explorer:
     input:
-        code=code_of("explorer"),
         table="<results>/table1.csv",
         statistics="<results>/statistics.csv",
         accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
@@ -28,6 +27,7 @@ rule explorer:
     conda:
         "../../envs/analysis.yaml"
     params:
+        code=code_of("explorer"),
         title=study.title,
         models=dump(study.models),
         recipes=dump(study.recipes),

@@ -13,7 +13,6 @@ MAKES  <results>/figures/{brain}/figure2.{svg,png,pdf}    layer curves of select
 
 rule figure2:
     input:
-        code=code_of("figure2"),
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=available),
     output:
@@ -31,7 +30,7 @@ rule figure2:
     conda:
         "../../envs/analysis.yaml"
     params:
-        brain="{brain}",
+        code=code_of("figure2"),
         models=[name for name in study.figure2_models if name in available],
         title=get_title,
     script:
@@ -40,7 +39,6 @@ rule figure2:
 
 rule figure3:
     input:
-        code=code_of("figure3"),
         table="<results>/table1.csv",
     output:
         svg=report(
@@ -57,7 +55,7 @@ rule figure3:
     conda:
         "../../envs/analysis.yaml"
     params:
-        brain="{brain}",
+        code=code_of("figure3"),
         title=get_title,
     script:
         "../../workflow_scripts/figure3.py"
@@ -65,7 +63,6 @@ rule figure3:
 
 rule figure_layers:
     input:
-        code=code_of("figure_layers"),
         table="<results>/table1.csv",
         fits=expand("<results>/rsa/{{brain}}/{model}.csv", model=available),
     output:
@@ -83,7 +80,7 @@ rule figure_layers:
     conda:
         "../../envs/analysis.yaml"
     params:
-        brain="{brain}",
+        code=code_of("figure_layers"),
         title=get_title,
     script:
         "../../workflow_scripts/figure_layers.py"
@@ -91,7 +88,6 @@ rule figure_layers:
 
 rule figure_pairs:
     input:
-        code=code_of("figure_pairs"),
         pairs="<results>/statistics/{brain}/pairs.csv",
     output:
         svg=report(
@@ -108,6 +104,7 @@ rule figure_pairs:
     conda:
         "../../envs/analysis.yaml"
     params:
+        code=code_of("figure_pairs"),
         title=get_title,
         fdr=study.statistics.fdr,
     script:

@@ -17,7 +17,6 @@ IPCL_MODELS = [
 
 rule figure1:
     input:
-        code=code_of("figure1"),
         beton=get_training_file("beton"),
     output:
         svg=report(
@@ -35,6 +34,7 @@ rule figure1:
         mem_mb=grow(8000),
         runtime=15,
     params:
+        code=code_of("figure1"),
         model=get_network,
         recipe=get_recipe,
     script:
@@ -43,7 +43,6 @@ rule figure1:
 
 rule figure_augmentation:
     input:
-        code=code_of("figure_augmentation"),
         beton="<results>/data/{dataset}/train.beton",
     output:
         svg=report(
@@ -63,6 +62,7 @@ rule figure_augmentation:
         mem_mb=grow(8000),
         runtime=15,
     params:
+        code=code_of("figure_augmentation"),
         policies=list_policies,
     script:
         "../../workflow_scripts/figure_augmentation.py"
@@ -70,7 +70,6 @@ rule figure_augmentation:
 
 rule figure_stimuli:
     input:
-        code=code_of("figure_stimuli"),
         stimuli="<results>/brain/{brain}/stimuli",
     output:
         svg=report(
@@ -87,6 +86,7 @@ rule figure_stimuli:
     conda:
         "../../envs/analysis.yaml"
     params:
+        code=code_of("figure_stimuli"),
         title=get_title,
     script:
         "../../workflow_scripts/figure_stimuli.py"

@@ -10,7 +10,6 @@ MAKES  <results>/table1.{csv,tex,html}                    one row a model and br
 
 rule table1:
     input:
-        code=code_of("table1"),
         accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
         ceilings=expand("<results>/statistics/{brain}/noise_ceilings.csv", brain=study.brains),
@@ -32,6 +31,7 @@ rule table1:
     conda:
         "../../envs/analysis.yaml"
     params:
+        code=code_of("table1"),
         models=dump(study.models),
         brains=dump(study.brains),
     script:

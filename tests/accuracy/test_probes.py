@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from test_knn import draw
 
 from ipcl_core.accuracy import probes
-from ipcl_core.accuracy.probes import fit_logistic, fit_probe, train_one_cycle_probes
+from ipcl_core.accuracy.one_cycle_probes import train_one_cycle_probes
+from ipcl_core.accuracy.probes import fit_logistic, fit_probe
 from ipcl_core.config import LBFGSProbe, OneCycleProbe
 from ipcl_core.files import read_json
 from ipcl_core.networks.architectures import initialize_network
