@@ -36,6 +36,9 @@ include: "rules/report/explorer.smk"
 include: "rules/cluster.smk"
 
 
+stop_at_unknown_names(sys.argv[1:])
+
+
 report: "docs/captions/workflow.rst"
 
 

@@ -9,6 +9,7 @@ Nothing is copied. RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) with the profile
 
 import json
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,30 +41,7 @@ def describe_crate(results: Results) -> dict:
         }
         for name, sha256 in hashes.items()
     ]
-    actions = [
-        {
-            "@id": f"#job/{quote(next(iter(record['outputs'])))}",
-            "@type": "CreateAction",
-            "name": " ".join([record["rule"], *record["wildcards"].values()]),
-            "description": json.dumps({key: record[key] for key in ("params", "threads", "versions", "hardware")}),
-            "instrument": {"@id": f"#rule/{record['rule']}"},
-            "object": [{"@id": identify(name)} for name in list_read(record)],
-            "result": [{"@id": identify(name)} for name in record["outputs"]],
-            "endTime": record["time"],
-        }
-        for record in jobs
-    ]
-    rules = {record["rule"]: record["commit"] for record in sorted(jobs, key=lambda record: record["time"])}
-    instruments = [
-        {
-            "@id": f"#rule/{rule}",
-            "@type": "SoftwareApplication",
-            "name": rule,
-            "softwareVersion": str(commit),
-            "url": ".",
-        }
-        for rule, commit in rules.items()
-    ]
+    actions = [_describe_job(record, identify) for record in jobs]
     whole = {
         "@id": "./",
         "@type": "Dataset",
@@ -82,11 +60,39 @@ def describe_crate(results: Results) -> dict:
         "about": {"@id": "./"},
     }
     profile = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
-    graph = [descriptor, whole, profile, *things, *actions, *instruments]
+    graph = [descriptor, whole, profile, *things, *actions, *_describe_rules(jobs)]
     return {
         "@context": ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"],
         "@graph": graph,
     }
+
+
+def _describe_job(record: dict, identify: Callable[[str], str]) -> dict:
+    return {
+        "@id": f"#job/{quote(next(iter(record['outputs'])))}",
+        "@type": "CreateAction",
+        "name": " ".join([record["rule"], *record["wildcards"].values()]),
+        "description": json.dumps({key: record[key] for key in ("params", "threads", "versions", "hardware")}),
+        "instrument": {"@id": f"#rule/{record['rule']}"},
+        "object": [{"@id": identify(name)} for name in list_read(record)],
+        "result": [{"@id": identify(name)} for name in record["outputs"]],
+        "endTime": record["time"],
+    }
+
+
+def _describe_rules(jobs: Iterable[dict]) -> list[dict]:
+    """Return the instruments: each rule with the commit of its newest job."""
+    rules = {record["rule"]: record["commit"] for record in sorted(jobs, key=lambda record: record["time"])}
+    return [
+        {
+            "@id": f"#rule/{rule}",
+            "@type": "SoftwareApplication",
+            "name": rule,
+            "softwareVersion": str(commit),
+            "url": ".",
+        }
+        for rule, commit in rules.items()
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -47,6 +47,27 @@ wildcard_constraints:
     split="train|val",
 
 
+def stop_at_unknown_names(words):
+    """Before the DAG is built: of a target that no rule makes, say which brains, data sets and models there are."""
+    names = {"brain": study.brains, "dataset": study.datasets, "model": available}
+    for word in words:
+        unknown = []
+        for output in [str(output) for rule in workflow.rules for output in rule.output]:
+            parts = re.split(r"\{(\w+).*?\}", output)  # text, wildcard, text, ...
+            pattern = "".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+            if match := re.fullmatch(pattern, word):
+                wrong = [
+                    (key, value) for key, value in match.groupdict().items() if value not in names.get(key, [value])
+                ]
+                if not wrong:
+                    break
+                unknown += wrong
+        else:
+            if unknown:
+                key, value = unknown[0]
+                raise WorkflowError(f"{word}: there is no {key} {value} in the study, but {', '.join(names[key])}")
+
+
 def stop_if_paths_are_missing(dag):
     """Before anything runs: say which of the user's own folders and files are needed and not there."""
     jobs = list(dag.needrun_jobs())

@@ -26,8 +26,8 @@ KINDS = {  # scripts of the jobs, artifacts that they make
     "train": (("train_model",), (f"models/{MODEL}/weights.safetensors",)),
     "activations": (("extract_activations", "make_rsms"), (f"rsm/inanimate44/{MODEL}.h5",)),
     "kNN": (("embed_images", "measure_accuracy"), (f"embeddings/twemoji/{MODEL}.h5", f"accuracy/twemoji/{MODEL}.csv")),
-    "RSA": (("fit_layers", "make_statistics"), (f"rsa/inanimate44/{MODEL}.csv", f"statistics/inanimate44/{MODEL}.csv")),
-    "figures": (("draw_figure",), ("figures/inanimate44/figure2.svg", "figures/inanimate44/figure3.svg")),
+    "RSA": (("fit_layers", "measure_layers"), (f"rsa/inanimate44/{MODEL}.csv", f"statistics/inanimate44/{MODEL}.csv")),
+    "figures": (("figure2", "figure3"), ("figures/inanimate44/figure2.svg", "figures/inanimate44/figure3.svg")),
 }
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "2"]
 

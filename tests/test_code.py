@@ -103,7 +103,6 @@ def test_every_rule_with_a_script_has_one_of_its_own():
     not_repeated = {
         "embed_images",
         "train_probes",
-        "measure_accuracy",
         "extract_activations",
         "train_model",
         "check_training",

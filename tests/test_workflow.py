@@ -257,10 +257,42 @@ def test_edited_figure_code_redraws_figures_only(study):
     assert weights.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(
+    ("edited", "again"),
+    [
+        ("rsa/similarity.py", {"import_kriegeskorte_2008", "make_rsms", "fit_layers", "measure_layers", "table1"}),
+        ("brains/published.py", {"import_kriegeskorte_2008", "make_rsms", "fit_layers", "measure_layers", "table1"}),
+        ("fits/fit_layers.py", {"fit_layers", "table1", "claims"}),
+        ("accuracy/knn.py", {"measure_accuracy", "table1"}),
+        ("training/train.py", set()),
+        ("views/loader.py", {"figure1", "figure_augmentation"}),
+    ],
+)
+def test_edited_code_makes_again_what_it_made(study, edited, again):
+    """Trainings, embeddings and conversions excepted, of which `provenance` says that other code made them."""
+    path = study / "workflow/ipcl_core" / edited
+    before = path.read_text()
+    path.write_text(before + "# edited\n")
+    said = run(study, "--dry-run")
+    path.write_text(before)
+    jobs = {} if "Nothing to be done" in said else count_jobs(said)
+    assert again <= jobs.keys() and bool(again) == bool(jobs)
+    assert not {"train_model", "embed_images", "join_shards", "initialize_model"} & jobs.keys()
+
+
 def test_edited_training_script_repeats_no_training(study):
     with (study / "workflow/workflow_scripts/train_model.py").open("a") as file:
         file.write("# edited\n")
     assert "Nothing to be done" in run(study, "--dry-run")
+    said = subprocess.run(
+        [sys.executable, "-m", "ipcl_core.provenance", "results/table1.csv"],
+        cwd=study,
+        env=os.environ | {"PYTHONPATH": "workflow"},
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 0, said.stdout
+    assert "other code: workflow_scripts/train_model.py has changed since" in said.stdout
 
 
 def test_changed_recipe_retrains_its_models_only(study):
@@ -344,6 +376,20 @@ def test_own_model_makes_what_belongs_to_it_and_nothing_else_again(study):
     with (study / "my_networks.py").open("a") as file:
         file.write("# edited\n")
     assert count_jobs(run(study, "--dry-run", configs=configs)) == everything
+
+
+def test_two_brains_have_rows_of_their_own(study):
+    """A second brain data set laid over a finished study: each row of Table 1 is the best layer of its own brain and model."""
+    demo = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
+    (study / "two.yaml").write_text(yaml.safe_dump({"brains": {"objects92": demo["brains"]["objects92"]}}))
+    run(study, "results/table1.csv", configs=("study.yaml", "two.yaml"))
+    table = pd.read_csv(study / "results/table1.csv").set_index(["brain", "model"])
+    assert len(table) == 6 and table["IT_r"].is_unique and table["EarlyV_r"].is_unique
+    for (brain, model), row in table.iterrows():
+        fits = pd.read_csv(study / f"results/rsa/{brain}/{model}.csv").query("participant == 'group'")
+        assert set(fits["brain"]) == {brain} and set(fits["model"]) == {model}
+        for region, r in fits.groupby("region")["r"].max().items():
+            assert row[f"{region}_r"] == pytest.approx(r, abs=5.1e-5)
 
 
 def test_report_holds_table_and_figures(study):

@@ -1,0 +1,97 @@
+"""What README and docs say that a command can check."""
+
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from test_workflow import count_jobs
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+FOLDERS = (
+    "ipcl_core",
+    "rules",
+    "workflow_scripts",
+    "tests",
+    "docs",
+    "config",
+    "envs",
+    "profiles",
+    "slurm",
+    "benchmarks",
+)
+
+
+def read(page: str) -> str:
+    return (REPOSITORY / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_and_files_are_there(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    named = re.findall(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w./*-]+\w", text)
+    assert [name for name in named if not list(REPOSITORY.glob(name)) and not name.startswith("benchmarks/{")] == []
+    tests = {path.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    assert [name for name in re.findall(r"\btest_\w+\.py", text) if name not in tests] == []
+
+
+def test_readme_is_short_and_its_make_targets_exist():
+    text, makefile = read("README.md"), read("Makefile")
+    assert len(text.splitlines()) <= 150
+    assert all(f"\n{target}:" in makefile for target in re.findall(r"(?:`|^    )make ([\w-]+)", text, re.MULTILINE))
+
+
+def test_every_page_is_reachable_from_the_readme():
+    found, left = set(), [REPOSITORY / "README.md"]
+    while left:
+        page = left.pop()
+        links = re.findall(r"\]\(([\w./-]+\.md)\)|`?docs/(\w+\.md)`?", page.read_text(encoding="utf-8"))
+        for link, name in links:
+            path = (page.parent / link).resolve() if link else REPOSITORY / "docs" / name
+            if path not in found:
+                found.add(path)
+                left.append(path)
+    assert {path for path in PAGES if path.name != "README.md"} <= found
+
+
+def test_table_of_folders_names_every_stage():
+    text = read("README.md")
+    rows = re.findall(
+        r"^\| (`.*|the same.*) \| (.*) \| (.*) \|$", text.split("## Where a number comes from")[1], re.MULTILINE
+    )
+    rules = {name for _, names, _ in rows for name in re.findall(r"[\w/]+\.smk", names)}
+    there = {str(path.relative_to(REPOSITORY / "rules")) for path in (REPOSITORY / "rules").rglob("*.smk")}
+    assert rules | {"common.smk", "inputs.smk", "cluster.smk", "fits/weighting.smk"} == there | {"fits/activations.smk"}
+    folders = {name for *_, names in rows for name in re.findall(r"\b(\w+)/", names)}
+    packages = {path.parent.name for path in (REPOSITORY / "ipcl_core").glob("*/__init__.py")}
+    assert packages - {"config"} <= folders
+
+
+def test_numbers_of_jobs_and_submissions(tmp_path):
+    """docs/cluster.md's counts, from a dry run of the paper and the profile's groups."""
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--snakefile", str(REPOSITORY / "Snakefile")]
+    done = subprocess.run([*command, "results/table1.csv"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    jobs = count_jobs(done.stdout + done.stderr)
+    said = re.sub(r"\s+", " ", read("docs/cluster.md"))
+    numbers = re.search(r"The paper's (\d+) jobs up to Table 1 .*? are (\d+) submissions", said)
+    assert sum(jobs.values()) + 1 == int(numbers[1]) or sum(jobs.values()) == int(numbers[1])
+    rules = "\n".join(path.read_text() for path in (REPOSITORY / "rules").rglob("*.smk"))
+    local = {
+        name
+        for name, text in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", rules, re.MULTILINE)
+        if "localrule: True" in text
+    }
+    profile = yaml.safe_load(read("slurm/config.yaml"))
+    groups, sizes = profile["groups"], profile["group-components"]
+    submissions = sum(n for rule, n in jobs.items() if rule not in local and rule not in groups)
+    for group in set(groups.values()):
+        together = [jobs[rule] for rule in jobs if groups.get(rule) == group]
+        submissions += math.ceil(max(together, default=0) / sizes.get(group, 1))
+    assert submissions == int(numbers[2])
+    assert f"{jobs['train_model']} trainings" in said
