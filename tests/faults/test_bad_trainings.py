@@ -12,6 +12,7 @@ from ipcl_core.training import train
 from ipcl_core.training.checkpoints import name_previous
 from ipcl_core.training.collapse import COLLAPSED_ROWS, CollapseError, is_collapsed
 from ipcl_core.training.state import Training
+from ipcl_core.views import on_cpu
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
 
@@ -167,7 +168,7 @@ def test_clock_that_jumps_has_no_effect(loader, tmp_path, monkeypatch, jump):
 
 def test_loader_that_hangs_is_an_error(loader, tmp_path, monkeypatch):
     """Like a read from a server that is gone: the third minibatch never comes."""
-    release, cut = threading.Event(), loader.make_random_views
+    release, cut = threading.Event(), on_cpu.make_random_views
     n = itertools.count()
 
     def hang(*arguments):
