@@ -127,8 +127,7 @@ def train_network(
     """Train a network and write its weights, its log and its provenance.
 
     The checkpoint stands beside the weights (see `checkpoints`). The last one is kept: of a job that is killed behind its
-    training, Snakemake removes the weights. Once the jobs have succeeded, the Snakefile removes it. (What makes this function
-    long is the list of its arguments.)
+    training, Snakemake removes the weights. Once the jobs have succeeded, the Snakefile removes it.
 
     Args:
         spec: network to build; its dim is the number of classes for a supervised one.
