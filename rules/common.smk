@@ -85,6 +85,6 @@ def stop_if_paths_are_missing(dag):
 
 def remove_checkpoints():
     """Remove the last checkpoints of trainings whose weights are there, once all jobs have succeeded."""
-    for path in Path(study.pathvars.get("results", "results")).glob("models/*/checkpoint.pt"):
+    for path in Path(study.pathvars.get("results", "results")).glob("models/*/checkpoint*.pt"):
         if path.with_name("weights.safetensors").exists():
             path.unlink()

@@ -2,6 +2,7 @@
 What the processes of test_distributed.py run: trainings of 20 minibatches in double precision, and a slow one to disturb.
 """
 
+import itertools
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_recipe, make_spec
-from trainings import Interrupted, assert_same_state, interrupt
+from trainings import Interrupted, assert_same_state, finish, interrupt, resume
 
 from ipcl_core import distributed
 from ipcl_core.accuracy import embedding
@@ -19,7 +20,9 @@ from ipcl_core.accuracy.knn import vote_weighted_knn
 from ipcl_core.config import Preprocessing
 from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import save_network
-from ipcl_core.training.train import Training, train_network
+from ipcl_core.training import train as training_loop
+from ipcl_core.training.checkpoints import Saver
+from ipcl_core.training.state import Training
 from ipcl_core.views.loader import ViewLoader
 
 N_STEPS, HALF = 20, 10
@@ -52,7 +55,7 @@ def make(loader: ViewLoader, case: str, **changes) -> Training:
     supervised = recipe["objective"] is SUPERVISED
     spec = make_spec(architecture=architecture, dim=3 if supervised else 8, l2norm=not supervised)
     recipe = make_recipe(epochs=10, batch_size=BATCH, **{"optimizer": {"name": "sgd", "lr": 0.001}} | recipe | changes)
-    run = Training(spec, recipe, seed=0, loader=loader, data_sha256="x")
+    run = Training(spec, recipe, seed=0, loader=loader, data_sha256="x", device=torch.device("cpu"))
     run.network.double()
     run.objective.double()
     run.forward = lambda views: run.network(views.double())
@@ -61,13 +64,8 @@ def make(loader: ViewLoader, case: str, **changes) -> Training:
 
 def train(run: Training, to: int) -> list[float]:
     """Train up to a minibatch; return the losses."""
-    losses = []
-    while run.step < to:
-        for batch in run.iterate_epoch():
-            losses.append(run.train_batch(batch)[0].item())
-            if run.step == to:
-                break
-    return losses
+    batches = itertools.islice(training_loop.read_batches(run), to - run.step)
+    return [training_loop.take_step(run, batch)[0].item() for batch in batches]
 
 
 def describe(run: Training, losses: list[float]) -> dict:
@@ -85,10 +83,10 @@ def train_cases(beton: str, folder: str, checkpoints: str, cases: list[str], n_t
     for case in cases:
         run = make(loader, case)
         losses = train(run, HALF if alone else HALF - HALF % run.recipe.accumulate)
-        run.save_checkpoint(Path(folder) / f"{case}.pt")
+        Saver(run, Path(folder) / f"{case}.pt").save()
         losses += train(run, N_STEPS)
         resumed = make(loader, case)
-        resumed.load_checkpoint(Path(checkpoints) / f"{case}.pt")
+        resume(resumed, Path(checkpoints) / f"{case}.pt")
         found[case] = {"whole": describe(run, losses), "resumed": describe(resumed, train(resumed, N_STEPS))}
     if distributed.get_rank() == 0:
         torch.save(found, Path(folder) / "found.pt")
@@ -116,29 +114,29 @@ def embed_and_vote(beton: str, folder: Path) -> None:
 def check_bits(loader: ViewLoader, checkpoint: Path) -> None:
     """Every process: interrupted within a group of gradients and resumed by as many processes, the same bits come out."""
     whole = make(loader, "prototypes")
-    whole.run(checkpoint)
+    finish(whole, checkpoint)
     with pytest.MonkeyPatch.context() as patch, suppress(Interrupted):
         interrupt(patch, 11)
-        make(loader, "prototypes", checkpoint_minutes=1e-9).run(checkpoint)
+        finish(make(loader, "prototypes", checkpoint_minutes=1e-9), checkpoint)
     resumed = make(loader, "prototypes")
-    resumed.load_checkpoint(checkpoint)
+    resume(resumed, checkpoint)
     assert resumed.step == 9
-    resumed.run(checkpoint)
+    finish(resumed, checkpoint)
     assert_same_state(resumed, whole)
 
 
 def train_slowly(n_threads: int, **arguments) -> None:
     """`train_network`, 0.1 seconds a minibatch; each process leaves its number in a file beside the weights."""
-    train_batch, folder = Training.train_batch, Path(arguments["weights"]).parent
+    take_step, folder = training_loop.take_step, Path(arguments["weights"]).parent
 
-    def slow(self, batch):
+    def slow(run, batch):
         time.sleep(0.1)
-        return train_batch(self, batch)
+        return take_step(run, batch)
 
-    Training.train_batch = slow
+    training_loop.take_step = slow
     folder.mkdir(exist_ok=True)
     (folder / f"process{distributed.get_rank()}").write_text(str(os.getpid()))
-    train_network(n_threads=n_threads, **arguments)
+    training_loop.train_network(n_threads=n_threads, **arguments)
 
 
 def train_cases_and_fail(**arguments) -> None:

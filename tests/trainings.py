@@ -2,10 +2,15 @@
 What the tests of training share: tiny trainings, ways to interrupt and to compare them.
 """
 
+from pathlib import Path
+
+import torch
 from conftest import BATCH_SIZE, N_PICTURES, make_recipe, make_spec
 from torch.testing import assert_close
 
-from ipcl_core.training.train import Training
+from ipcl_core.training import train
+from ipcl_core.training.checkpoints import Saver
+from ipcl_core.training.state import Training
 
 COLUMNS = ["epoch", "minibatch", "images", "seconds", "images_per_s", "waiting", "lr", "loss", "collapsed_loss"]
 COLUMNS += ["embedding_std", "effective_rank"]
@@ -35,7 +40,17 @@ def make_training(
     supervised = objective == "supervised"
     spec = make_spec(architecture=architecture, dim=3 if supervised else dim, l2norm=not supervised)
     recipe = make_recipe(**{"objective": OBJECTIVES[objective]} | changes)
-    return Training(spec, recipe, seed=seed, loader=loader, data_sha256=sha256)
+    return Training(spec, recipe, seed=seed, loader=loader, data_sha256=sha256, device=torch.device("cpu"))
+
+
+def finish(training: Training, checkpoint: Path) -> None:
+    """Train to the end."""
+    train.train(training, Saver(training, checkpoint))
+
+
+def resume(training: Training, checkpoint: Path) -> None:
+    """Go on from a checkpoint, where there is one of this training."""
+    Saver(training, checkpoint).resume()
 
 
 class Interrupted(Exception):
@@ -44,26 +59,26 @@ class Interrupted(Exception):
 
 def interrupt(monkeypatch, after: int) -> None:
     """Let every training fail once it has taken so many minibatches."""
-    train_batch = Training.train_batch
+    take_step = train.take_step
 
-    def fail(self, batch):
-        if self.step == after:
+    def fail(training, batch):
+        if training.step == after:
             raise Interrupted
-        return train_batch(self, batch)
+        return take_step(training, batch)
 
-    monkeypatch.setattr(Training, "train_batch", fail)
+    monkeypatch.setattr(train, "take_step", fail)
 
 
 def record_losses(monkeypatch) -> list[float]:
     """Return a list that receives the loss of every minibatch."""
-    losses, train_batch = [], Training.train_batch
+    losses, take_step = [], train.take_step
 
-    def record(self, batch):
-        loss, output = train_batch(self, batch)
+    def record(training, batch):
+        loss, output = take_step(training, batch)
         losses.append(loss.item())
         return loss, output
 
-    monkeypatch.setattr(Training, "train_batch", record)
+    monkeypatch.setattr(train, "take_step", record)
     return losses
 
 

@@ -6,11 +6,13 @@ import time
 
 import pytest
 import torch
-from trainings import Interrupted, assert_same_state, interrupt, make_training
+from trainings import Interrupted, assert_same_state, finish, interrupt, make_training, resume
 
+from ipcl_core.training import train
 from ipcl_core.training.checkpoints import name_previous
 from ipcl_core.training.collapse import COLLAPSED_ROWS, CollapseError, is_collapsed
-from ipcl_core.training.train import Training
+from ipcl_core.training.state import Training
+from ipcl_core.views import on_cpu
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
 
@@ -20,7 +22,7 @@ def train_until(loader, path, monkeypatch, after: int, **changes) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, after)
         with pytest.raises(Interrupted):
-            make_training(loader, **({"checkpoint_minutes": 1e-9} | changes)).run(path)
+            finish(make_training(loader, **({"checkpoint_minutes": 1e-9} | changes)), path)
 
 
 def test_interval_in_steps(loader, tmp_path, monkeypatch):
@@ -35,7 +37,7 @@ def test_interval_in_steps(loader, tmp_path, monkeypatch):
 def test_intervals_are_no_other_training(loader, tmp_path, monkeypatch, warnings_of):
     train_until(loader, tmp_path / "checkpoint.pt", monkeypatch, 4)
     other = make_training(loader, checkpoint_minutes=5.0, checkpoint_steps=7)
-    other.resume(tmp_path / "checkpoint.pt")
+    resume(other, tmp_path / "checkpoint.pt")
     assert other.step == 4 and warnings_of() == []
 
 
@@ -68,11 +70,11 @@ def test_damaged_checkpoint_is_replaced_by_the_one_before(
     else:
         path.unlink()
     resumed, whole = make_training(loader, objective), make_training(loader, objective)
-    resumed.resume(path)
+    resume(resumed, path)
     assert resumed.step == 6
     assert bool(damaged) == any("checkpoint.pt: is no whole checkpoint" in warning for warning in warnings_of())
     for training in (resumed, whole):
-        training.run(tmp_path / "unused.pt")
+        finish(training, tmp_path / "unused.pt")
     assert_same_state(resumed, whole)
 
 
@@ -81,14 +83,14 @@ def test_damaged_checkpoints_are_refused(loader, tmp_path, monkeypatch):
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:3000])
     with pytest.raises(ValueError, match=r"checkpoint\.previous\.pt: is no whole checkpoint; remove it to train from"):
-        make_training(loader).resume(tmp_path / "checkpoint.pt")
+        resume(make_training(loader), tmp_path / "checkpoint.pt")
 
 
 @pytest.mark.parametrize("content", [[1, 2], {}, {"step": 3}, torch.zeros(3)])
 def test_other_torch_file_is_no_checkpoint(loader, tmp_path, content):
     torch.save(content, tmp_path / "checkpoint.pt")
     with pytest.raises(ValueError, match=r"checkpoint\.pt: is no whole checkpoint; remove it"):
-        make_training(loader).resume(tmp_path / "checkpoint.pt")
+        resume(make_training(loader), tmp_path / "checkpoint.pt")
 
 
 # ---- collapse --------------------------------------------------------------------------------------------------------
@@ -97,16 +99,16 @@ def test_other_torch_file_is_no_checkpoint(loader, tmp_path, content):
 def collapse(monkeypatch, loader, after: int, objective: str = "ipcl", **changes) -> Training:
     """A training of 30 epochs whose last layer is the same for every image from a minibatch on."""
     training = make_training(loader, objective, **({"epochs": 30} | changes))
-    train_batch = training.train_batch
+    take_step = train.take_step
 
-    def spoil(batch):
+    def spoil(training, batch):
         if training.step >= after:
             with torch.no_grad():
                 training.network.fc8[0].weight.zero_()
                 training.network.fc8[0].bias.fill_(1)
-        return train_batch(batch)
+        return take_step(training, batch)
 
-    monkeypatch.setattr(training, "train_batch", spoil)
+    monkeypatch.setattr(train, "take_step", spoil)
     return training
 
 
@@ -115,7 +117,7 @@ def test_collapse_stops_the_training(loader, tmp_path, monkeypatch, objective):
     """From minibatch 12 on, seen at the rows behind 15, 20, ...; the checkpoint is of the last good row's time."""
     training = collapse(monkeypatch, loader, 12, objective, checkpoint_steps=1)
     with pytest.raises(CollapseError) as error:
-        training.run(tmp_path / "checkpoint.pt")
+        finish(training, tmp_path / "checkpoint.pt")
     assert training.step == 10 + 5 * COLLAPSED_ROWS
     for words in (
         "the embeddings have collapsed (std 0.0",
@@ -131,15 +133,15 @@ def test_network_without_spread_has_a_tenth_of_the_training(loader, tmp_path, mo
     """30 epochs of 5 minibatches: nothing is said to be wrong before minibatch 15, nor before ten rows of the log."""
     training = collapse(monkeypatch, loader, 0, epochs=30)
     with pytest.raises(CollapseError, match="at minibatch 50, epoch 10"):
-        training.run(tmp_path / "checkpoint.pt")
+        finish(training, tmp_path / "checkpoint.pt")
     slow = collapse(monkeypatch, loader, 0, epochs=120)
     with pytest.raises(CollapseError, match="at minibatch 65, epoch 13"):
-        slow.run(tmp_path / "checkpoint.pt")
+        finish(slow, tmp_path / "checkpoint.pt")
 
 
 def test_labels_allow_any_spread(loader, tmp_path, monkeypatch):
     training = collapse(monkeypatch, loader, 0, "supervised", epochs=12)
-    training.run(tmp_path / "checkpoint.pt")
+    finish(training, tmp_path / "checkpoint.pt")
     assert training.step == training.n_steps
 
 
@@ -159,14 +161,14 @@ def test_clock_that_jumps_has_no_effect(loader, tmp_path, monkeypatch, jump):
     now = itertools.count()
     monkeypatch.setattr(time, "time", lambda: next(now) * jump)
     training = make_training(loader)
-    training.run(tmp_path / "checkpoint.pt")
+    finish(training, tmp_path / "checkpoint.pt")
     assert not (tmp_path / "checkpoint.pt").exists()
     assert all(0 <= row["seconds"] < 600 and 0 <= row["waiting"] <= 1 for row in training.rows)
 
 
 def test_loader_that_hangs_is_an_error(loader, tmp_path, monkeypatch):
     """Like a read from a server that is gone: the third minibatch never comes."""
-    release, cut = threading.Event(), loader.make_random_views
+    release, cut = threading.Event(), on_cpu.make_random_views
     n = itertools.count()
 
     def hang(*arguments):
@@ -178,7 +180,7 @@ def test_loader_that_hangs_is_an_error(loader, tmp_path, monkeypatch):
     monkeypatch.setattr("ipcl_core.views.loader.STALL_SECONDS", 1)
     training, before = make_training(loader, checkpoint_steps=1), set(threading.enumerate())
     with pytest.raises(TimeoutError, match=r"a\.beton: no batch came for 1 s; does the disk or the network hang\?"):
-        training.run(tmp_path / "checkpoint.pt")
+        finish(training, tmp_path / "checkpoint.pt")
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
     release.set()
     for thread in set(threading.enumerate()) - before:

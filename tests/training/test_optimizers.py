@@ -7,9 +7,11 @@ import torch
 import yaml
 from conftest import make_recipe
 from torch.testing import assert_close
-from trainings import make_training
+from trainings import finish, make_training, resume
 
 from ipcl_core.config import MultiStep, OneCycle, Recipe
+from ipcl_core.training import train
+from ipcl_core.training.checkpoints import Saver
 from ipcl_core.training.optimizers import build_optimizer, compute_rates, set_rates
 
 PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())["recipes"]
@@ -121,16 +123,16 @@ def test_rates_of_a_training(loader, tmp_path, monkeypatch, accumulate):
     found: dict[int, tuple] = {}
     updates: dict[int, float] = {}
 
+    take_step = train.take_step
+
+    def record(run, batch):
+        result = take_step(run, batch)
+        group = run.optimizer.param_groups[0]
+        found[run.step - 1] = group["lr"], group["momentum"]
+        return result
+
     def watch(run):
-        train_batch, step = run.train_batch, run.optimizer.step
-
-        def record(batch):
-            result = train_batch(batch)
-            group = run.optimizer.param_groups[0]
-            found[run.step - 1] = group["lr"], group["momentum"]
-            return result
-
-        monkeypatch.setattr(run, "train_batch", record)
+        step = run.optimizer.step
         monkeypatch.setattr(
             run.optimizer, "step", lambda: updates.update({run.step - 1: run.optimizer.param_groups[0]["lr"]}) or step()
         )
@@ -138,19 +140,20 @@ def test_rates_of_a_training(loader, tmp_path, monkeypatch, accumulate):
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        watch(make_training(loader, **changes)).run(tmp_path / "unused.pt")
+        monkeypatch.setattr(train, "take_step", record)
+        finish(watch(make_training(loader, **changes)), tmp_path / "unused.pt")
         assert [found[i] for i in range(10)] == list(zip(*expected, strict=True))
         assert updates == {i: expected[0][i] for i in ([3, 7, 9] if accumulate == 4 else range(10))}
         resumed = make_training(loader, **changes)
         batches = resumed.loader.iterate_random(n_views=3, augmentation=resumed.recipe.augmentation, seed=0, epoch=0)
         for _, batch in zip(range(3), batches, strict=False):
-            resumed.train_batch(batch)
+            take_step(resumed, batch)
         batches.close()
-        resumed.save_checkpoint(tmp_path / "checkpoint.pt")
+        Saver(resumed, tmp_path / "checkpoint.pt").save()
         found.clear()
         fresh = watch(make_training(loader, **changes))
-        fresh.load_checkpoint(tmp_path / "checkpoint.pt")
-        fresh.run(tmp_path / "unused.pt")
+        resume(fresh, tmp_path / "checkpoint.pt")
+        finish(fresh, tmp_path / "unused.pt")
         assert [found[i] for i in range(3, 10)] == list(zip(*expected, strict=True))[3:]
 
 

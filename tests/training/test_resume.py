@@ -9,14 +9,26 @@ import pandas as pd
 import pytest
 import torch
 from conftest import N_PICTURES, make_recipe, make_spec
-from trainings import COLUMNS, N_BATCHES, OBJECTIVES, TIMES, Interrupted, assert_same_state, interrupt, make_training
+from trainings import (
+    COLUMNS,
+    N_BATCHES,
+    OBJECTIVES,
+    TIMES,
+    Interrupted,
+    assert_same_state,
+    finish,
+    interrupt,
+    make_training,
+    resume,
+)
 
 from ipcl_core.distributed import TRY_AGAIN, catch_sigterm
 from ipcl_core.files import read_json
 from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import load_network
-from ipcl_core.training.checkpoints import lock
-from ipcl_core.training.train import Training, train_network
+from ipcl_core.training.checkpoints import Saver, lock
+from ipcl_core.training.state import Training
+from ipcl_core.training.train import train_network
 
 # ---- interruption ----------------------------------------------------------------------------------------------------
 
@@ -26,16 +38,16 @@ from ipcl_core.training.train import Training, train_network
 def test_resumed_training_ends_with_the_same_bits(loader, tmp_path, monkeypatch, objective, after):
     """Interrupted within the first epoch, at its end, within the second."""
     whole = make_training(loader, objective)
-    whole.run(tmp_path / "unused.pt")
+    finish(whole, tmp_path / "unused.pt")
     checkpoint = tmp_path / "checkpoint.pt"
     with monkeypatch.context() as patch:
         interrupt(patch, after)
         with pytest.raises(Interrupted):
-            make_training(loader, objective, checkpoint_minutes=1e-9).run(checkpoint)
+            finish(make_training(loader, objective, checkpoint_minutes=1e-9), checkpoint)
     resumed = make_training(loader, objective)
-    resumed.load_checkpoint(checkpoint)
+    resume(resumed, checkpoint)
     assert resumed.step == after
-    resumed.run(checkpoint)
+    finish(resumed, checkpoint)
     assert_same_state(resumed, whole)
 
 
@@ -45,11 +57,11 @@ def test_dropout_is_resumed(loader, tmp_path, monkeypatch):
     def make(**changes) -> Training:
         spec = make_spec(architecture="alexnet", dim=3, l2norm=False)
         recipe = make_recipe(objective=OBJECTIVES["supervised"], **changes)
-        return Training(spec, recipe, seed=0, loader=loader, data_sha256="x")
+        return Training(spec, recipe, seed=0, loader=loader, data_sha256="x", device=torch.device("cpu"))
 
     whole, dropped = make(), []
     handle = whole.network.fc7[2].register_forward_hook(lambda m, args, y: dropped.append(y[args[0] != 0] == 0))
-    whole.run(tmp_path / "unused.pt")
+    finish(whole, tmp_path / "unused.pt")
     handle.remove()
     assert len({str(mask.tolist()) for mask in dropped}) == 2 * N_BATCHES
     assert 0.4 < torch.cat(dropped).float().mean() < 0.6
@@ -57,11 +69,11 @@ def test_dropout_is_resumed(loader, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, 3)
         with pytest.raises(Interrupted):
-            make(checkpoint_minutes=1e-9).run(checkpoint)
+            finish(make(checkpoint_minutes=1e-9), checkpoint)
     resumed = make()
-    resumed.load_checkpoint(checkpoint)
+    resume(resumed, checkpoint)
     torch.rand(7)  # whatever else was drawn before
-    resumed.run(checkpoint)
+    finish(resumed, checkpoint)
     assert_same_state(resumed, whole)
 
 
@@ -77,15 +89,15 @@ def test_dropout_is_resumed(loader, tmp_path, monkeypatch):
 )
 def test_optimizer_and_schedule_are_resumed(loader, tmp_path, monkeypatch, changes):
     whole = make_training(loader, **changes)
-    whole.run(tmp_path / "unused.pt")
+    finish(whole, tmp_path / "unused.pt")
     checkpoint = tmp_path / "checkpoint.pt"
     with monkeypatch.context() as patch:
         interrupt(patch, 4)
         with pytest.raises(Interrupted):
-            make_training(loader, checkpoint_minutes=1e-9, **changes).run(checkpoint)
+            finish(make_training(loader, checkpoint_minutes=1e-9, **changes), checkpoint)
     resumed = make_training(loader, **changes)
-    resumed.load_checkpoint(checkpoint)
-    resumed.run(checkpoint)
+    resume(resumed, checkpoint)
+    finish(resumed, checkpoint)
     assert_same_state(resumed, whole)
 
 
@@ -95,16 +107,16 @@ def test_gradients_of_an_incomplete_group_are_resumed(loader, tmp_path, monkeypa
     """Whatever the epochs' length: the checkpoint is of the minibatch before the interruption, and no gradient is lost."""
     changes = {"accumulate": accumulate, "leftover_gradients": leftover}
     whole = make_training(loader, **changes)
-    whole.run(tmp_path / "unused.pt")
+    finish(whole, tmp_path / "unused.pt")
     checkpoint = tmp_path / "checkpoint.pt"
     with monkeypatch.context() as patch:
         interrupt(patch, after)
         with pytest.raises(Interrupted):
-            make_training(loader, checkpoint_minutes=1e-9, **changes).run(checkpoint)
+            finish(make_training(loader, checkpoint_minutes=1e-9, **changes), checkpoint)
     resumed = make_training(loader, **changes)
-    resumed.load_checkpoint(checkpoint)
+    resume(resumed, checkpoint)
     assert resumed.step == after
-    resumed.run(checkpoint)
+    finish(resumed, checkpoint)
     assert_same_state(resumed, whole)
 
 
@@ -116,15 +128,15 @@ def test_gradients_of_an_incomplete_group_are_resumed(loader, tmp_path, monkeypa
     ],
 )
 def test_checkpoint_of_another_training_is_not_used(loader, tmp_path, warnings_of, changes):
-    make_training(loader, epochs=2).save_checkpoint(tmp_path / "checkpoint.pt")
+    Saver(make_training(loader, epochs=2), tmp_path / "checkpoint.pt").save()
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     torch.save(state | {"step": 7}, tmp_path / "checkpoint.pt")
     same = make_training(loader, checkpoint_minutes=3)
-    same.load_checkpoint(tmp_path / "checkpoint.pt")
+    resume(same, tmp_path / "checkpoint.pt")
     assert same.step == 7
     assert warnings_of() == []
     other = make_training(loader, **changes)
-    other.load_checkpoint(tmp_path / "checkpoint.pt")
+    resume(other, tmp_path / "checkpoint.pt")
     assert other.step == 0
     assert len(warnings_of()) == 1
     assert "checkpoint.pt belongs to another recipe, seed or data set: training starts anew" in warnings_of()[0]
@@ -194,7 +206,7 @@ def test_interrupted_job_ends_with_the_same_files(raw_split, tmp_path, monkeypat
 def test_failed_job_is_not_repeated_unless_something_changed(raw_split, tmp_path, monkeypatch):
     """A retry says at once what went wrong; another recipe, or the file removed, and it trains."""
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "train_batch", spoil_loss)
+        patch.setattr("ipcl_core.training.train.take_step", spoil_loss)
         with pytest.raises(FloatingPointError, match="the loss is nan at minibatch 5"):
             train(raw_split.beton, raw_split.summary, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["failure.json"]
@@ -204,8 +216,8 @@ def test_failed_job_is_not_repeated_unless_something_changed(raw_split, tmp_path
     assert not (tmp_path / "failure.json").exists()
 
 
-def spoil_loss(self, batch):
-    self.step += 1
+def spoil_loss(training, batch):
+    training.step += 1
     return torch.tensor(torch.nan), torch.zeros(4, 3, 8)
 
 
@@ -226,16 +238,16 @@ SLOW_TRAINING = """
 import sys, time
 sys.path[:0] = [{tests!r}, {tests!r} + "/training", {root!r}]
 from pathlib import Path
-from ipcl_core.training.train import Training
-from test_resume import train
+from ipcl_core.training import train
+import test_resume
 
-train_batch = Training.train_batch
-def slow(self, batch):
-    print("minibatch", self.step, flush=True)
+take_step = train.take_step
+def slow(training, batch):
+    print("minibatch", training.step, flush=True)
     time.sleep(0.2)
-    return train_batch(self, batch)
-Training.train_batch = slow
-train(Path({beton!r}), Path({summary!r}), Path({folder!r}), accumulate=4)
+    return take_step(training, batch)
+train.take_step = slow
+test_resume.train(Path({beton!r}), Path({summary!r}), Path({folder!r}), accumulate=4)
 """
 
 

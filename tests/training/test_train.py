@@ -8,10 +8,10 @@ import pytest
 import torch
 from conftest import N_PICTURES
 from torch.testing import assert_close
-from trainings import COLUMNS, N_BATCHES, OBJECTIVES, assert_same_state, make_training, record_losses
+from trainings import COLUMNS, N_BATCHES, OBJECTIVES, assert_same_state, finish, make_training, record_losses
 
 from ipcl_core.networks.architectures import initialize_network
-from ipcl_core.training import train
+from ipcl_core.training import checkpoints, train, watch
 from ipcl_core.training.objectives import build_objective
 
 # ---- losses and log --------------------------------------------------------------------------------------------------
@@ -21,7 +21,7 @@ from ipcl_core.training.objectives import build_objective
 def test_log_of_a_training(loader, tmp_path, monkeypatch, objective):
     losses = record_losses(monkeypatch)
     found = make_training(loader, objective, epochs=3)
-    found.run(tmp_path / "checkpoint.pt")
+    finish(found, tmp_path / "checkpoint.pt")
     rows = pd.DataFrame(found.rows)
     assert list(rows.columns) == COLUMNS
     assert np.isfinite(rows.to_numpy(float)).all()
@@ -35,10 +35,10 @@ def test_log_of_a_training(loader, tmp_path, monkeypatch, objective):
 
 
 def test_log_has_a_row_every_so_many_minibatches(loader, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "LOG_EVERY", 2)
+    monkeypatch.setattr(watch, "LOG_EVERY", 2)
     losses = record_losses(monkeypatch)
     found = make_training(loader)
-    found.run(tmp_path / "checkpoint.pt")
+    finish(found, tmp_path / "checkpoint.pt")
     assert [(row["epoch"], row["minibatch"]) for row in found.rows] == [(1, 2), (1, 4), (1, 5), (2, 7), (2, 9), (2, 10)]
     means = [sum(losses[a:b]) / (b - a) for a, b in ((0, 2), (2, 4), (4, 5), (5, 7), (7, 9), (9, 10))]
     assert_close([row["loss"] for row in found.rows], means, rtol=1e-6, atol=0)
@@ -47,7 +47,7 @@ def test_log_has_a_row_every_so_many_minibatches(loader, tmp_path, monkeypatch):
 def test_log_says_how_long_the_step_waits(loader, tmp_path, monkeypatch, caplog):
     """By a clock that goes on 3 seconds for each minibatch's loading and 1 second for its step."""
     run, now = make_training(loader), [100.0]
-    iterate, step = run.loader.iterate_random, run.train_batch
+    iterate, step = run.loader.iterate_random, train.take_step
 
     def pass_time(seconds):
         now[0] += seconds
@@ -57,18 +57,19 @@ def test_log_says_how_long_the_step_waits(loader, tmp_path, monkeypatch, caplog)
             pass_time(3)
             yield batch
 
-    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for module in (watch, checkpoints):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(run.loader, "iterate_random", load_slowly)
-    monkeypatch.setattr(run, "train_batch", lambda batch: pass_time(1) or step(batch))
+    monkeypatch.setattr(train, "take_step", lambda *arguments: pass_time(1) or step(*arguments))
     caplog.set_level(logging.INFO)
-    run.run(tmp_path / "checkpoint.pt")
+    finish(run, tmp_path / "checkpoint.pt")
     assert [(row["waiting"], row["images_per_s"], row["seconds"]) for row in run.rows] == [(0.75, 1, 20), (0.75, 1, 40)]
     assert all("1 images/s  waiting for images 75%" in message for message in caplog.messages)
 
 
 def test_log_has_the_learning_rate_of_its_minibatch(loader, tmp_path):
     found = make_training(loader, schedule={"name": "multi_step", "milestones": [1]})
-    found.run(tmp_path / "checkpoint.pt")
+    finish(found, tmp_path / "checkpoint.pt")
     assert_close([row["lr"] for row in found.rows], [0.03, 0.003], rtol=1e-9, atol=0)
 
 
@@ -83,7 +84,7 @@ def test_training_lowers_the_loss(large_batches, tmp_path):
         schedule={"name": "one_cycle", "div_factor": 10.0, "final_div_factor": 10.0},
         augmentation={"area": [0.9, 1.0], "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
     )
-    found.run(tmp_path / "checkpoint.pt")
+    finish(found, tmp_path / "checkpoint.pt")
     losses = [row["loss"] for row in found.rows]
     assert sum(losses[-3:]) < 0.75 * sum(losses[:3])
 
@@ -92,7 +93,7 @@ def test_training_lowers_the_loss(large_batches, tmp_path):
 def test_seed_decides_the_result(loader, tmp_path, seed):
     runs = [make_training(loader, seed=s, epochs=1) for s in (0, 0, seed)]
     for run in runs:
-        run.run(tmp_path / "checkpoint.pt")
+        finish(run, tmp_path / "checkpoint.pt")
     assert_same_state(runs[0], runs[1])
     assert runs[0].rows[0]["loss"] != runs[2].rows[0]["loss"]
 
@@ -104,7 +105,7 @@ def test_negatives_are_read_before_the_queue_takes_the_minibatch(loader):
     run = make_training(loader, "ipcl_infonce")
     queue = run.objective.queue.clone()
     batch = next(run.loader.iterate_random(n_views=3, augmentation=run.recipe.augmentation, seed=0, epoch=0))
-    loss, output = run.train_batch(batch)
+    loss, output = train.take_step(run, batch)
     similarities = [output.flatten(0, 1) @ item for item in queue]
     positive = (output * output.mean(1, keepdim=True)).sum(2).flatten()
     choices = torch.stack([positive, *similarities], 1) / 0.07
@@ -117,7 +118,7 @@ def test_all_views_go_through_the_network_together(loader):
     run = make_training(loader)
     reference = initialize_network(run.spec, 0).train()
     batch = next(run.loader.iterate_random(n_views=3, augmentation=run.recipe.augmentation, seed=0, epoch=0))
-    _, output = run.train_batch(batch)
+    _, output = train.take_step(run, batch)
     with torch.no_grad():
         together = reference(batch.views.reshape(12, 3, 64, 64)).reshape(4, 3, 8)
         first = initialize_network(run.spec, 0).train()(batch.views[:, 0])
@@ -176,7 +177,7 @@ def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate, lef
     assert found_updates == n_updates
 
     before = [w.clone() for w in run.network.parameters()]
-    run.run(tmp_path / "checkpoint.pt")
+    finish(run, tmp_path / "checkpoint.pt")
     triples = list(zip(run.network.parameters(), weights, before, strict=True))
     difference = max((found - expected).abs().max().item() for found, expected, _ in triples)
     moved = max((expected - start).abs().max().item() for _, expected, start in triples)
@@ -190,7 +191,7 @@ def test_accumulation_runs_on_across_epochs(loader, tmp_path, monkeypatch):
     run = make_training(loader, accumulate=4)
     step = run.optimizer.step
     monkeypatch.setattr(run.optimizer, "step", lambda: steps.append(run.step) or step())
-    run.run(tmp_path / "unused.pt")
+    finish(run, tmp_path / "unused.pt")
     assert steps == [4, 8, 10]
 
 
@@ -199,18 +200,18 @@ def test_accumulation_runs_on_across_epochs(loader, tmp_path, monkeypatch):
 
 def test_loss_that_is_no_number_stops_the_training(loader, tmp_path, monkeypatch):
     """From minibatch 7 on: noticed at the next row, behind 10; the checkpoint of minibatch 6 stays."""
-    run, train_batch = make_training(loader, checkpoint_minutes=1e-9), train.Training.train_batch
+    run, take_step = make_training(loader, checkpoint_minutes=1e-9), train.take_step
 
-    def spoil(self, batch):
-        if self.step == 6:
+    def spoil(training, batch):
+        if training.step == 6:
             with torch.no_grad():
-                self.network.fc8[0].bias[0] = math.nan
-        return train_batch(self, batch)
+                training.network.fc8[0].bias[0] = math.nan
+        return take_step(training, batch)
 
-    monkeypatch.setattr(train.Training, "train_batch", spoil)
+    monkeypatch.setattr(train, "take_step", spoil)
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(FloatingPointError) as error:
-        run.run(checkpoint)
+        finish(run, checkpoint)
     assert str(error.value) == (
         "the loss is nan at minibatch 10 (epoch 2); lower the lr; the last good checkpoint, of minibatch 6, is kept "
         f"({checkpoint})"
@@ -227,7 +228,7 @@ def test_loss_that_is_no_number_from_the_start(loader, tmp_path):
     with pytest.raises(
         FloatingPointError, match=r"nan at minibatch 5 \(epoch 1\); lower the lr; there is no checkpoint"
     ):
-        run.run(tmp_path / "checkpoint.pt")
+        finish(run, tmp_path / "checkpoint.pt")
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
@@ -236,7 +237,7 @@ def test_collapse_is_reported(loader, tmp_path, warnings_of):
     with torch.no_grad():
         run.network.fc8[0].weight.zero_()
         run.network.fc8[0].bias.fill_(1)
-    run.run(tmp_path / "checkpoint.pt")
+    finish(run, tmp_path / "checkpoint.pt")
     assert run.rows[0]["embedding_std"] < 0.1
     assert "the embeddings have collapsed (std 0.0" in warnings_of()[0]
 
@@ -253,7 +254,7 @@ def test_collapse_is_reported(loader, tmp_path, warnings_of):
 def test_collapse_is_small_spread_or_one_dimension(loader, warnings_of, embeddings, expected):
     run = make_training(loader)
     run.objective(torch.nn.functional.normalize(torch.ones(4, 3, 8), dim=2), None, None, 0)
-    run.log_row(0, 1.0, embeddings, rate=1.0, waiting=0.0)
+    watch.Watch(run, say_kept=str).add_row(1.0, embeddings, rate=1.0, waiting=0.0)
     assert any("collapsed" in message for message in warnings_of()) == expected
 
 
