@@ -4,7 +4,7 @@ from ipcl_core.config import load_config
 from ipcl_core.files import write_json
 from ipcl_core.logs import start_log
 from ipcl_core.networks.own_models import make_own_model
-from ipcl_core.records import describe_run, record_job
+from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
 study, name = load_config(snakemake.config), snakemake.wildcards.model
@@ -15,5 +15,5 @@ spec, origin = make_own_model(
     layers=block["layers"],
     accuracy_layers=[*filter(None, [block["embedding_layer"]]), *block["accuracy_layers"]],
 )
-write_json({"network": spec.model_dump(), "origin": origin, **describe_run()}, snakemake.output.provenance)
+write_json({"network": spec.model_dump(), "origin": origin}, snakemake.output.provenance)
 record_job(snakemake)

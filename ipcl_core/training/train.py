@@ -25,7 +25,6 @@ from ..files import read_json, write_csv, write_json
 from ..images.scratch import copy_to_scratch
 from ..networks.architectures import NetworkSpec
 from ..networks.network_files import save_network
-from ..records import describe_run
 from ..views.loader import Batch, ViewLoader
 from .checkpoints import Saver, lock
 from .collapse import CollapseError
@@ -138,7 +137,8 @@ def train_network(
         weights: safetensors file to write.
         log: CSV to write: epoch, minibatch, images, seconds, images_per_s, waiting (share of the time for which the step
             waited for the loader), lr, loss, collapsed_loss, embedding_std, effective_rank.
-        provenance: JSON to write: network, recipe, seed, data, commit, versions, hardware, seconds.
+        provenance: JSON to write: network, recipe, seed, data, seconds, number of processes. Commit, versions and hardware stand
+            in the job's record (`records`).
         n_threads: processor threads of loading and of training on the CPU, of each process.
         scratch: folder on each node's disk to which the training images are copied (`copy_to_scratch`).
         device: cuda or cpu; None: a GPU where there is one.
@@ -216,5 +216,4 @@ def _describe(training: Training, data_sha256: str) -> dict:
         "data": {"sha256": data_sha256, "n_images": training.loader.n_images},
         "seconds": round(training.seconds, 1),
         "n_processes": distributed.count_processes(),
-        **describe_run(),
     }

@@ -200,7 +200,7 @@ def test_interrupted_job_ends_with_the_same_files(raw_split, tmp_path, monkeypat
         "sha256": read_json(raw_split.summary)["sha256"],
         "n_images": N_PICTURES,
     }
-    assert {"time", "commit", "versions", "hardware", "seconds"} <= provenance.keys()
+    assert {"network", "recipe", "seed", "data", "seconds", "n_processes"} == provenance.keys()
 
 
 def test_failed_job_is_not_repeated_unless_something_changed(raw_split, tmp_path, monkeypatch):
