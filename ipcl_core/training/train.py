@@ -137,8 +137,8 @@ def train_network(
         weights: safetensors file to write.
         log: CSV to write: epoch, minibatch, images, seconds, images_per_s, waiting (share of the time for which the step
             waited for the loader), lr, loss, collapsed_loss, embedding_std, effective_rank.
-        provenance: JSON to write: network, recipe, seed, data, seconds, number of processes. Commit, versions and hardware stand
-            in the job's record (`records`).
+        provenance: JSON to write: network, recipe, seed, data, seconds, number of processes. Commit, versions and hardware
+            stand in the job's record (`records`).
         n_threads: processor threads of loading and of training on the CPU, of each process.
         scratch: folder on each node's disk to which the training images are copied (`copy_to_scratch`).
         device: cuda or cpu; None: a GPU where there is one.
