@@ -50,7 +50,7 @@ def read_checkpoint(path: Path, device: torch.device) -> dict:
 def lock(path: Path) -> Iterator[None]:
     """Keep every other process out until the end, for instance the job of a Snakemake that was killed and started again."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

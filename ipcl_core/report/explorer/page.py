@@ -13,7 +13,6 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
@@ -22,7 +21,7 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from ...brains.store import read_brain
-from ...files import read_csv, write_whole
+from ...files import open_hdf5, read_csv, write_whole
 from ...images.decoding import list_stimuli, read_image
 from ...provenance import Results
 from ...rsa.similarity import find_best, vectorize_rsm
@@ -80,7 +79,7 @@ def write_explorer(
     sources = [*accuracies.values(), *(path for brain in brains for path in _list_sources(brain, table))]
     study["records"] = _collect_records(results, sources)
     folder = files("ipcl_core.report.explorer")
-    text = {name: (folder / name).read_text() for name in ("page.html", "page.css", *SCRIPTS)}
+    text = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *SCRIPTS)}
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(text["page.html"])
     with write_whole(page) as temporary:
         temporary.write_text(
@@ -140,7 +139,7 @@ def _describe_brain(brain: dict, fits: pd.DataFrame, table: File) -> dict:
 
 def _describe_layers(rsms: File, stimuli: list[str], fits: pd.DataFrame) -> dict:
     """Return one model's layers: names, numbers of units, quantised RSMs, and what the statistics say of each."""
-    with h5py.File(rsms) as file:
+    with open_hdf5(rsms) as file:
         if list(file["stimuli"].asstr()) != stimuli:
             raise ValueError(f"{rsms}: was made with other stimuli than the brain data")
         layers = [str(name) for name in file.attrs["layers"]]
