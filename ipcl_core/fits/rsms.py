@@ -5,10 +5,9 @@ Activations -> the RSM of every layer.
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from ..files import write_hdf5
+from ..files import open_hdf5, write_hdf5
 from ..rsa.similarity import compute_rsm, measure_distances
 
 
@@ -22,7 +21,7 @@ def make_rsms(activations: str | Path, rsms: str | Path, *, distances: Sequence[
             `euclidean/<layer>` (n, n) of `similarity.measure_distances`.
         distances: see `config.Statistics`.
     """
-    with h5py.File(activations) as source, write_hdf5(rsms) as file:
+    with open_hdf5(activations) as source, write_hdf5(rsms) as file:
         file["stimuli"] = source["stimuli"][:]
         for layer in source.attrs["layers"]:
             patterns = source[f"layers/{layer}"][:]
