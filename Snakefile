@@ -17,7 +17,6 @@ if "apptainer" in [method.item_to_choice() for method in workflow.deployment_set
     container: f"{workflow.basedir}/ipcl.sif"
 
 
-
 include: "rules/common.smk"
 include: "rules/inputs.smk"
 include: "rules/data.smk"
