@@ -31,7 +31,7 @@ from ..views.loader import ViewLoader
 from .checkpoints import lock, name_previous, read_checkpoint, write_checkpoint
 from .collapse import COLLAPSED_ROWS, CollapseError, describe_collapse, is_collapsed, measure_spread
 from .objectives import build_objective
-from .optimizers import build_optimizer, set_rates
+from .optimizers import build_optimizer, choose_precision, decide_step, set_rates
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Training:
         self.objective.to(self.device)
         self.optimizer = build_optimizer(self.network, recipe.optimizer)
         self.forward = torch.compile(self.network) if recipe.compile and self.device.type == "cuda" else self.network
-        self.autocast = self.device.type == "cuda"  # bfloat16; the objective stays in single precision
+        self.autocast = self.device.type == "cuda" and choose_precision(recipe.precision)
         self.fingerprint = repr((spec, recipe.model_dump(exclude=CHECKPOINT_KEYS), seed, data_sha256))
         self.step, self.seconds, self.rows = 0, 0.0, []
         self.losses: list[torch.Tensor] = []  # since the last row of the log
@@ -131,8 +131,7 @@ class Training:
         return pinned.to(self.device, non_blocking=True, **keys)
 
     def train_batch(self, batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take one minibatch; step the optimizer where `accumulate` of them are complete or, unless such gradients are to be
-        dropped, none is left.
+        """Take one minibatch; step the optimizer where `decide_step` says so.
 
         Args:
             batch: this process's part of the minibatch.
@@ -156,12 +155,11 @@ class Training:
         output, images = distributed.gather(output.detach()), distributed.gather(images)
         self.objective.remember(output, images)
         self.step += 1
-        drop = recipe.leftover_gradients == "drop"
-        is_complete = self.step % recipe.accumulate == 0
-        if is_complete or (self.step == self.n_steps and not drop):
+        takes_step, ends_group = decide_step(recipe, step=self.step, n_batches=self.n_batches)
+        if takes_step:
             distributed.average_gradients(self.network)
             self.optimizer.step()
-        if is_complete or (self.step % self.n_batches == 0 and drop):
+        if ends_group:
             self.optimizer.zero_grad(set_to_none=True)
         return distributed.average(loss.detach()), output
 
@@ -319,7 +317,7 @@ def train_network(
         weights: safetensors file to write.
         log: CSV to write: epoch, minibatch, images, seconds, images_per_s, waiting (share of the time for which the step
             waited for the loader), lr, loss, collapsed_loss, embedding_std, effective_rank.
-        provenance: JSON to write: network, recipe, seed, data, commit, versions, hardware, seconds.
+        provenance: JSON to write: network, recipe, seed, data, precision, commit, versions, hardware, seconds.
         n_threads: processor threads of loading and of training on the CPU, of each process.
         scratch: folder on each node's disk to which the training images are copied (`copy_to_scratch`).
 
@@ -378,6 +376,7 @@ def train_network(
             "seed": seed,
             "data": {"sha256": data_sha256, "n_images": loader.n_images},
             "seconds": round(training.seconds, 1),
+            "precision": recipe.precision if training.device.type == "cuda" else "float32",
             "n_processes": distributed.count_processes(),
             **describe_run(),
         },

@@ -90,7 +90,7 @@ def test_optimizer_and_schedule_are_resumed(loader, tmp_path, monkeypatch, chang
 
 
 @pytest.mark.parametrize("accumulate,after", [(2, 4), (2, 9), (3, 5), (4, 7)])
-@pytest.mark.parametrize("leftover", ["carry", "drop"])
+@pytest.mark.parametrize("leftover", ["step", "carry", "drop"])
 def test_gradients_of_an_incomplete_group_are_resumed(loader, tmp_path, monkeypatch, accumulate, after, leftover):
     """Whatever the epochs' length: the checkpoint is of the minibatch before the interruption, and no gradient is lost."""
     changes = {"accumulate": accumulate, "leftover_gradients": leftover}
