@@ -12,8 +12,10 @@ if not workflow.configfiles:
     configfile: f"{workflow.basedir}/config.yaml"
 
 
-# used with --software-deployment-method apptainer alone: envs/apptainer.def
-container: f"{workflow.basedir}/ipcl.sif"
+# made by envs/apptainer.def; Snakemake takes no path with a space for it, used or not
+if "apptainer" in [method.item_to_choice() for method in workflow.deployment_settings.deployment_method]:
+
+    container: f"{workflow.basedir}/ipcl.sif"
 
 
 include: "rules/common.smk"

@@ -8,4 +8,35 @@ A folder for each stage, in the order of the data: which, and that imports run o
 in tests/test_code.py.
 """
 
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 __version__ = "0.1.0"
+
+
+def _place_caches() -> None:
+    """Give compiled code a temporary folder where its own cannot be written, as on a node without home directories.
+
+    numba keeps it beside the source, else under the user's caches, and stops where it can do neither; Triton keeps it in
+    the home directory. The processes that this one starts use the same folder.
+    """
+    home = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))  # noqa: PTH111, which may raise
+    has_home = home.is_absolute() and _can_be_written(home)
+    lacking = [] if has_home or _can_be_written(Path(__file__).parent / "views/__pycache__") else ["NUMBA_CACHE_DIR"]
+    lacking += [] if has_home else ["TRITON_CACHE_DIR"]
+    if lacking := [name for name in lacking if name not in os.environ]:
+        folder = tempfile.mkdtemp(prefix="ipcl_core_")  # not one of a known name: what lies in it is run
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ.update(dict.fromkeys(lacking, folder))
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether a folder is there or can be made, and takes files."""
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110, which may raise
+    return os.access(there, os.W_OK | os.X_OK)
+
+
+_place_caches()

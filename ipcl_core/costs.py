@@ -273,7 +273,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _estimate(given: argparse.Namespace) -> str:
     raw: dict = {}
     for path in given.config:
-        raw = _merge(raw, yaml.safe_load(path.read_text()))
+        raw = _merge(raw, yaml.safe_load(path.read_text(encoding="utf-8")))
     study = load_config(raw, given.config)
     results = Path(study.pathvars.get("results", "results"))
     throughput = {name: float(value) for name, value in (word.split("=") for word in given.throughput)}

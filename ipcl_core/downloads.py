@@ -51,14 +51,19 @@ def download_package(requirement: str, sha256: str, path: str | Path) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         pinned = Path(folder) / "requirement.txt"
-        pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n")
+        pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
         kind = "--only-binary" if Path(path).suffix == ".whl" else "--no-binary"
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", kind, ":all:"]
         command += ["--no-deps", "--require-hashes", "--dest", f"{folder}/files", "--requirement", str(pinned)]
         try:
             # no shell; requirement and hash stand in a file
             done = subprocess.run(  # nosec B603
-                command, capture_output=True, text=True, timeout=MAX_DOWNLOAD_SECONDS, preexec_fn=_limit_file_size
+                command,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=MAX_DOWNLOAD_SECONDS,
+                preexec_fn=_limit_file_size,
             )
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"{requirement} was not downloaded within {MAX_DOWNLOAD_SECONDS} s") from None

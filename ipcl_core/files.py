@@ -2,13 +2,15 @@
 Files that appear whole or not at all, and their checksums.
 """
 
+import errno
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,36 +19,67 @@ import pandas as pd
 
 NAMES = re.compile(r"(?:^|_)(?:model|framework|dataset|brain|region|layer|participant)(?:_[ab])?$")
 """Columns that hold names."""
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EPERM}
+"""Errors by which a file system says that it does not know an operation: flush a folder, lock, change a mode."""
 
 
 @contextmanager
 def write_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, flush it to disk and move it into place.
 
-    The temporary name keeps the suffix, so that libraries which choose a format by it behave the same. When the block
-    raises, the temporary file is removed and `path` stays as it was. A process that is killed leaves its temporary file
-    behind; the next one to write the same file removes it. An error carries a note that names `path` and the free space.
+    The temporary name keeps the suffix, so that libraries which choose a format by it behave the same. The file gets the
+    mode that any new file has in that folder, whatever mode a library gives it. When the block raises, the temporary file is
+    removed and `path` stays as it was. A process that is killed leaves its temporary file behind; the next one to write the
+    same file removes it. An error carries a note that names `path` and the free space. What a file system cannot do
+    (`UNSUPPORTED`) is left out.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    name = re.compile(rf"\.{re.escape(path.stem)}\.\d+{re.escape(path.suffix)}")
-    for leftover in [file for file in path.parent.iterdir() if name.fullmatch(file.name)]:
-        leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = re.compile(rf"\.{re.escape(path.stem)}\.\d+{re.escape(path.suffix)}")
+        for leftover in [file for file in path.parent.iterdir() if name.fullmatch(file.name)]:
+            leftover.unlink(missing_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode  # by the umask, or by the folder's own rules
+        temporary.unlink()
         yield temporary
         with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+            if os.fstat(file.fileno()).st_mode != mode:
+                _try(os.fchmod, file.fileno(), stat.S_IMODE(mode))
+            _try(os.fsync, file.fileno())
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
     except Exception as error:
-        error.add_note(f"{path} was not written; {shutil.disk_usage(path.parent).free / 1e9:.2f} GB are free there")
+        error.add_note(f"{path} was not written; {_describe_space(path.parent)}")
         raise
     finally:
         if temporary.exists():  # where nothing may be written, removing nothing is an error too
             temporary.unlink()
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            _try(os.fsync, folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        error.add_note(f"{path} was written; that its name reached the disk is not certain")
+        raise
+
+
+def _try(call: Callable, *arguments) -> None:
+    """Call a function of the system, unless the file system does not know it."""
+    try:
+        call(*arguments)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def _describe_space(folder: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free / 1e9:.2f} GB are free there"
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
 
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:
@@ -98,12 +131,12 @@ def read_named(paths: Iterable[str | Path], names: Sequence[str], wanted: Iterab
 def write_json(value, path: str | Path) -> None:
     """Write a value as indented JSON."""
     with write_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path):
     """Read a value from JSON."""
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 @contextmanager
@@ -115,6 +148,35 @@ def write_hdf5(path: str | Path) -> Iterator[h5py.File]:
         h5py.File(raw, "w", track_order=True) as file,
     ):
         yield file
+
+
+def open_hdf5(path: str | Path) -> h5py.File:
+    """Open an HDF5 file for reading, without a lock, which some file systems do not have: no file here is written twice."""
+    return h5py.File(path, locking=False)
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises:
+        PermissionError: nobody can say, since a folder above it may not be searched.
+    """
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def check_readable(path: str | Path) -> None:
+    """Open a file once, before a library does that takes every error for a file that is not there.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        PermissionError: it is, and this user may not read it.
+    """
+    with open(path, "rb"):
+        pass
 
 
 class _PatientFile(io.FileIO):

@@ -22,10 +22,10 @@ def start_log(path: str | Path, *, part: tuple[int, int] | None = None) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     name = Path(path).with_suffix("").name
     if part is None:
-        Path(path).write_text("")
+        Path(path).write_text("", encoding="utf-8")
     elif part[0] > 0:
         name += f" (process {part[0] + 1} of {part[1]})"
-    handlers = [logging.StreamHandler(sys.stderr), logging.FileHandler(path, "a")]
+    handlers = [logging.StreamHandler(sys.stderr), logging.FileHandler(path, "a", encoding="utf-8")]
     logging.basicConfig(
         level=logging.ERROR if part and part[0] > 0 else logging.INFO,
         format=f"%(asctime)s {name}: %(message)s",

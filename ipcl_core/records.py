@@ -12,6 +12,7 @@ did not end well, which the workflow repeats. Records guard against accidents, n
 """
 
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -27,6 +28,7 @@ from pathlib import Path
 from .code import PACKAGE, hash_code
 from .files import compute_sha256, read_json, write_json
 
+logger = logging.getLogger(__name__)
 PACKAGES = ("ffcv", "h5py", "numpy", "pandas", "pillow", "scipy", "snakemake", "torch", "torchvision")
 LARGE_BYTES = 100_000_000
 """An input of at least this size is not hashed again while its size and time are those that its record gives."""
@@ -57,18 +59,34 @@ def _list_versions() -> Iterator[tuple[str, str]]:
             continue
 
 
+@cache
 def find_commit() -> str | None:
-    """Return the git commit of this package's checkout, "+changes" behind it where files differ; None outside git."""
+    """Return the git commit of this package's checkout, "+changes" behind it where files differ.
+
+    None, with a warning, where there is none: outside git, in an export that lies within another repository, or where git
+    does not answer. A checkout of another user's is asked too: its code runs here anyway.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    command = ["git", "-c", f"safe.directory={checkout}", "-c", "core.fsmonitor=false", "--no-optional-locks", "-C"]
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # nosec B603
+        done = subprocess.run(  # nosec B603
+            [*command, str(checkout), *words], capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+        top = git("rev-parse", "--show-toplevel")
+        if Path(top).resolve() == checkout:
+            changes = git("status", "--porcelain", "--untracked-files=no")
+            return git("rev-parse", "HEAD") + ("+changes" if changes else "")
+        reason = f"it lies within another repository, {top}"
+    except subprocess.CalledProcessError as error:
+        reason = next(iter(error.stderr.strip().splitlines()), f"git ended with {error.returncode}")
+    except OSError as error:
+        reason = f"git cannot be started: {error}"
+    logger.warning("%s: the commit of the code is not recorded: %s", checkout, reason)
+    return None
 
 
 def record_job(job, *sources: str | Path, folders: dict[str, str | Path] | None = None, kept: bool = True) -> None:

@@ -24,7 +24,6 @@ import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import h5py
 import numpy as np
 import pandas as pd
 import yaml
@@ -33,7 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .config import Untrained
-from .files import write_csv, write_whole
+from .files import open_hdf5, write_csv, write_whole
 from .fits.activations import extract_activations
 from .networks.architectures import NetworkSpec, initialize_network
 from .networks.network_files import save_network
@@ -85,9 +84,9 @@ def simulate_study(folder: str | Path, *, seed: int = 0) -> None:
         ceiling, r = expect_ceiling(signal, N_VOXELS[region], SIGMA, len(PARTICIPANTS))
         expected.append((region, layer, r, ceiling))
     write_csv(pd.DataFrame(expected, columns=["region", "layer", "r", "noise_ceiling"]), folder / "expected.csv")
-    (folder / "order.txt").write_text("".join(f"{name}\n" for name in names))
+    (folder / "order.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     text = yaml.safe_dump(_make_study(folder), sort_keys=False, width=120)
-    (folder / "study.yaml").write_text(HEAD.format(folder=folder) + text)
+    (folder / "study.yaml").write_text(HEAD.format(folder=folder) + text, encoding="utf-8")
     logger.info("%s: %d stimuli, %d participants", folder / "study.yaml", N_STIMULI, len(PARTICIPANTS))
 
 
@@ -154,7 +153,7 @@ def _record_layers(folder: Path, names: list[str]) -> dict[str, NDArray]:
         weights, activations = Path(temporary) / "weights.safetensors", Path(temporary) / "activations.h5"
         save_network(initialize_network(spec, model["seed"]), spec, weights)
         extract_activations(weights, folder, activations, layers=list(TRUE_LAYERS.values()))
-        with h5py.File(activations) as file:
+        with open_hdf5(activations) as file:
             shown = list(file["stimuli"].asstr())
             order = [shown.index(Path(name).stem) for name in names]
             return {

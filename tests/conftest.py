@@ -8,6 +8,7 @@ runs on the processor with one thread, so that the golden losses hold and result
 import hashlib
 import os
 import sys
+import tempfile
 import weakref
 
 if "gpu" not in sys.argv:
@@ -15,6 +16,8 @@ if "gpu" not in sys.argv:
 
 import logging
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -235,3 +238,31 @@ def code(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         if name.startswith(f"networks_{number}"):
             del sys.modules[name]
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """022, in which new files may be read by all."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def open_path(umask) -> Iterator[Path]:
+    """A folder that every user may enter; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Open files as a user who owns none of them; the tests may run as root, who may open all."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)

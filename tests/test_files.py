@@ -1,12 +1,31 @@
+import errno
+import fcntl
 import hashlib
 import json
+import os
+import stat
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from conftest import another_user
+from safetensors.torch import save_file
 
-from ipcl_core.files import compute_sha256, read_csv, write_csv, write_hdf5, write_json, write_whole
+from ipcl_core import files
+from ipcl_core.files import (
+    compute_sha256,
+    open_hdf5,
+    read_csv,
+    read_json,
+    write_csv,
+    write_hdf5,
+    write_json,
+    write_whole,
+)
+from ipcl_core.networks.network_files import load_network
 
 
 def list_names(folder) -> list[str]:
@@ -128,3 +147,108 @@ def test_sha256_of_a_folder_is_that_of_its_listing(tmp_path):
         (tmp_path / name).write_text(text)
     one, two = (hashlib.sha256(text).hexdigest() for text in (b"1", b"2"))
     assert compute_sha256(tmp_path) == hashlib.sha256(f"{one}  a/c.png\n{two}  b.png\n".encode()).hexdigest()
+
+
+# ---- file systems and users ------------------------------------------------------------------------------------------
+
+
+def write_weights(path) -> None:
+    """safetensors gives its files the mode 0600."""
+    with write_whole(path) as temporary:
+        save_file({"a": torch.zeros(3)}, temporary)
+
+
+def write_numbers(path) -> None:
+    with write_hdf5(path) as file:
+        file["a"] = np.arange(3)
+
+
+WRITERS = {
+    "a.csv": lambda path: write_csv(pd.DataFrame({"x": [1]}), path),
+    "a.json": lambda path: write_json([1], path),
+    "a.h5": write_numbers,
+    "a.safetensors": write_weights,
+}
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+@pytest.mark.parametrize("name", WRITERS)
+def test_mode_is_the_umasks(tmp_path, umask, name, mask):
+    os.umask(mask)
+    WRITERS[name](tmp_path / name)
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_folder_that_cannot_be_flushed(tmp_path, monkeypatch, code):
+    """Some network file systems."""
+    flush = os.fsync
+
+    def refuse(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(code, os.strerror(code))
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_json([1], tmp_path / "a.json")
+    assert read_json(tmp_path / "a.json") == [1] and list_names(tmp_path) == ["a.json"]
+
+
+def test_disk_that_fails_behind_the_renaming(tmp_path, monkeypatch):
+    """The file is there: the error may not say that it was not written."""
+
+    def fail(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError) as error:
+        write_json([1], tmp_path / "a.json")
+    assert read_json(tmp_path / "a.json") == [1]
+    assert [note for note in error.value.__notes__ if "was written; that its name reached the disk" in note]
+    assert not [note for note in error.value.__notes__ if "was not written" in note]
+
+
+def test_disk_that_fails_before_the_renaming(tmp_path, monkeypatch):
+    def fail(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError) as error:
+        write_json([1], tmp_path / "a.json")
+    assert list_names(tmp_path) == [] and "a.json was not written" in error.value.__notes__[0]
+
+
+def test_folder_that_may_not_be_written(open_path):
+    open_path.chmod(0o555)
+    with another_user(), pytest.raises(PermissionError) as error:
+        write_json([1], open_path / "a.json")
+    assert f"{open_path / 'a.json'} was not written" in error.value.__notes__[0]
+
+
+def test_file_system_without_locks(tmp_path):
+    """HDF5 files are read without a lock: another one's does not matter."""
+    write_numbers(tmp_path / "a.h5")
+    with open(tmp_path / "a.h5", "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            h5py.File(tmp_path / "a.h5")
+        with open_hdf5(tmp_path / "a.h5") as file:
+            assert file["a"][:].tolist() == [0, 1, 2]
+
+
+def test_hdf5_is_opened_in_one_place():
+    folder = Path(files.__file__).parent
+    sources = {path.name for path in folder.rglob("*.py") if "h5py.File(" in path.read_text(encoding="utf-8")}
+    assert sources == {"files.py"}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_file_that_may_not_be_read(open_path, name):
+    """The error says so, and not that the file is not there."""
+    path = open_path / name
+    WRITERS[name](path)
+    path.chmod(0)
+    read = {".csv": read_csv, ".json": read_json, ".h5": open_hdf5, ".safetensors": load_network}[path.suffix]
+    with another_user(), pytest.raises(PermissionError, match="Permission denied"):
+        read(path)

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import get_args
 
-import h5py
 import pandas as pd
 import torch
 from pydantic import validate_call
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from .. import distributed
 from ..config import LBFGSProbe, Protocol
-from ..files import read_json, write_csv
+from ..files import open_hdf5, read_json, write_csv
 from .knn import vote_weighted_knn
 from .probes import fit_probe
 
@@ -83,7 +82,7 @@ def measure_accuracies(
     n_classes = len(read_json(summary)["classes"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows = []
-    with h5py.File(embeddings) as file:
+    with open_hdf5(embeddings) as file:
         bank_labels, labels = (torch.from_numpy(file[f"{split}/label"][:]) for split in ("train", "val"))
 
         def add_row(protocol: str, layer: str, scores: Tensor, k=None, tau=None, n_bank=None) -> None:
@@ -107,7 +106,7 @@ def measure_accuracies(
                 )
             add_row("softmax", "output", output)
     if "linear probe (one-cycle)" in protocols:
-        with h5py.File(probes) as file:
+        with open_hdf5(probes) as file:
             for layer in file.attrs["layers"]:
                 add_row("linear probe (one-cycle)", layer, torch.from_numpy(file[f"layers/{layer}"][:]))
     columns = ["dataset", "model", "protocol", "layer", "top1", "top5", "k", "tau", "n_bank", "n_query"]

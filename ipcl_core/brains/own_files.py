@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.io
 
 from ..config.templates import find_suffix, split_reference
+from ..files import check_readable, is_there, open_hdf5
 
 
 class NotThereError(ValueError):
@@ -44,9 +45,10 @@ def read_values(reference: str, mask: str | None = None) -> Content:
         ValueError: the file cannot be read, or holds something else than an array.
     """
     path, name = split_reference(reference)
-    if not path.exists():
+    if not is_there(path):
         raise NotThereError(f"{path}: there is no such file")
     try:
+        check_readable(path)
         match find_suffix(path):
             case ".npy":
                 return Content(np.load(path, allow_pickle=False))
@@ -109,7 +111,7 @@ def _read_mat(path: Path, name: str | None) -> np.ndarray:
 
 
 def _read_hdf5(path: Path, name: str | None) -> Content:
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         if name is None and "dissimilarities" in file and "rsatoolbox_version" in file.attrs:
             return _read_rsatoolbox(file)
         names: list[str] = []
@@ -162,7 +164,7 @@ def _read_csv(path: Path) -> Content:
 def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
     if mask is None:
         raise ValueError(f"{path}: needs a mask of the region; give masks in the configuration")
-    if not Path(mask).exists():
+    if not is_there(mask):
         raise NotThereError(f"{mask}: there is no such file")
     try:
         from nilearn.masking import apply_mask

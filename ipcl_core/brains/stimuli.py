@@ -79,7 +79,8 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
         ValueError: fewer than three, or one twice; without a file, names whose numbers would count in another order.
     """
     if order is None:
-        names = sorted(path.name for path in Path(stimuli).glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        images = [path for path in Path(stimuli).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        names = sorted(path.name for path in images if not path.name.startswith("."))
         where = f"{stimuli}: images"
         if pair := _find_miscounted(names):
             raise ValueError(

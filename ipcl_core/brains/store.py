@@ -11,10 +11,9 @@ they were computed from.
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from ..files import write_hdf5
+from ..files import open_hdf5, write_hdf5
 
 
 @dataclass
@@ -93,14 +92,14 @@ def read_brain(path: str | Path) -> tuple[list[str], list[Region]]:
         ValueError: it is no such file.
     """
     try:
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             stimuli = list(file["stimuli"].asstr())
             regions = []
             for name in file.attrs["regions"]:
                 dataset = file[f"regions/{name}"]
                 participants, group = list(dataset.attrs["participants"]), bool(dataset.attrs["group"])
                 regions.append(Region(name, dataset[:], participants, group))
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except (OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path}: is no whole file of brain data ({error})") from None
@@ -114,6 +113,6 @@ def read_patterns(path: str | Path, region: str) -> dict[str, np.ndarray]:
         Participant -> (n_runs, n_stimuli, n_voxels), one run where the measurement is not repeated; empty where only
         similarities are known.
     """
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         group = file.get(f"patterns/{region}", {})
         return {participant: group[participant][:] for participant in group}

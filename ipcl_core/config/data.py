@@ -4,6 +4,7 @@ Labelled images, and brain data.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -237,7 +238,7 @@ class OwnBrain(Strict):
                 ]
                 for participant in self.participants
             ]
-            whole = [all(Path(path).exists() for _, path, _ in files) for files in needed]
+            whole = [all(os.path.exists(path) for _, path, _ in files) for files in needed]  # noqa: PTH110
             if self.missing == "error" or not any(whole):
                 paths += [file for files in needed for file in files]
         return list(dict.fromkeys(paths))

@@ -88,8 +88,8 @@ class AdamW(Strict):
 
 
 class Ranger(Strict):
-    """Rectified Adam with LookAhead (appendix B.1), with Ranger's own constants: betas .95 and .999, eps 1e-5; every sixth
-    step the weights go half the way from where they were six steps before."""
+    """Rectified Adam with LookAhead (appendix B.1), with the constants that Ranger has had since September 2019: betas .95
+    and .999, eps 1e-5; every sixth step the weights go half the way from where they were six steps before."""
 
     name: Literal["ranger"]
     lr: Positive
@@ -173,12 +173,18 @@ class Recipe(Strict):
     """Images a minibatch (views are batch_size * n_views)."""
     accumulate: int = Field(1, ge=1)
     """Minibatches whose gradients, each divided by this number, add up to one optimizer step."""
-    leftover_gradients: Literal["carry", "drop"] = "carry"
-    """Gradients of a group of minibatches that an epoch's end interrupts. carry: the next epoch completes the group, and
-    the last step of the training takes what is left; drop: they are forgotten, as in the later released code."""
+    leftover_gradients: Literal["step", "carry", "drop"] = "step"
+    """Gradients of a group of minibatches that an epoch's end interrupts. step: the count of minibatches begins anew in every
+    epoch, and an incomplete group takes a step of its own, but for the training's last (first released code). carry: the
+    count runs on, the next epoch completes the group, and the last step of the training takes what is left. drop: the count
+    runs on, and the gradients are forgotten (later released code)."""
     optimizer: Annotated[SGD | AdamW | Ranger, Field(discriminator="name")]
     schedule: Annotated[OneCycle | MultiStep, Field(discriminator="name")]
     augmentation: Augmentation = Augmentation()
+    precision: Literal["float32", "tf32", "bfloat16"] = "bfloat16"
+    """In which a GPU computes the network, forward and backward. float32: single precision throughout. tf32: convolutions and
+    matrix products round their factors to 10 bits, those of the loss too. bfloat16: the network to 7 bits, the loss not.
+    Weights, optimizer and sums are in single precision in all; on a processor everything is."""
     compile: bool = False
     """torch.compile the network (CUDA only)."""
     checkpoint_minutes: Positive = 10.0
@@ -197,8 +203,10 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _groups_can_be_interrupted(self):
-        if self.leftover_gradients == "drop" and self.accumulate == 1:
-            raise ValueError("leftover_gradients: drop has no meaning with accumulate: 1; leave it out")
+        if self.leftover_gradients != "step" and self.accumulate == 1:
+            raise ValueError(
+                f"leftover_gradients: {self.leftover_gradients} has no meaning with accumulate: 1; leave it out"
+            )
         return self
 
     @model_validator(mode="after")

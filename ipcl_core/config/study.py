@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -204,7 +205,7 @@ def _shorten(value) -> str:
 
 
 def missing_paths(config: Config, datasets: set[str], brains: set[str], models: set[str]) -> list[str]:
-    """Say which folders and files of the user's own are needed and not there.
+    """Say which folders and files of the user's own are needed and not there, or may not be read.
 
     Args:
         config: the checked configuration.
@@ -231,8 +232,20 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str], models: 
         url = config.models[name].weights.url
         if not url.startswith("https://"):
             needed.append((f"models.{name}.weights.url", url, "a file of weights, or to its https address"))
-    return [
-        f"  {key}: set it to {kind} (found: {path or 'nothing'})"
-        for key, path, kind in needed
-        if not path or not Path(path).exists()
-    ]
+    return [f"  {key}: set it to {kind} (found: {fault})" for key, path, kind in needed if (fault := _find_fault(path))]
+
+
+def _find_fault(path: str) -> str | None:
+    """Say what is wrong with the path of a file or folder; None where it can be read."""
+    try:
+        if not path:
+            return "nothing"
+        if Path(path).is_dir():
+            os.scandir(path).close()
+        else:
+            open(path, "rb").close()
+    except PermissionError:
+        return f"{path}, which this user may not read"
+    except OSError:
+        return path
+    return None

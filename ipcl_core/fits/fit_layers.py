@@ -5,12 +5,11 @@ Every layer's r with every region, and the best layer of each: the numbers behin
 import logging
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from ..brains.store import read_brain
-from ..files import write_csv
+from ..files import open_hdf5, write_csv
 from ..rsa.similarity import correlate, find_best, vectorize_rsm
 from .rsms import name_rows
 
@@ -36,7 +35,7 @@ def fit_layers(rsms: str | Path, brain: str | Path, fits: str | Path) -> None:
     """
     stimuli, regions = read_brain(brain)
     rows = []
-    with h5py.File(rsms) as file:
+    with open_hdf5(rsms) as file:
         shown = list(file["stimuli"].asstr())
         if shown != stimuli:
             raise ValueError(f"{rsms} was made with {len(shown)} stimuli that are not the {len(stimuli)} of {brain}")

@@ -5,11 +5,10 @@ Activations -> the RSM of every layer.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
-from ..files import write_hdf5
+from ..files import open_hdf5, write_hdf5
 from ..rsa.similarity import compute_rsm, measure_distances
 
 
@@ -26,7 +25,7 @@ def make_rsms(
         brain, model: names of the brain data set and of the model.
         distances: see `config.Statistics`.
     """
-    with h5py.File(activations) as source, write_hdf5(rsms) as file:
+    with open_hdf5(activations) as source, write_hdf5(rsms) as file:
         file.attrs["brain"], file.attrs["model"] = brain, model
         file["stimuli"] = source["stimuli"][:]
         for layer in source.attrs["layers"]:
@@ -45,7 +44,7 @@ def read_names(rsms: str | Path) -> tuple[str, str]:
     Raises:
         ValueError: the file does not say.
     """
-    with h5py.File(rsms) as file:
+    with open_hdf5(rsms) as file:
         if "model" not in file.attrs:
             raise ValueError(f"{rsms}: does not say which brain and model it is of; make it again")
         return str(file.attrs["brain"]), str(file.attrs["model"])

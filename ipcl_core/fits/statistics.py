@@ -6,12 +6,11 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from ..brains.store import Region, read_brain, read_patterns
-from ..files import read_named, write_csv
+from ..files import open_hdf5, read_named, write_csv
 from ..rsa import inference
 from ..rsa.noise_ceiling import SPLIT_HALF, correct_length, measure_leave_one_out, measure_noise_ceiling
 from ..rsa.similarity import (
@@ -263,7 +262,7 @@ def read_rsvs(path: File, distance: str = "correlation") -> tuple[list[str], np.
 
     Layers are without noise: beside crossnobis distances of voxels stand their euclidean ones.
     """
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         names = list(file.attrs["layers"])
         if distance == "correlation":
             return names, np.stack([vectorize_rsm(file[f"layers/{name}"][:]) for name in names])
@@ -282,7 +281,7 @@ def read_regions(brain: File, *rsms: File, distance: str = "correlation") -> lis
     """
     stimuli, regions = read_brain(brain)
     for path in rsms:
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             if list(file["stimuli"].asstr()) != stimuli:
                 raise ValueError(f"{path} was not made with the {len(stimuli)} stimuli of {brain}")
     if distance == "correlation":

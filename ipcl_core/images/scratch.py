@@ -1,19 +1,24 @@
 """
-Copies of .beton files on a node's own disk, for clusters whose shared file system is slow.
+Copies of .beton files on a node's own disk, so that every job on the node reads them there and not over the network.
 
-Jobs on one node share a copy: the first makes it, the others wait for it. Its name is the SHA-256 of the original, so that
-changed data get a copy of their own; its summary (.json) lies beside it. Copies stay until somebody removes them.
+A copy is named after the SHA-256 of its file: changed data get a new copy, and a copy serves every model and every study.
+It is made under another name and appears when it is whole; jobs that start at the same time on one node wait for the first
+of them to copy. The folder may belong to several users: each reads what another one copied. Copies stay until somebody
+removes them.
 """
 
 import fcntl
 import hashlib
 import logging
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..files import read_json, write_json, write_whole
+from ..files import UNSUPPORTED, read_json, write_json, write_whole
 from .beton import check_beton
 
 log = logging.getLogger(__name__)
@@ -29,47 +34,83 @@ def copy_to_scratch(beton: str | Path, scratch: str | Path | None) -> Path:
         beton: the file; its summary (.json), which holds its SHA-256, lies beside it.
         scratch: folder on the node's disk; None: no copy is made and the file itself is returned.
 
-    Where the folder has no room for the copy, that is logged and the file itself is returned.
+    Where the folder has no room for the copy, or cannot be written, that is logged and the file itself is returned.
 
     Raises:
         ValueError: the bytes read are not those that the summary describes.
-        OSError: the folder cannot be written.
+        OSError: the file or its summary cannot be read.
     """
     beton = Path(beton)
     if scratch is None:
         return beton
     summary, n_bytes = read_json(beton.with_suffix(".json")), beton.stat().st_size
-    sha256 = summary["sha256"]
-    copy = Path(scratch) / f"{sha256}.beton"
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    with copy.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if copy.exists():
-            try:
-                check_beton(copy)
-                return copy
-            except ValueError as error:
-                log.warning("%s; copying %s again", error, beton)
-                copy.unlink()
-        free = shutil.disk_usage(scratch).free
-        if free < n_bytes:
-            log.warning("%s: %d MB free, %d MB needed; reading %s itself", scratch, free >> 20, n_bytes >> 20, beton)
+    copy = Path(scratch) / f"{summary['sha256']}.beton"
+    with beton.open("rb") as source:
+        try:
+            if not _is_whole(copy):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with _lock(copy.with_suffix(".lock")):
+                    if not _is_whole(copy, say=True) and not _copy(source, copy, summary, n_bytes):
+                        return beton
+        except OSError as error:
+            log.warning("%s: cannot be used (%s); reading %s itself", scratch, error, beton)
             return beton
-        write_json(summary, copy.with_suffix(".json"))
-        with write_whole(copy) as temporary:
-            if _copy(beton, temporary, n_bytes) != sha256:
-                raise ValueError(f"{beton}: not the file that its summary describes; convert the images again")
-    log.info("%s copied to %s", beton, copy)
     return copy
 
 
-def _copy(source: Path, destination: Path, n_bytes: int) -> str:
-    """Copy a file and return the SHA-256 of the bytes that were written."""
+def _is_whole(copy: Path, *, say: bool = False) -> bool:
+    """Whether there is a copy, and its index is as it should be; where it is not, that can be logged."""
+    try:
+        check_beton(copy)
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        if say:
+            log.warning("%s; copying it again", error)
+        return False
+    return True
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Wait until no other job copies the same file; where the file system has no locks, do not."""
+    try:
+        file = os.open(path, os.O_RDONLY)  # another user's
+    except FileNotFoundError:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+        yield
+    finally:
+        os.close(file)
+
+
+def _copy(source, copy: Path, summary: dict, n_bytes: int) -> bool:
+    """Copy an open file and its summary; return whether there was room.
+
+    Raises:
+        ValueError: the bytes read are not those that the summary describes.
+    """
+    free = shutil.disk_usage(copy.parent).free
+    if free < n_bytes:
+        log.warning(
+            "%s: %d MB free, %d MB needed; reading %s itself", copy.parent, free >> 20, n_bytes >> 20, source.name
+        )
+        return False
     digest = hashlib.sha256()
-    progress = tqdm(total=n_bytes, desc=f"copying {source.name}", unit="B", unit_scale=True)
-    with source.open("rb") as read, destination.open("wb") as write, progress:
-        while chunk := read.read(CHUNK):
-            digest.update(chunk)
-            write.write(chunk)
-            progress.update(len(chunk))
-    return digest.hexdigest()
+    write_json(summary, copy.with_suffix(".json"))
+    with write_whole(copy) as temporary:
+        progress = tqdm(total=n_bytes, desc=f"copying {source.name}", unit="B", unit_scale=True)
+        with temporary.open("wb") as target, progress:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                target.write(chunk)
+                progress.update(len(chunk))
+        if digest.hexdigest() != summary["sha256"]:
+            raise ValueError(f"{source.name}: not the file that its summary describes; convert the images again")
+    log.info("%s copied to %s", source.name, copy)
+    return True

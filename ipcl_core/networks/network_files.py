@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..files import write_whole
+from ..files import check_readable, write_whole
 from .architectures import NetworkSpec, initialize_network
 
 
@@ -78,6 +78,7 @@ def load_network(path: str | Path, model: dict | None = None) -> tuple[nn.Module
         ValueError: the file is torn, holds no specification, one that names other code than `model`, tensors that do not fit
             the network, or non-finite weights.
     """
+    check_readable(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

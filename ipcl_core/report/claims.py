@@ -259,7 +259,7 @@ def write_claims(
         texts.append(f"# {title}\n\n" + "\n".join(_print_claim(claim, rows) for claim in CLAIMS))
     write_csv(pd.concat(parts), claims)
     with write_whole(page) as temporary:
-        temporary.write_text(INTRODUCTION + "\n".join(texts))
+        temporary.write_text(INTRODUCTION + "\n".join(texts), encoding="utf-8")
 
 
 INTRODUCTION = """The claims of section 5 of Konkle and Alvarez 2020, judged from this run's numbers. A claim holds where its

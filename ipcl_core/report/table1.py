@@ -210,12 +210,14 @@ def print_table1(table: str | Path, titles: dict[str, str], *, tex: str | Path, 
     """
     parts = [_print_brain(read_table1(table, brain), title) for brain, title in titles.items()]
     with write_whole(tex) as temporary:
-        temporary.write_text("% needs \\usepackage{booktabs}\n" + "\n".join(latex for latex, _ in parts))
+        text = "% needs \\usepackage{booktabs}\n" + "\n".join(latex for latex, _ in parts)
+        temporary.write_text(text, encoding="utf-8")
     tables = "\n".join(part for _, part in parts)
     with write_whole(page) as temporary:
         temporary.write_text(
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>Table 1</title>\n'
-            f"<style>{STYLE}</style>\n</head>\n<body>\n{tables}\n</body>\n</html>\n"
+            f"<style>{STYLE}</style>\n</head>\n<body>\n{tables}\n</body>\n</html>\n",
+            encoding="utf-8",
         )
 
 

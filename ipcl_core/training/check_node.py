@@ -69,7 +69,7 @@ def check_node(token: str | Path, report: str | Path, *, gpu: bool, scratch: str
         )
         speed = float(pd.read_csv(beton.with_name("log.csv"))["images_per_s"].iloc[-1]) * 5
     found = {
-        "token_written_on": Path(token).read_text().strip(),
+        "token_written_on": Path(token).read_text(encoding="utf-8").strip(),
         "node": node,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         "results_free_gb": shutil.disk_usage(Path(report).parent).free / 1e9,

@@ -182,7 +182,7 @@ def lock(path: Path) -> Iterator[None]:
         OSError: it could not be asked for; names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

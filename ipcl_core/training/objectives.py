@@ -171,10 +171,14 @@ class InstancePrototype(_Contrastive):
 
     @torch.no_grad()
     def remember(self, embeddings: Tensor, images: Tensor) -> None:
-        """Write the views (B, n, d), or their prototypes, over the oldest entries of the queue."""
+        """Write the views (B, n, d), or their prototypes, over the oldest entries of the queue.
+
+        Of the oldest minibatch, where only a part of it is left, the first views of all images are the last to go, as in the
+        released code.
+        """
         whole = self.settings.queue == "prototypes"
-        items = self.average_views(embeddings) if whole else embeddings.flatten(0, 1)  # (items, d)
-        items = items[: len(self.queue)]
+        items = self.average_views(embeddings) if whole else embeddings.transpose(0, 1).flatten(0, 1)  # (items, d)
+        items = items[: len(self.queue)].flip(0)
         n_fit = min(len(items), len(self.queue) - self.head)  # before the end of the ring
         self.queue[self.head : self.head + n_fit] = items[:n_fit]
         self.queue[: len(items) - n_fit] = items[n_fit:]

@@ -23,7 +23,7 @@ def build_optimizer(network: nn.Module, settings: config.SGD | config.AdamW | co
         case config.Ranger():
             from pytorch_optimizer import Ranger  # here, because few recipes need it
 
-            # as first released: no gradient centralisation, momentum alone until the variance can be rectified
+            # as in September 2019: no gradient centralisation, momentum alone until the variance can be rectified
             return Ranger(weights, use_gc=False, degenerated_to_sgd=True, **shared)
     raise TypeError(f"unknown optimizer {settings!r}")
 
@@ -83,3 +83,30 @@ def set_rates(
         elif momentum is not None:
             group["momentum"] = momentum
     return optimizer.param_groups[0]["lr"]
+
+
+def decide_step(settings: config.Recipe, *, step: int, n_batches: int) -> tuple[bool, bool]:
+    """Return whether the optimizer takes a step behind a minibatch, and whether the gradients end there.
+
+    Args:
+        settings: `accumulate`, `leftover_gradients` and `epochs` of a recipe.
+        step: the minibatch, from 1, counted over the whole training.
+        n_batches: minibatches an epoch.
+    """
+    in_epoch = (step - 1) % n_batches + 1
+    epoch_ends, training_ends = in_epoch == n_batches, step == settings.epochs * n_batches
+    match settings.leftover_gradients:
+        case "step":
+            takes = in_epoch % settings.accumulate == 0 or (epoch_ends and not training_ends)
+        case "carry":
+            takes = step % settings.accumulate == 0 or training_ends
+        case "drop":
+            takes = step % settings.accumulate == 0
+    return takes, takes or (epoch_ends and settings.leftover_gradients != "carry")
+
+
+def choose_precision(precision: str) -> bool:
+    """Set in what precision CUDA takes products of single-precision tensors; return whether networks run in bfloat16."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
+    return precision == "bfloat16"

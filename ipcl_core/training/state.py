@@ -8,7 +8,7 @@ from .. import config, distributed
 from ..networks.architectures import NetworkSpec, initialize_network
 from ..views.loader import ViewLoader
 from .objectives import build_objective
-from .optimizers import build_optimizer
+from .optimizers import build_optimizer, choose_precision
 
 CHECKPOINT_KEYS = {"checkpoint_minutes", "checkpoint_steps"}
 """Of a recipe: no result depends on them."""
@@ -49,7 +49,7 @@ class Training:
         self.objective.to(device)
         self.optimizer = build_optimizer(self.network, recipe.optimizer)
         self.forward = torch.compile(self.network) if recipe.compile and device.type == "cuda" else self.network
-        self.autocast = device.type == "cuda"  # bfloat16; the objective stays in single precision
+        self.autocast = device.type == "cuda" and choose_precision(recipe.precision)  # the objective: single precision
         self.fingerprint = repr((spec, recipe.model_dump(exclude=CHECKPOINT_KEYS), seed, data_sha256))
         self.step, self.seconds, self.rows = 0, 0.0, []
         self.losses: list[torch.Tensor] = []  # since the last row of the log

@@ -28,7 +28,7 @@ from ..networks.network_files import save_network
 from ..views.loader import Batch, ViewLoader
 from .checkpoints import Saver, lock
 from .collapse import CollapseError
-from .optimizers import set_rates
+from .optimizers import decide_step, set_rates
 from .state import Training
 from .watch import Watch
 
@@ -67,8 +67,7 @@ def read_batches(training: Training) -> Iterator[Batch]:
 
 
 def take_step(training: Training, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Take one minibatch; step the optimizer where `accumulate` of them are complete or, unless such gradients are to be
-    dropped, none is left.
+    """Take one minibatch; step the optimizer where `decide_step` says so.
 
     Args:
         training: its network, objective, optimizer and step move on.
@@ -98,13 +97,12 @@ def take_step(training: Training, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def update_weights(training: Training) -> None:
-    """Step the optimizer and forget the gradients, each where the recipe says so behind the present minibatch."""
-    drop = training.recipe.leftover_gradients == "drop"
-    is_complete = training.step % training.recipe.accumulate == 0
-    if is_complete or (training.step == training.n_steps and not drop):
+    """Step the optimizer and forget the gradients, each where `decide_step` says so behind the present minibatch."""
+    takes_step, ends_group = decide_step(training.recipe, step=training.step, n_batches=training.n_batches)
+    if takes_step:
         distributed.average_gradients(training.network)
         training.optimizer.step()
-    if is_complete or (training.step % training.n_batches == 0 and drop):
+    if ends_group:
         training.optimizer.zero_grad(set_to_none=True)
 
 
@@ -137,8 +135,8 @@ def train_network(
         weights: safetensors file to write.
         log: CSV to write: epoch, minibatch, images, seconds, images_per_s, waiting (share of the time for which the step
             waited for the loader), lr, loss, collapsed_loss, embedding_std, effective_rank.
-        provenance: JSON to write: network, recipe, seed, data, seconds, number of processes. Commit, versions and hardware
-            stand in the job's record (`records`).
+        provenance: JSON to write: network, recipe, seed, data, seconds, precision, number of processes. Commit, versions and
+            hardware stand in the job's record (`records`).
         n_threads: processor threads of loading and of training on the CPU, of each process.
         scratch: folder on each node's disk to which the training images are copied (`copy_to_scratch`).
         device: cuda or cpu; None: a GPU where there is one.
@@ -215,5 +213,6 @@ def _describe(training: Training, data_sha256: str) -> dict:
         "seed": training.seed,
         "data": {"sha256": data_sha256, "n_images": training.loader.n_images},
         "seconds": round(training.seconds, 1),
+        "precision": training.recipe.precision if training.device.type == "cuda" else "float32",
         "n_processes": distributed.count_processes(),
     }

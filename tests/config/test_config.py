@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 from configurations import STUDY, change, remove
+from conftest import another_user
 from snakemake.utils import update_config
 
 from ipcl_core.config import load_config, missing_paths
@@ -137,3 +138,19 @@ def test_paths_that_exist_or_are_not_asked_for_are_not_missing(tmp_path):
         (tmp_path / split).mkdir()
     study = change("datasets.pictures", {"train": str(tmp_path / "train"), "val": str(tmp_path / "val")})
     assert missing_paths(load_config(study), {"pictures"}, {"objects92"}, set()) == []
+
+
+def test_paths_that_may_not_be_read_are_said_to_be(open_path):
+    """Neither missing nor found later, by a job."""
+    folder, file = open_path / "images", open_path / "a.pth"
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+    file.touch()
+    study = load_config(change("datasets.pictures", {split: str(folder / split) for split in ("train", "val")}))
+    fetched = change("models.fetched.weights", STUDY["models"]["fetched"]["weights"] | {"url": str(file)})
+    for path in (folder, file):
+        path.chmod(0)
+    with another_user():
+        found = missing_paths(study, {"pictures"}, set(), set())
+        found += missing_paths(load_config(fetched), set(), set(), {"fetched"})
+    assert len(found) == 3 and all("which this user may not read" in line for line in found), found

@@ -1,12 +1,15 @@
 """Copies of .beton files on a node's own disk."""
 
+import errno
+import fcntl
 import hashlib
+import os
 import shutil
 from collections import namedtuple
 from multiprocessing.pool import ThreadPool
 
 import pytest
-from conftest import N_PICTURES
+from conftest import N_PICTURES, another_user
 
 from ipcl_core.files import write_json
 from ipcl_core.images.beton import FIELDS, METADATA_TYPE, FieldDescType, HeaderType, check_beton
@@ -14,11 +17,11 @@ from ipcl_core.images.scratch import copy_to_scratch
 
 
 @pytest.fixture
-def beton(raw_split, tmp_path):
-    path = tmp_path / "shared/train.beton"
+def beton(raw_split, open_path):
+    path = open_path / "shared/train.beton"
     path.parent.mkdir()
     for source in (raw_split.beton, raw_split.summary):
-        shutil.copy2(source, path.with_suffix(source.suffix))
+        shutil.copyfile(source, path.with_suffix(source.suffix))
     return path
 
 
@@ -75,6 +78,50 @@ def test_damage_behind_the_copying_is_found_by_the_loader(beton, tmp_path):
     copy.write_bytes(change_label(copy.read_bytes()))
     with pytest.raises(ValueError, match=r"not the file that .* beside it describes"):
         check_beton(copy)
+
+
+def test_second_user_reads_the_first_ones_copy(beton, open_path):
+    """Though the folder, the copy and the lock are not his."""
+    copy = copy_to_scratch(beton, open_path / "scratch")
+    assert copy.stat().st_mode & 0o777 == copy.with_suffix(".json").stat().st_mode & 0o777 == 0o644
+    with another_user():
+        assert copy_to_scratch(beton, open_path / "scratch") == copy
+
+
+@pytest.mark.parametrize("closed", ["copy", "folder", "lock"])
+def test_what_another_user_may_not_use_is_left(beton, open_path, warnings_of, closed):
+    copy = open_path / "scratch" / copy_to_scratch(beton, open_path / "scratch").name
+    match closed:
+        case "copy":
+            copy.chmod(0)
+        case "folder":
+            copy.parent.chmod(0)
+        case "lock":
+            copy.unlink()
+            copy.with_suffix(".lock").chmod(0)
+    with another_user():
+        assert copy_to_scratch(beton, open_path / "scratch") == beton
+    copy.parent.chmod(0o700)
+    (said,) = warnings_of()
+    assert "Permission denied" in said and f"reading {beton} itself" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_damaged_copy_of_another_user_is_left(beton, open_path, warnings_of):
+    copy = copy_to_scratch(beton, open_path / "scratch")
+    copy.write_bytes(cut_off(copy.read_bytes()))
+    with another_user():
+        assert copy_to_scratch(beton, open_path / "scratch") == beton
+    assert f"reading {beton} itself" in warnings_of()[-1]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_file_system_without_locks(beton, open_path, monkeypatch, code):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert copy_to_scratch(beton, open_path / "scratch").read_bytes() == beton.read_bytes()
 
 
 def test_no_room(beton, tmp_path, monkeypatch, caplog):

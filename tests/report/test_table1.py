@@ -1,5 +1,8 @@
 import math
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -365,6 +368,19 @@ def test_texts_are_escaped(small, tmp_path):
     assert read.open == [] and "lost is unavailable: <b>_no_ copy</b>, 50% & $1" in read.texts and not read.addresses
     assert "<i>" not in page and "<b>" not in page and "A &amp; B" in page
     assert "none (one group average)" in page
+
+
+def test_page_is_utf8_in_any_locale(small, tmp_path):
+    """As its header says; the locale here knows ASCII alone."""
+    script = "import sys; from ipcl_core.report.table1 import print_table1\n"
+    script += (
+        "table, tex, page = sys.argv[1:]\nprint_table1(table, {'one': 'Größe ≤ 5', 'two': '2'}, tex=tex, page=page)\n"
+    )
+    (tmp_path / "print.py").write_text(script, encoding="utf-8")
+    files = [tmp_path / name for name in ("table1.csv", "t.tex", "t.html")]
+    environment = os.environ | {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, tmp_path / "print.py", *files], env=environment, check=True)
+    assert all("Größe" in file.read_text(encoding="utf-8") for file in files[1:])
 
 
 def test_block_of_one_has_no_bold_accuracy_and_no_zero_is_negative(small, tmp_path):

@@ -104,6 +104,25 @@ def test_gpu_agrees_with_the_processor(large_batches, objective, compiled):
 
 @pytest.mark.gpu
 @NO_GPU
+@pytest.mark.parametrize("precision,tolerance", [("float32", 1e-3), ("tf32", 1e-2), ("bfloat16", 3e-2)])
+def test_precision_of_a_gpu(large_batches, precision, tolerance, monkeypatch):
+    """Four minibatches against the same in single precision on the processor: near, and as far as the precision says."""
+    found = train(build_training(large_batches, "ipcl", precision=precision), 4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    expected = train(build_training(large_batches, "ipcl", precision=precision), 4)
+    assert_close(found, expected, rtol=tolerance, atol=0)
+    furthest = max(abs(a - b) / b for a, b in zip(found, expected, strict=True))
+    assert furthest > {"float32": 0, "tf32": 1e-6, "bfloat16": 1e-4}[precision]
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_precision_of_a_processor_is_single(large_batches, precision):
+    expected = train(build_training(large_batches, "ipcl", precision="float32"), 2)
+    assert train(build_training(large_batches, "ipcl", precision=precision), 2) == expected
+
+
+@pytest.mark.gpu
+@NO_GPU
 def test_the_step_does_not_wait_for_the_gpu(large_batches):
     """CUDA refuses every synchronisation during the second minibatch; the first one sets things up."""
     run = build_training(large_batches, "ipcl", "cuda")

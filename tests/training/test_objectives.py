@@ -108,13 +108,14 @@ def newest_first(objective) -> torch.Tensor:
 
 
 def test_queue_is_a_ring():
-    """Entries enter in order, each over the oldest one; the memory is never given up."""
+    """As the released code's queue, where new views stand in front, those of one draw of all images after the other, and
+    the last entries fall off; the memory is never given up."""
     objective = build_ipcl(queue_size=10, n_views=3)
     memory, expected = objective.queue.data_ptr(), newest_first(objective)
     for seed in range(7):  # 7 * 6 entries go round the ring four times
         views = draw(2, 3, 6, seed=seed)
         objective.remember(views, torch.arange(2))
-        expected = torch.cat([views.flatten(0, 1).flip(0), expected])[:10]
+        expected = torch.cat([views.transpose(0, 1).flatten(0, 1), expected])[:10]
         assert_close(newest_first(objective), expected, rtol=0, atol=0)
     assert objective.queue.data_ptr() == memory
 
@@ -140,7 +141,7 @@ def test_loss_does_not_depend_on_the_order_of_the_queue():
 def test_queue_smaller_than_the_batch():
     objective, embeddings = build_ipcl(queue_size=4), draw(3, 3, 6)
     objective.remember(embeddings, torch.arange(3))
-    assert_close(objective.queue, embeddings.flatten(0, 1)[:4], rtol=0, atol=0)
+    assert_close(newest_first(objective), embeddings.transpose(0, 1).flatten(0, 1)[:4], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -148,7 +149,7 @@ def test_queue_of_prototypes(normalize):
     objective, embeddings = build_ipcl(queue="prototypes", normalize_prototype=normalize), draw(4, 3, 6)
     start = objective.queue.clone()
     objective.remember(embeddings, torch.arange(4))
-    for row, views in zip(objective.queue[:4], embeddings, strict=True):
+    for row, views in zip(newest_first(objective)[:4], embeddings, strict=True):
         mean = sum(views) / 3
         expected = mean / math.sqrt(sum(float(x) ** 2 for x in mean)) if normalize else mean
         assert_close(row, expected, rtol=1e-12, atol=1e-15)

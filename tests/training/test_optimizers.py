@@ -45,10 +45,11 @@ def test_one_cycle_of_the_paper():
     assert_close(momenta[:400], [0.95 - 0.1 * (r - low) / (high - low) for r in up], rtol=1e-9, atol=0)
 
 
-def test_ranger_keeps_its_momentum():
+def test_beta_of_ranger_is_cycled():
+    """The released code's scheduler does so with every optimizer that has betas."""
     rates, momenta = follow(Recipe.model_validate(PAPER["ipcl_ranger"]), 3)
     assert_close((rates[0], rates[119], rates[-1]), (1e-6, 1e-3, 1e-10), rtol=1e-9, atol=0)
-    assert set(momenta) == {0.95}
+    assert_close((momenta[0], momenta[119], momenta[-1]), (0.95, 0.85, 0.95), rtol=1e-9, atol=0)
 
 
 def test_steps_of_the_wusnets():
@@ -143,7 +144,7 @@ def test_rates_of_a_training(loader, tmp_path, monkeypatch, accumulate):
         monkeypatch.setattr(train, "take_step", record)
         finish(watch(make_training(loader, **changes)), tmp_path / "unused.pt")
         assert [found[i] for i in range(10)] == list(zip(*expected, strict=True))
-        assert updates == {i: expected[0][i] for i in ([3, 7, 9] if accumulate == 4 else range(10))}
+        assert updates == {i: expected[0][i] for i in ([3, 4, 8] if accumulate == 4 else range(10))}
         resumed = make_training(loader, **changes)
         batches = resumed.loader.iterate_random(n_views=3, augmentation=resumed.recipe.augmentation, seed=0, epoch=0)
         for _, batch in zip(range(3), batches, strict=False):

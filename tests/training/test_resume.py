@@ -102,7 +102,7 @@ def test_optimizer_and_schedule_are_resumed(loader, tmp_path, monkeypatch, chang
 
 
 @pytest.mark.parametrize("accumulate,after", [(2, 4), (2, 9), (3, 5), (4, 7)])
-@pytest.mark.parametrize("leftover", ["carry", "drop"])
+@pytest.mark.parametrize("leftover", ["step", "carry", "drop"])
 def test_gradients_of_an_incomplete_group_are_resumed(loader, tmp_path, monkeypatch, accumulate, after, leftover):
     """Whatever the epochs' length: the checkpoint is of the minibatch before the interruption, and no gradient is lost."""
     changes = {"accumulate": accumulate, "leftover_gradients": leftover}
@@ -200,7 +200,7 @@ def test_interrupted_job_ends_with_the_same_files(raw_split, tmp_path, monkeypat
         "sha256": read_json(raw_split.summary)["sha256"],
         "n_images": N_PICTURES,
     }
-    assert {"network", "recipe", "seed", "data", "seconds", "n_processes"} == provenance.keys()
+    assert {"network", "recipe", "seed", "data", "seconds", "precision", "n_processes"} == provenance.keys()
 
 
 def test_failed_job_is_not_repeated_unless_something_changed(raw_split, tmp_path, monkeypatch):

@@ -110,7 +110,8 @@ def test_negatives_are_read_before_the_queue_takes_the_minibatch(loader):
     positive = (output * output.mean(1, keepdim=True)).sum(2).flatten()
     choices = torch.stack([positive, *similarities], 1) / 0.07
     assert_close(loss, (choices.logsumexp(1) - choices[:, 0]).mean(), rtol=1e-5, atol=0)
-    assert_close(run.objective.queue, torch.cat([output.flatten(0, 1), queue[12:]]), rtol=0, atol=0)
+    entered = output.transpose(0, 1).flatten(0, 1).flip(0)
+    assert_close(run.objective.queue, torch.cat([entered, queue[12:]]), rtol=0, atol=0)
 
 
 def test_all_views_go_through_the_network_together(loader):
@@ -129,7 +130,10 @@ def test_all_views_go_through_the_network_together(loader):
 @pytest.mark.parametrize(
     "accumulate,leftover,n_updates",
     [
-        (1, "carry", 10),
+        (1, "step", 10),
+        (3, "step", 3),
+        (4, "step", 3),
+        (7, "step", 1),
         (3, "carry", 4),
         (5, "carry", 2),
         (7, "carry", 2),
@@ -141,8 +145,9 @@ def test_all_views_go_through_the_network_together(loader):
 def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate, leftover, n_updates):
     """Ten minibatches in two epochs, one step with a group's sum of gradients over `accumulate`.
 
-    carry: the group of the epoch's end is completed in the next epoch, the last step takes what is left. drop: the second
-    epoch's first step has the gradients of that epoch alone, and what is left at the end is no step.
+    step: the first epoch's last step takes what is left; the second's is none. carry: the group of the epoch's end is
+    completed in the next epoch, the last step takes what is left. drop: the second epoch's first step has the gradients of
+    that epoch alone, and what is left at the end is no step.
     """
     lr, momentum, decay = 0.01, 0.9, 0.01
     run = make_training(
@@ -151,7 +156,7 @@ def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate, lef
         accumulate=accumulate,
         optimizer={"name": "sgd", "lr": lr, "momentum": momentum, "weight_decay": decay},
         schedule={"name": "multi_step", "milestones": []},
-        **({} if leftover == "carry" else {"leftover_gradients": leftover}),
+        leftover_gradients=leftover,
     )
     network = initialize_network(run.spec, 0).to(memory_format=torch.channels_last).train()
     objective = build_objective(run.recipe.objective, n_images=N_PICTURES, dim=3, seed=0)
@@ -161,13 +166,15 @@ def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate, lef
         if step % N_BATCHES == 0:
             policy = run.recipe.augmentation
             batches = loader.iterate_random(n_views=2, augmentation=policy, seed=0, epoch=step // N_BATCHES)
-            gradients = [] if leftover == "drop" else gradients
+            gradients = gradients if leftover == "carry" else []
         batch = next(batches)
         output = network(batch.views.flatten(0, 1)).unflatten(0, (4, 2))
         loss = objective(output, batch.labels, batch.images, step)
         gradients.append(torch.autograd.grad(loss, weights))
         objective.remember(output, batch.images)
-        if (step + 1) % accumulate == 0 or (step + 1 == 2 * N_BATCHES and leftover == "carry"):
+        count = step % N_BATCHES if leftover == "step" else step
+        left = {"step": step + 1 == N_BATCHES, "carry": step + 1 == 2 * N_BATCHES, "drop": False}[leftover]
+        if (count + 1) % accumulate == 0 or left:
             with torch.no_grad():
                 for i, w in enumerate(weights):
                     mean = sum(g[i] for g in gradients) / accumulate
@@ -185,14 +192,15 @@ def test_accumulated_steps_equal_a_manual_loop(loader, tmp_path, accumulate, lef
     assert moved > 0.001 and difference < moved * (0.1 if n_updates > 2 else 1e-4), (difference, moved)
 
 
-def test_accumulation_runs_on_across_epochs(loader, tmp_path, monkeypatch):
-    """Ten minibatches in groups of 4: steps behind 4, 8 and, left over, 10."""
+@pytest.mark.parametrize("leftover,expected", [("step", [4, 5, 9]), ("carry", [4, 8, 10]), ("drop", [4, 8])])
+def test_groups_at_the_end_of_an_epoch(loader, tmp_path, monkeypatch, leftover, expected):
+    """Ten minibatches in two epochs, in groups of 4."""
     steps = []
-    run = make_training(loader, accumulate=4)
+    run = make_training(loader, accumulate=4, leftover_gradients=leftover)
     step = run.optimizer.step
     monkeypatch.setattr(run.optimizer, "step", lambda: steps.append(run.step) or step())
     finish(run, tmp_path / "unused.pt")
-    assert steps == [4, 8, 10]
+    assert steps == expected
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------

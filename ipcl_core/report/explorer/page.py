@@ -14,7 +14,6 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
@@ -24,7 +23,7 @@ from plotly.offline import get_plotlyjs
 
 from ...brains.store import read_brain
 from ...config import Config, Model
-from ...files import read_csv, read_named, write_whole
+from ...files import open_hdf5, read_csv, read_named, write_whole
 from ...fits.rsms import pair_rsms
 from ...images.decoding import list_stimuli, read_image
 from ...records import Results
@@ -71,7 +70,7 @@ def write_explorer(
     """
     shown = _describe_study(study, table, statistics, accuracies, ceilings, brains, stimuli, rsms)
     folder = files("ipcl_core.report.explorer")
-    text = {name: (folder / name).read_text() for name in ("page.html", "page.css", *SCRIPTS)}
+    text = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *SCRIPTS)}
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(text["page.html"])
     with write_whole(page) as temporary:
         temporary.write_text(
@@ -164,7 +163,7 @@ def _describe_brain(title: str, file: File, folder: File, ceilings: pd.DataFrame
 
 def _describe_layers(rsms: File, stimuli: list[str], fits: pd.DataFrame) -> dict:
     """Return one model's layers: names, numbers of units, quantised RSMs, and what the statistics say of each."""
-    with h5py.File(rsms) as file:
+    with open_hdf5(rsms) as file:
         if list(file["stimuli"].asstr()) != stimuli:
             raise ValueError(f"{rsms}: was made with other stimuli than the brain data")
         layers = [str(name) for name in file.attrs["layers"]]

@@ -1,0 +1,83 @@
+"""Checkouts in odd places: the workflow is found, and its jobs would run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PARTS = ("rules", "workflow_scripts", "ipcl_core", "profiles", "envs", "docs", "config")
+pytestmark = pytest.mark.workflow
+
+
+def plan(folder: Path, *arguments: str | Path) -> str:
+    """What Snakemake would do for Table 1, called in a folder."""
+    command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments, "results/demo/table1.csv"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_checkout_in_a_folder_with_a_space(tmp_path):
+    folder = tmp_path / "my checkout"
+    for part in PARTS:
+        shutil.copytree(REPOSITORY / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(REPOSITORY / "Snakefile", folder)
+    assert "train_model" in plan(folder, "--profile", "profiles/demo")
+
+
+def test_profile_from_another_folder(tmp_path):
+    """A study's own folder, with the checkout elsewhere."""
+    found = plan(tmp_path, "--snakefile", REPOSITORY / "Snakefile", "--profile", REPOSITORY / "profiles/demo")
+    assert "train_model" in found
+
+
+SCRIPT = """
+import os
+from ipcl_core.views import draws
+print(os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("TRITON_CACHE_DIR"))
+"""
+
+
+def ask_caches(checkout: Path, home: Path) -> list[str]:
+    """Where compiled code goes, of numba and of Triton."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "NUMBA_", "TRITON_"))}
+    environment = kept | {"PYTHONPATH": str(checkout), "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, env=environment, cwd=checkout, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.fixture
+def read_only(tmp_path) -> Iterator[Path]:
+    """A checkout on a file system that may not be written, which holds the home directory too."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs"]
+    try:
+        subprocess.run([*mount, "tmpfs", folder], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a file system cannot be mounted here (needs root): {error}")
+    try:
+        shutil.copytree(REPOSITORY / "ipcl_core", folder / "ipcl_core", ignore=shutil.ignore_patterns("__pycache__"))
+        subprocess.run([*mount, "-o", "remount,ro", "tmpfs", folder], check=True, capture_output=True)
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_checkout_that_may_not_be_written_by_a_user_without_home(read_only):
+    """numba would stop; both get a temporary folder, which is removed."""
+    numba, triton = ask_caches(read_only, read_only / "home")
+    assert numba == triton and Path(numba).is_absolute() and not Path(numba).exists()
+
+
+def test_compiled_code_stays_where_it_is_kept(read_only, tmp_path):
+    """Beside the source, or in the home directory."""
+    assert ask_caches(read_only, tmp_path / "home") == ["None", "None"]
+    assert ask_caches(REPOSITORY, read_only / "home")[0] == "None"
