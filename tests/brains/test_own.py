@@ -11,6 +11,7 @@ import pytest
 import scipy.io
 import yaml
 from configurations import STUDY
+from mat73 import save_mat73
 from numpy.testing import assert_allclose
 from own_brains import NAMES, PARTICIPANTS, REGIONS, Own, make_own
 from PIL import Image
@@ -48,15 +49,6 @@ def save_h5(path, array) -> None:
         file["runs/betas"] = array
 
 
-def save_mat73(path, *array, **arrays) -> None:
-    """A MATLAB file of version 7.3: HDF5 with a header, axes reversed."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        for name, values in (dict(zip("d", array, strict=False)) | arrays).items():
-            file[name] = values.T
-    with open(path, "rb+") as file:
-        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-
-
 PATTERNS = {
     "npy": (".npy", np.save, ""),
     "npz": (".npz", lambda path, array: np.savez(path, betas=array, other=1), "#betas"),
@@ -85,9 +77,19 @@ def test_patterns_with_voxels_first(own):
 
 def test_variables_of_one_file(own):
     """MATLAB's file of version 7.3 (HDF5, axes reversed), regions and participants as its variables."""
-    arrays = {f"{region}/{participant}": array for (participant, region), array in own.patterns.items()}
-    save_mat73(own.folder / "all.mat", **arrays)
-    check(own, files=str(own.folder / "all.mat#{region}/{participant}"))
+    structs = {
+        region: {f"p{i}": own.patterns[participant, region] for i, participant in enumerate(PARTICIPANTS)}
+        for region in REGIONS
+    }
+    save_mat73(own.folder / "all.mat", **structs)
+    with h5py.File(own.folder / "all.h5", "w") as file:
+        for (participant, region), array in own.patterns.items():
+            file[f"{region}/{participant}"] = array
+    check(own, files=str(own.folder / "all.h5#{region}/{participant}"))
+    expected = {region: own.expect()[region][[1]] for region in REGIONS}
+    files = str(own.folder / "all.mat#{region}/p1")
+    for region in own.import_all(files=files, participants=["sub-02"]):
+        assert_allclose(region.rsvs, expected[region.name], rtol=0, atol=1e-12)
 
 
 def test_cell_array_of_participants(own):
@@ -215,7 +217,7 @@ DISTANCES = {
     "mat": (".mat", lambda path, array: scipy.io.savemat(path, {"rdm": 1 - np.corrcoef(array)}), {}),
     "mat 7.3, vector of pdist": (
         ".mat",
-        lambda path, array: save_mat73(path, pdist(array, "correlation")[None]),
+        lambda path, array: save_mat73(path, d=pdist(array, "correlation")),
         {"triangle": "upper"},
     ),
     "mat, D(tril(true(n), -1))": (
@@ -303,11 +305,11 @@ def test_stimuli_that_are_not_square_are_told(own, warnings_of):
         Image.new("RGB", (60, 60)).save(own.folder / f"images/{name}.png")
     own.import_all()
     assert warnings_of() == []
-    Image.new("RGB", (60, 50)).save(own.folder / "images/kite.png")
+    Image.new("RGB", (399, 400)).save(own.folder / "images/kite.png")
     own.import_all()
     (found,) = warnings_of()
-    assert (
-        "images: 1 of 6 stimuli are not square" in found and "central square, among them of kite.png (60 x 50" in found
+    assert found.endswith(
+        "images: 1 of 6 stimuli are not square; models see only their centre, of kite.png: the central 399 of 399 x 400 pixels"
     )
 
 

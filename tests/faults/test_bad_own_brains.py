@@ -107,7 +107,7 @@ DISTANCES = {
     "Euclidean": (lambda d: 30 * d, ": distances 1 - r lie between 0 and 2, found .*; give distance: other"),
     "negative": (
         lambda d: d - 1 + np.eye(N),
-        ": distances 1 - r lie between 0 and 2, found .*kind: rsm for similarities",
+        ": distances 1 - r lie between 0 and 2, found .*correlations, or their Fisher z, are no distances but similarities",
     ),
     "other stimuli": (
         lambda d: d[:5, :5],
@@ -132,11 +132,23 @@ def test_distances_that_cannot_be_right(own, change, message):
 
 
 SIMILARITIES = {
-    "an RDM": (lambda r: 1 - r, ": its diagonal is 0, as of an RDM; give kind: rdm"),
+    "an RDM": (lambda r: 1 - r, r": its diagonal is 0, as of an RDM \(give kind: rdm if small numbers mean similar\), or of"),
+    "a diagonal of 0": (
+        lambda r: r - np.eye(N),
+        r": its diagonal is 0, and others are negative, down to -0\.\d+: correlations, or .* z give the hyperbolic tangent",
+    ),
+    "Fisher's z": (
+        lambda r: np.arctanh(r - 1e-3 * np.eye(N)) + np.diag([np.inf] * N),
+        ": its diagonal is infinite, as of Fisher's z; give their hyperbolic tangent",
+    ),
+    "large Fisher's z": (
+        lambda r: edit(2 * r - np.eye(N), ([0, 1], [1, 0]), 1.25),
+        r": an RSM holds correlations, from -1 to 1, found .* to 1\.25; of Fisher's z give their hyperbolic tangent",
+    ),
     "covariances": (lambda r: 9 * r, r": the diagonal of an RSM is 1, found 9 to 9"),
     "distances without a diagonal": (
         lambda r: 1 - r + np.diag([np.nan] * N),
-        ": an RSM holds correlations, from -1 to 1, found .*; of distances give kind: rdm",
+        ": an RSM holds correlations, from -1 to 1, found .*, of distances kind: rdm",
     ),
 }
 
