@@ -60,28 +60,26 @@ def _check_range(pairs: np.ndarray, kind: str, distance: str, found: str, who: s
     low, high = pairs.min(), pairs.max()
     if kind == "rsm" and max(-low, high) > 1 + 1e-6:
         raise ValueError(
-            f"{who}: an RSM holds correlations, from -1 to 1, {found}; of Fisher's z give their hyperbolic tangent, of distances "
-            "kind: rdm"
+            f"{who}: an RSM holds correlations, from -1 to 1, {found}; of Fisher's z give their hyperbolic tangent, of "
+            "distances kind: rdm"
         )
     if kind == "rdm" and distance == "correlation" and (low < -1e-6 or high > 2 + 1e-6):
-        negative = low < -1e-6
-        raise ValueError(
-            f"{who}: distances 1 - r lie between 0 and 2, {found}; "
-            + ("correlations, or their Fisher z, are no distances but similarities (kind: rsm, with 1 on the diagonal; of z their "
-               "hyperbolic tangent); cross-validated distances are distance: other" if negative and high < 2
-               else "give distance: other for other distances, kind: rsm for similarities")
-        )  # fmt: skip
+        advice = "give distance: other for other distances, kind: rsm for similarities"
+        if low < -1e-6 and high < 2:
+            advice = (
+                "correlations, or their Fisher z, are no distances but similarities (kind: rsm, with 1 on the diagonal; of z "
+                "their hyperbolic tangent); cross-validated distances are distance: other"
+            )
+        raise ValueError(f"{who}: distances 1 - r lie between 0 and 2, {found}; {advice}")
     if distance == "correlation" or kind == "rsm":
         if max(-low, high) < SMALL[kind]:
             what = "distances 1 - r" if kind == "rdm" else "correlations"
             advice = "distance: other" if kind == "rdm" else "kind: rdm"
-            logger.warning(
-                "%s: %s are seldom all so small, %s; of other distances give %s", who, what, found, advice
-            )
+            logger.warning("%s: %s are seldom all so small, %s; of other distances give %s", who, what, found, advice)
     elif (share := (pairs < 0).mean()) > 0.25:
         logger.warning(
-            "%s: %.0f%% of the distances are negative, %s; cross-validated ones lie around 0 where no stimuli differ; correlations, "
-            "or their Fisher z, are similarities, and taken for distances turn every result round",
+            "%s: %.0f%% of the distances are negative, %s; cross-validated ones lie around 0 where no stimuli differ; "
+            "correlations, or their Fisher z, are similarities, and taken for distances turn every result round",
             who, 100 * share, found,
         )  # fmt: skip
 
@@ -126,8 +124,8 @@ def _check_diagonal(values: np.ndarray, kind: str, who: str) -> None:
     if kind == "rsm" and np.allclose(diagonal, 0, rtol=0, atol=1e-4):
         if np.nanmin(values) < -1e-4:
             raise ValueError(
-                f"{who}: its diagonal is 0, and others are negative, down to {np.nanmin(values):.3g}: correlations, or their Fisher "
-                "z, whose diagonal was set to 0; of correlations set it to 1, of z give the hyperbolic tangent and 1"
+                f"{who}: its diagonal is 0, and others are negative, down to {np.nanmin(values):.3g}: correlations, or their "
+                "Fisher z, whose diagonal was set to 0; of correlations set it to 1, of z give the hyperbolic tangent and 1"
             )
         raise ValueError(
             f"{who}: its diagonal is 0, as of an RDM (give kind: rdm if small numbers mean similar), or of similarities whose "

@@ -75,7 +75,9 @@ def finish(value: np.ndarray, name: str, where: str) -> np.ndarray:
     value = np.asarray(value)
     if value.dtype.names is not None or _gather(value) is not None:
         names = (_gather(value) if value.dtype.names is None else value).dtype.names or ("x",)
-        raise ValueError(f"{where}: {name} is a struct; say which field, as in {where.rsplit('/')[-1]}#{name}/{names[0]}")
+        raise ValueError(
+            f"{where}: {name} is a struct; say which field, as in {where.rsplit('/')[-1]}#{name}/{names[0]}"
+        )
     if value.dtype != object:
         return value
     if value.size != max(value.shape, default=0):
@@ -90,7 +92,7 @@ def finish(value: np.ndarray, name: str, where: str) -> np.ndarray:
 
 
 def list_texts(struct: np.ndarray) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield (field, its values) of each list of texts or whole numbers in a struct, or of a text in all structs of an array."""
+    """Yield (field, its values) of each list of texts or whole numbers in a struct, or of a text in each of an array."""
     for key in struct.dtype.names or ():
         values = struct[key].ravel()
         array = values[0] if len(values) == 1 else values

@@ -82,8 +82,8 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
             confirmed = True
         elif numeric and labels.belongs and _is_shuffled_count(labels):
             raise ValueError(
-                f"{who}: {labels.where} counts the {PLURAL[what]} in another order ({_show(labels.values)}); put the values back "
-                f"into the order of the {n} names that the configuration gives, or names beside them, which are compared"
+                f"{who}: {labels.where} counts the {PLURAL[what]} in another order ({_show(labels.values)}); put the values "
+                f"back into the order of the {n} names that the configuration gives, or names beside them, which are compared"
             )
         elif _is_meant(labels, n_found, n):
             strange = next((f"; {v} is no {what}" for v, i in zip(labels.values, found, strict=True) if i is None), "")
@@ -94,14 +94,16 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
         if (labels.where, labels.values, what) not in said:
             said.add((labels.where, labels.values, what))
             logger.warning(
-                "%s: %s (%s) could not be compared with the names of the %s (%s); nothing else shows whether they stand in the "
-                "order of the configuration%s",
+                "%s: %s (%s) could not be compared with the names of the %s (%s); nothing else shows whether they stand in "
+                "the order of the configuration%s",
                 who,
                 labels.where,
                 _show(labels.values),
                 PLURAL[what],
                 _show(names),
-                "; rsatoolbox sorts by such numbers when it makes RDMs" if labels.belongs and _is_numeric(labels) else "",
+                "; rsatoolbox sorts by such numbers when it makes RDMs"
+                if labels.belongs and _is_numeric(labels)
+                else "",
             )
 
 
@@ -176,7 +178,11 @@ def _show(values: Sequence[str]) -> str:
 def _look_up(labels: Sequence, names: Sequence) -> list[int | None]:
     """Names that a reading makes equal mean nothing."""
     place = {name: i for i, name in enumerate(names)}
-    return [place.get(label) if label != "" else None for label in labels] if len(place) == len(names) else [None] * len(labels)
+    return (
+        [place.get(label) if label != "" else None for label in labels]
+        if len(place) == len(names)
+        else [None] * len(labels)
+    )
 
 
 def _read_strictly(names: Sequence[str]) -> list[str]:
@@ -208,7 +214,9 @@ def _read_core(names: Sequence[str]) -> list[str]:
 
 def _list_numbers(names: Sequence[str]) -> list[list[int]]:
     """Return, for each place where all names hold a number and no two the same, these numbers."""
-    numbers = [[int(number) for number in re.findall(r"\d+", strip_suffix(name.strip().removesuffix(".0")))] for name in names]
+    numbers = [
+        [int(number) for number in re.findall(r"\d+", strip_suffix(name.strip().removesuffix(".0")))] for name in names
+    ]
     places = range(min(map(len, numbers), default=0))
     columns = [[one[place] for one in numbers] for place in places]
     return [column for column in columns if len(set(column)) == len(column)]

@@ -24,7 +24,7 @@ from .patterns import (
     orient_residuals,
     whiten_noise,
 )
-from .stimuli import copy_stimuli, list_conditions, strip_suffix
+from .stimuli import copy_stimuli, list_conditions
 from .store import Region, write_brain
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,8 @@ def _make_reader(template: str, layout: OwnData, region: str, said: set) -> Call
         last = n in shape[-1:] and layout.participants_axis == "first"
         raise ValueError(
             f"{who}: found an array of shape {shape}, needs one of the {n} participants after the other, as {{participant}} "
-            f"does not stand in {template}" + ("; if they are the last axis, give participants_axis: last" if last else "")
+            f"does not stand in {template}"
+            + ("; if they are the last axis, give participants_axis: last" if last else "")
         )
     each = {one: replace(content, values=np.asarray(v)) for one, v in zip(layout.participants, values, strict=True)}
     return lambda participant: _refuse_empty(each[participant], f"{who}, participant {participant}")
@@ -174,7 +175,9 @@ def _check_names(
     if layout.kind == "patterns":
         position = layout.axes.split(" x ").index("stimuli")
         across = [one for one in labels if one.axis == 1 - position]
-        refuse_names(across, conditions, f"{who}: the names of the stimuli stand along the axis of the voxels; see axes")
+        refuse_names(
+            across, conditions, f"{who}: the names of the stimuli stand along the axis of the voxels; see axes"
+        )
         labels = [one for one in labels if one not in across]
     check_order(labels, conditions, "stimulus", who, said)
     if "{participant}" in layout.files:

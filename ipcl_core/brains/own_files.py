@@ -149,7 +149,11 @@ def _list_descriptors(file: h5py.File, group: str, belongs: str) -> list[Labels]
     """Lists, and single values, which are attributes."""
     items = list(file[group].items()) if group in file else []
     items += [(key, np.atleast_1d(value)) for key, value in (file[group].attrs.items() if group in file else [])]
-    return list(_find_labels(((f"{group}/{key}", np.atleast_1d(item[()])) for key, item in items if hasattr(item, "ndim")), belongs))
+    return list(
+        _find_labels(
+            ((f"{group}/{key}", np.atleast_1d(item[()])) for key, item in items if hasattr(item, "ndim")), belongs
+        )
+    )
 
 
 def _read_csv(path: Path) -> Content:
@@ -194,8 +198,8 @@ def _refuse_index(numbers: np.ndarray, path: Path, what: str = "row") -> None:
         i = int(rows.argmax())
         raise ValueError(
             f"{path}: {what} {i + 1} of numbers holds whole ones alone ({', '.join(f'{x:.0f}' for x in numbers[i, :3])}, ...) "
-            "among fractions, as the numbers of stimuli, runs or voxels do; remove it, or put names in its place; if these are "
-            "data, save them as .npy"
+            "among fractions, as the numbers of stimuli, runs or voxels do; remove it, or put names in its place; if "
+            "these are data, save them as .npy"
         )
 
 

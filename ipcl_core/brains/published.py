@@ -97,7 +97,9 @@ def import_magri_konkle_2019(
     Source: Magri and Konkle 2019; sections 4.2 and C.2 of the paper.
     """
     struct = _read_struct(Path(betas))
-    conditions = [str(name.item()) for name in finish(follow(struct, "conditions", str(betas))[0], "conditions", str(betas))]
+    conditions = [
+        str(name.item()) for name in finish(follow(struct, "conditions", str(betas))[0], "conditions", str(betas))
+    ]
     parsed = []
     for region, key in regions.items():
         where = f"{betas}: {key}"

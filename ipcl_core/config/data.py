@@ -216,8 +216,12 @@ class OwnData(Strict):
             if "{run}" in template and (not self.runs or key in ("masks", "reliability")):
                 found = "no runs are named" if not self.runs else "all runs have the same voxels"
                 raise ValueError(f"{key}: {{run}} stands in it, and {found}")
-        if self.participants_axis == "last" and all("{participant}" in template for _, template in self._list_templates()):
-            raise ValueError("participants_axis: is that of an array of all participants, and {participant} stands in files")
+        if self.participants_axis == "last" and all(
+            "{participant}" in template for _, template in self._list_templates()
+        ):
+            raise ValueError(
+                "participants_axis: is that of an array of all participants, and {participant} stands in files"
+            )
         if len(self.regions) > 1 and "{region}" not in self.files + (self.masks or ""):
             raise ValueError("files: {region} must stand in it, else all regions would be read from the same place")
         return self

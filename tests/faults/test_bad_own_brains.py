@@ -132,7 +132,10 @@ def test_distances_that_cannot_be_right(own, change, message):
 
 
 SIMILARITIES = {
-    "an RDM": (lambda r: 1 - r, r": its diagonal is 0, as of an RDM \(give kind: rdm if small numbers mean similar\), or of"),
+    "an RDM": (
+        lambda r: 1 - r,
+        r": its diagonal is 0, as of an RDM \(give kind: rdm if small numbers mean similar\), or of",
+    ),
     "a diagonal of 0": (
         lambda r: r - np.eye(N),
         r": its diagonal is 0, and others are negative, down to -0\.\d+: correlations, or .* z give the hyperbolic tangent",
