@@ -43,7 +43,7 @@ def find_order(labels: Sequence[str], names: Sequence[str]) -> list[int | None]:
             best = found
         if None not in best:
             return best
-    if len(labels) != len(names):
+    if len(labels) != len(names) or len(set(labels)) < len(labels):
         return best
     for a in _list_numbers(labels):
         for b in _list_numbers(names):
@@ -67,7 +67,7 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
     Raises:
         ValueError: a list has all names, or counts them, in another order, or has some of the names and others.
     """
-    unused, confirmed = [], False
+    unused, partial, confirmed = [], [], False
     for labels in sorted((one for one in lists if one.belongs in (None, what)), key=_is_numeric):
         numeric, n = _is_numeric(labels), len(names)
         if numeric and (confirmed or _is_default_index(labels)):
@@ -87,9 +87,14 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
             )
         elif _is_meant(labels, n_found, n):
             strange = next((f"; {v} is no {what}" for v, i in zip(labels.values, found, strict=True) if i is None), "")
-            raise ValueError(f"{who}: {labels.where} names {len(found)} {PLURAL[what]}, the configuration {n}{strange}")
-        elif labels.belongs or (len(found) == n and what == "stimulus"):
+            partial.append(
+                (labels.axis, f"{labels.where} names {len(found)} {PLURAL[what]}, the configuration {n}{strange}")
+            )
+        elif labels.belongs or (len(found) == n == len(set(labels.values)) and what == "stimulus"):
             unused.append(labels)
+    for axis, message in partial:
+        if axis is not None or not confirmed:
+            raise ValueError(f"{who}: {message}")
     for labels in [] if confirmed else unused:
         if (labels.where, labels.values, what) not in said:
             said.add((labels.where, labels.values, what))
@@ -225,9 +230,16 @@ def _list_numbers(names: Sequence[str]) -> list[list[int]]:
 def _find_held(labels: Sequence[str], names: Sequence[str]) -> list[int | None]:
     """Return for each label the one name whose words it holds, or which holds its words."""
     words, others = [_split(label) for label in labels], [_split(name) for name in names]
+    with_word: dict[str, list[int]] = {}
+    for i, other in enumerate(others):
+        for word in set(other):
+            with_word.setdefault(word, []).append(i)
     found: list[int | None] = []
     for one in words:
-        places = [i for i, other in enumerate(others) if _holds(one, other) or _holds(other, one)]
+        near = {
+            i for word in one if len(at := with_word.get(word, [])) <= 100 for i in at
+        }  # else it would take minutes
+        places = [i for i in near if _holds(one, others[i]) or _holds(others[i], one)]
         found.append(places[0] if len(places) == 1 else None)
     return found
 

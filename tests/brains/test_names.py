@@ -330,6 +330,18 @@ def test_file_of_another_participant_is_refused(own):
     refuse(own, r"participant sub-01: by rdm_descriptors/subject these are the values of sub-02", **options)
 
 
+def test_second_list_of_the_same_stimuli(own, warnings_of):
+    """Where one list has all names in their order, another of a few of them is of something else; not along an axis."""
+    check(own, **save_rdms(own, object=["mug", "v", "w", "x", "y", "z"], stim=NAMES))
+    assert warnings_of() == []
+
+    def save(path, array) -> None:
+        pd.DataFrame(1 - np.corrcoef(array), [*NAMES[:5], "bus"], NAMES).to_csv(path)
+
+    files = own.write(save, "{participant}_{region}.csv")
+    refuse(own, "the first column names 6 stimuli, the configuration 6; bus is no stimulus", files=files, kind="rdm")
+
+
 def test_a_list_is_said_once(warnings_of):
     said: set = set()
     labels = [Labels("category", ("a", "b", "c"), belongs="stimulus")]

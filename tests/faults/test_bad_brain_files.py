@@ -91,7 +91,9 @@ def test_names_in_another_order(own):
         RDMs(pdist(array, "correlation"), pattern_descriptors={"conds": sorted(NAMES)}).save(str(path), overwrite=True)
 
     files = own.write(save, "{participant}_{region}.h5")
-    message = r"sub-01_EarlyV\.h5: region EarlyV.*: the stimuli stand in another order: by .* number 1 is apple, and mug.png by"
+    message = (
+        r"EarlyV\.h5: region EarlyV.*: the stimuli stand in another order: by .* number 1 is apple, and mug.png by"
+    )
     refuse(own, message, files=files, kind="rdm")
     files = own.write(lambda path, array: pd.DataFrame(array, sorted(NAMES)).to_csv(path), "{participant}_{region}.csv")
     refuse(own, message.replace("h5", "csv"), files=files)
