@@ -70,7 +70,7 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
     unused, partial, confirmed = [], [], False
     for labels in sorted((one for one in lists if one.belongs in (None, what)), key=_is_numeric):
         numeric, n = _is_numeric(labels), len(names)
-        if numeric and (confirmed or _is_default_index(labels)):
+        if (labels.where, labels.values, what) in said or (numeric and (confirmed or _is_default_index(labels))):
             continue
         found = find_order(labels.values, names)
         n_found = sum(i is not None for i in found)
@@ -96,20 +96,17 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
         if axis is not None or not confirmed:
             raise ValueError(f"{who}: {message}")
     for labels in [] if confirmed else unused:
-        if (labels.where, labels.values, what) not in said:
-            said.add((labels.where, labels.values, what))
-            logger.warning(
-                "%s: %s (%s) could not be compared with the names of the %s (%s); nothing else shows whether they stand in "
-                "the order of the configuration%s",
-                who,
-                labels.where,
-                _show(labels.values),
-                PLURAL[what],
-                _show(names),
-                "; rsatoolbox sorts by such numbers when it makes RDMs"
-                if labels.belongs and _is_numeric(labels)
-                else "",
-            )
+        said.add((labels.where, labels.values, what))
+        logger.warning(
+            "%s: %s (%s) could not be compared with the names of the %s (%s); nothing else shows whether they stand in "
+            "the order of the configuration%s",
+            who,
+            labels.where,
+            _show(labels.values),
+            PLURAL[what],
+            _show(names),
+            "; rsatoolbox sorts by such numbers when it makes RDMs" if labels.belongs and _is_numeric(labels) else "",
+        )
 
 
 def check_owner(lists: Sequence[Labels], participant: str, participants: Sequence[str], who: str) -> None:
