@@ -213,6 +213,7 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
     if not Path(mask).exists():
         raise NotThereError(f"{mask}: there is no such file")
     try:
+        import nibabel
         from nilearn.masking import apply_mask
     except ImportError as error:
         raise ValueError(
@@ -220,6 +221,8 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
             "`pip install nilearn==0.13.1`, in the environment that this job runs in"
         ) from None
     try:
+        if (kind := nibabel.load(path).get_data_dtype()).kind not in "fiu":  # apply_mask would drop the imaginary part
+            raise ValueError(f"found numbers of type {kind}, needs real ones")
         return apply_mask(str(path), str(mask), ensure_finite=False)
     except Exception as error:  # nibabel's and nilearn's are of many kinds
         raise ValueError(f"{path}: cannot be read with the mask {mask}: {error}") from None

@@ -318,6 +318,17 @@ def test_nifti_volumes_with_masks(own):
         check(own, **templates)
 
 
+def test_complex_volumes_are_refused(own):
+    """Their imaginary part would be dropped."""
+    templates = write_nifti(own)
+    volumes = nibabel.load(own.folder / "sub-02.nii.gz").get_fdata().astype(np.complex64) + 1j
+    nibabel.Nifti1Image(volumes, np.eye(4)).to_filename(own.folder / "sub-02.nii.gz")
+    with pytest.raises(
+        ValueError, match=r"sub-02\.nii\.gz: cannot be read .*: found numbers of type complex64, needs real"
+    ):
+        own.import_all(**templates)
+
+
 # ---- distances and similarities --------------------------------------------------------------------------------------
 
 
