@@ -98,8 +98,8 @@ def measure_leave_one_out(rsvs: ArrayLike) -> tuple[float, float]:
 def find_agreement(rsvs: ArrayLike) -> tuple[float, float]:
     """Return the confidence interval, over participants, of the mean correlation of each one's RSV with the others' mean.
 
-    Where it does not lie above 0, nothing shows that the region's RSV is more than noise. Student's t over
-    participants, whose correlations share what the others have in common: an approximation. NaN with fewer than inference.MIN_PARTICIPANTS.
+    Where it does not lie above 0, nothing shows that the region's RSV is more than noise. Student's t over participants, whose
+    correlations share what the others have in common: an approximation. NaN with fewer than inference.MIN_PARTICIPANTS.
 
     Args:
         rsvs: (n_participants, n_pairs).
