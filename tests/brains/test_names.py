@@ -34,6 +34,7 @@ READINGS = {
     "case": (["MUG", "Bike", "apple"], ["mug.png", "bike.png", "Apple.png"]),
     "leading zeros": (["1", "2", "10"], ["001", "002", "010"]),
     "leading zeros in words": (["stim1", "stim02", "stim10"], ["stim_001", "stim_002", "stim_010"]),
+    "leading zeros beside others": (["a1", "a02", "b1"], ["a01", "a2", "b001"]),
     "folders": (["/data/x/a.png", "/data/x/b.png", "/data/x/c.png"], ["a", "b", "c"]),
     "Windows folders": (["D:\\x\\a.png", "D:\\x\\b.png", "D:\\y\\c.png"], ["a", "b", "c"]),
     "prefix": (["stim_mug", "stim_bike", "stim_cup"], ["mug", "bike", "cup"]),

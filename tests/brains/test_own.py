@@ -162,6 +162,8 @@ def test_struct_arrays(own, save):
     for name in ("RDMs(1,{participant}).RDM", "RDMs({participant}).RDM", "sessions({participant},2).RDM"):
         for region in own.import_all(files=files + name, **names):
             assert_allclose(region.rsvs, own.expect()[region.name], rtol=0, atol=1e-12)
+    for region in own.import_all(files=files + "sessions(5).RDM", participants=["sub-02"], kind="rdm"):
+        assert_allclose(region.rsvs[0], own.expect()[region.name][1], rtol=0, atol=1e-12)  # counted down the columns
     for name, message in {
         "sessions.RDM": r"sessions has 3 x 2 elements; say which row or column, as in .*\.mat#sessions\(:,1\)\.RDM",
         "RDMs": r"RDMs is a struct; say which field, as in EarlyV\.mat#RDMs/RDM",
