@@ -51,7 +51,7 @@ class Own:
 
     def import_all(self, **changes) -> list[Region]:
         block = self.make_block(**changes)
-        import_own_brain(block.model_dump(), self.folder / "stimuli", self.brain)
+        import_own_brain(block, self.folder / "stimuli", self.brain)
         return read_brain(self.brain)[1]
 
     @property

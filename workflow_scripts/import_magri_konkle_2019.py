@@ -12,6 +12,6 @@ import_magri_konkle_2019(
     brain["regions"],
     snakemake.output.stimuli,
     snakemake.output.brain,
-    **{key: brain[key] for key in ("reliability_threshold", "min_voxels", "left_out")},
+    **{key: brain[key] for key in ("reliability_threshold", "min_voxels", "left_out", "background")},
 )
 record_job(snakemake, brain["betas"], brain["stimuli"])

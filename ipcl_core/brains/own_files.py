@@ -3,16 +3,18 @@ Arrays of brain data from the files that laboratories keep them in. No pickle is
 """
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
-import scipy.io
 
 from ..config.templates import find_suffix, split_reference
 from ..files import check_readable, is_there, open_hdf5
+from .matlab import SMALL, NoVariableError, finish, follow, list_texts, read_mat
+from .names import Labels
 
 
 class NotThereError(ValueError):
@@ -24,8 +26,8 @@ class Content:
     """What a file holds."""
 
     values: np.ndarray
-    names: list[list[str]] = field(default_factory=list)
-    """Lists of names that stand beside the values, among them perhaps the stimuli's."""
+    labels: list[Labels] = field(default_factory=list)
+    """Lists of names or numbers that stand beside the values, among them perhaps the stimuli's or the participants'."""
     triangle: str | None = None
     """upper where the format fixes that vectors of pairs are read from the upper triangle, row by row."""
 
@@ -54,9 +56,11 @@ def read_values(reference: str, mask: str | None = None) -> Content:
                 return Content(np.load(path, allow_pickle=False))
             case ".npz":
                 with np.load(path, allow_pickle=False) as arrays:
-                    return Content(arrays[_choose(arrays.files, name, path)])
+                    chosen = _choose(arrays.files, name, path)
+                    beside = ((key, arrays[key]) for key in arrays.files if key != chosen)
+                    return Content(arrays[chosen], list(_find_labels(beside)))
             case ".mat":
-                return Content(_read_mat(path, name))
+                return _read_mat(path, name)
             case ".h5" | ".hdf5":
                 return _read_hdf5(path, name)
             case ".csv":
@@ -91,44 +95,67 @@ def _choose(names: list[str], name: str | None, path: Path) -> str:
     return name
 
 
-def _read_mat(path: Path, name: str | None) -> np.ndarray:
-    """A variable, or a field of a struct; files of version 7.3 are HDF5 with the axes reversed."""
+def _find_labels(arrays: Iterable[tuple[str, np.ndarray]], belongs: str | None = None) -> Iterable[Labels]:
+    """Yield the lists of texts or of distinct whole numbers among arrays."""
+    for key, array in arrays:
+        if array.ndim != 1 or not 0 < array.size <= SMALL:
+            continue
+        if array.dtype.kind in "SO":
+            array = np.array([one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in array])
+        elif array.dtype.kind == "f" and np.isfinite(array).all() and (array % 1 == 0).all():
+            array = array.astype(np.int64)
+        if array.dtype.kind in "iuU" and (belongs or array.dtype.kind == "U" or len(set(array.tolist())) == array.size):
+            yield Labels(key, tuple(map(str, array.tolist())), belongs=belongs)
+
+
+def _read_mat(path: Path, name: str | None) -> Content:
+    """A variable, a field of a struct or of all structs of an array, a cell array."""
+    variables = read_mat(path, name)
+    name = name or _choose(list(variables.dtype.names or ()), None, path)
     try:
-        found = scipy.io.loadmat(path, simplify_cells=True)
-    except NotImplementedError:
-        return _read_hdf5(path, name).values.T
-    found = {key: value for key, value in found.items() if not key.startswith("__")}
-    name = name or _choose(list(found), None, path)
-    for part in name.split("/"):
-        if not isinstance(found, dict):
-            raise NotThereError(f"{path}: holds no {name}: what stands before {part} is no struct")
-        found = found[_choose(list(found), part, path)]
-    if isinstance(found, dict):
-        raise ValueError(
-            f"{path}: {name} is a struct; say which field, as in {path.name}#{name}/{next(iter(found), 'x')}"
-        )
-    return np.asarray(found)
+        value, passed = follow(variables, name, str(path))
+    except NoVariableError as error:
+        if error.names:
+            _choose(error.names, error.missing, path)
+        raise NotThereError(str(error)) from None
+    labels = [Labels(key, values) for struct in passed for key, values in list_texts(struct)]
+    return Content(finish(value, name, str(path)), labels)
 
 
 def _read_hdf5(path: Path, name: str | None) -> Content:
     with open_hdf5(path) as file:
-        if name is None and "dissimilarities" in file and "rsatoolbox_version" in file.attrs:
-            return _read_rsatoolbox(file)
+        if "rsatoolbox_version" in file.attrs:
+            if name in (None, "dissimilarities") and "dissimilarities" in file:
+                return _read_rsatoolbox(file)
+            if name in (None, "measurements") and "measurements" in file:
+                labels = _list_descriptors(file, "obs_descriptors", "stimulus")
+                return Content(file["measurements"][:], labels + _list_descriptors(file, "descriptors", "participant"))
         names: list[str] = []
         file.visititems(lambda key, item: names.append(key) if isinstance(item, h5py.Dataset) else None)
-        shown = [key for key in names if not key.startswith("#")]  # MATLAB's references
-        return Content(np.asarray(file[_choose(shown, name and name.strip("/"), path)][()]))
+        chosen = _choose(names, name and name.strip("/"), path)
+        groups = [chosen.rsplit("/", depth)[0] for depth in range(1, chosen.count("/") + 1)] + [""]
+        beside = [key for key in names if key != chosen and key.rpartition("/")[0] in groups]
+        labels = _find_labels((key, file[key][()]) for key in beside if file[key].ndim == 1 and file[key].size <= SMALL)
+        return Content(np.asarray(file[chosen][()]), list(labels))
 
 
 def _read_rsatoolbox(file: h5py.File) -> Content:
-    """RDMs.save of rsatoolbox: (n_rdms, n_pairs) of the upper triangle, and the stimuli's descriptors."""
+    """RDMs.save of rsatoolbox: (n_rdms, n_pairs) of the upper triangle, and the descriptors of stimuli and RDMs."""
     values = file["dissimilarities"][:]
-    texts = [
-        descriptor.asstr()[:].tolist() if descriptor.dtype.kind == "O" else descriptor[:].astype(str).tolist()
-        for descriptor in file.get("pattern_descriptors", {}).values()
-        if isinstance(descriptor, h5py.Dataset) and descriptor.dtype.kind in "SO" and descriptor.ndim == 1
-    ]
-    return Content(values[0] if len(values) == 1 else values, texts, "upper")
+    labels = _list_descriptors(file, "pattern_descriptors", "stimulus")
+    labels += _list_descriptors(file, "rdm_descriptors", "participant")
+    return Content(values[0] if len(values) == 1 else values, labels, "upper")
+
+
+def _list_descriptors(file: h5py.File, group: str, belongs: str) -> list[Labels]:
+    """Lists, and single values, which are attributes."""
+    items = list(file[group].items()) if group in file else []
+    items += [(key, np.atleast_1d(value)) for key, value in (file[group].attrs.items() if group in file else [])]
+    return list(
+        _find_labels(
+            ((f"{group}/{key}", np.atleast_1d(item[()])) for key, item in items if hasattr(item, "ndim")), belongs
+        )
+    )
 
 
 def _read_csv(path: Path) -> Content:
@@ -142,23 +169,44 @@ def _read_csv(path: Path) -> Content:
     corner = cells[0, 0] == "" and min(cells.shape) > 1
     header = corner or wrong[0, 1 if cells.shape[1] > 1 else 0 :].all()
     index = corner or (cells.shape[1] > 1 and wrong[int(header) :, 0].all())
-    names = ([cells[0, int(index) :].tolist()] if header and cells.shape[1] > 1 else []) + (
-        [cells[int(header) :, 0].tolist()] if index else []
-    )
+    labels = [
+        Labels("the first row", tuple(cells[0, int(index) :].tolist()), 1, "stimulus") if header else None,
+        Labels("the first column", tuple(cells[int(header) :, 0].tolist()), 0, "stimulus") if index else None,
+    ]
     wrong = wrong[int(header) :, int(index) :]
     if wrong.any():
         row, column = np.argwhere(wrong)[0] + [int(header), int(index)]
         raise ValueError(f"{path}: row {row + 1}, column {column + 1} holds '{cells[row, column]}', which is no number")
     numbers = numbers[int(header) :, int(index) :]
+    names = [one for one in labels if one and numbers.shape[one.axis] > 1]
     if 1 in numbers.shape:
         return Content(numbers.ravel(), names)
-    for what, line, others in (("row", numbers[0], numbers[1:]), ("column", numbers[:, 0], numbers[:, 1:])):
-        if len(line) > 2 and (np.diff(line) == 1).all() and line[0] % 1 == 0 and (others % 1).any():
-            raise ValueError(
-                f"{path}: the first {what} of numbers counts from {line[0]:.0f} to {line[-1]:.0f}, as an index does; remove "
-                "it, or put names in its place; if these are data, save them as .npy"
-            )
+    _refuse_index(numbers, path)
+    _refuse_index(numbers.T, path, "column")
     return Content(numbers, names)
+
+
+def _refuse_index(numbers: np.ndarray, path: Path, what: str = "row") -> None:
+    """Stop at a row of whole numbers among fractions: a count, as an index is, or numbers of stimuli, runs or voxels."""
+    whole = numbers % 1 == 0
+    first = numbers[0]
+    if len(first) > 2 and (np.diff(first) == 1).all() and whole[0, 0] and not whole[1:].all():
+        raise ValueError(
+            f"{path}: the first {what} of numbers counts from {first[0]:.0f} to {first[-1]:.0f}, as an index does; remove it, "
+            "or put names in its place; if these are data, save them as .npy"
+        )
+    rows = whole.all(1) & (np.ptp(numbers, axis=1) > 0)
+    if len(first) > 2 and rows.any() and _share(whole[~rows & (np.ptp(numbers, axis=1) != 0)]) < 0.05:
+        i = int(rows.argmax())
+        raise ValueError(
+            f"{path}: {what} {i + 1} of numbers holds whole ones alone ({', '.join(f'{x:.0f}' for x in numbers[i, :3])}, ...) "
+            "among fractions, as the numbers of stimuli, runs or voxels do; remove it, or put names in its place; if "
+            "these are data, save them as .npy"
+        )
+
+
+def _share(true: np.ndarray) -> float:
+    return float(true.mean()) if true.size else 1.0
 
 
 def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
@@ -167,6 +215,7 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
     if not is_there(mask):
         raise NotThereError(f"{mask}: there is no such file")
     try:
+        import nibabel
         from nilearn.masking import apply_mask
     except ImportError as error:
         raise ValueError(
@@ -174,6 +223,8 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
             "`pip install nilearn==0.13.1`, in the environment that this job runs in"
         ) from None
     try:
+        if (kind := nibabel.load(path).get_data_dtype()).kind not in "fiu":  # apply_mask would drop the imaginary part
+            raise ValueError(f"found numbers of type {kind}, needs real ones")
         return apply_mask(str(path), str(mask), ensure_finite=False)
     except Exception as error:  # nibabel's and nilearn's are of many kinds
         raise ValueError(f"{path}: cannot be read with the mask {mask}: {error}") from None

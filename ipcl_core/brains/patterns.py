@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarray:
-    """Return patterns as (n_stimuli, n_voxels).
+    """Return patterns as (n_stimuli, n_voxels) float64.
 
     Args:
-        array: as it was read.
+        array: as it was read; of four axes, three are those of a volume and are flattened.
         n: number of stimuli.
         axes: "stimuli x voxels" or "voxels x stimuli".
         who: file, region and participant, which begins each message.
@@ -25,7 +25,7 @@ def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarra
         ValueError: the array has another shape (which says so where it is transposed), no real numbers, or is an RDM or RSM
             (square and symmetric, its diagonal constant).
     """
-    array = np.asarray(array)
+    array = _flatten_volumes(np.asarray(array), axes)
     position = axes.split(" x ").index("stimuli")
     if array.ndim != 2 or array.shape[position] != n:
         transposed = array.ndim == 2 and array.shape[1 - position] == n
@@ -33,7 +33,7 @@ def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarra
             f"{who}: found an array of shape {array.shape}, needs {axes.replace('stimuli', f'{n} stimuli')}"
             + ("; is it transposed?" if transposed else "")
         )
-    check_real(array, who)
+    array = to_float64(array, who)
     if array.shape == (n, n) and np.ptp(np.diag(array)) < 1e-4 and np.allclose(array, array.T):
         raise ValueError(
             f"{who}: the array is square and symmetric, its diagonal is {array[0, 0]:.3g}, as of distances or similarities of "
@@ -43,12 +43,12 @@ def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarra
 
 
 def orient_residuals(array: np.ndarray, n_voxels: int, axes: str, who: str) -> np.ndarray:
-    """Return residuals as (n_samples, n_voxels), from the axes that the patterns have.
+    """Return residuals as (n_samples, n_voxels) float64, from the axes that the patterns have.
 
     Raises:
         ValueError: the array is not of these voxels, has fewer than two samples, or no real numbers.
     """
-    array = np.asarray(array)
+    array = _flatten_volumes(np.asarray(array), axes)
     if array.ndim == 2 and not axes.startswith("stimuli"):
         array = array.T
     if array.ndim != 2 or array.shape[1] != n_voxels or len(array) < 2:
@@ -56,8 +56,13 @@ def orient_residuals(array: np.ndarray, n_voxels: int, axes: str, who: str) -> n
             f"{who}: found residuals of shape {array.shape}, needs two or more samples of {n_voxels} voxels, with the axes "
             "as in the patterns"
         )
-    check_real(array, f"{who}, residuals")
-    return array
+    return to_float64(array, f"{who}, residuals")
+
+
+def _flatten_volumes(array: np.ndarray, axes: str) -> np.ndarray:
+    if array.ndim != 4:
+        return array
+    return array.reshape(len(array), -1) if axes.startswith("stimuli") else array.reshape(-1, array.shape[-1])
 
 
 def divide_by_noise(patterns: np.ndarray, residuals: np.ndarray, who: str) -> np.ndarray:
@@ -85,7 +90,7 @@ def whiten_noise(patterns: np.ndarray, residuals: np.ndarray, who: str) -> np.nd
     Source: Walther et al. 2016.
     """
     _measure_noise(residuals, who)
-    variances, vectors = np.linalg.eigh(shrink_covariance(residuals.astype(np.float64)))
+    variances, vectors = np.linalg.eigh(shrink_covariance(residuals))
     if variances[0] <= 1e-10 * variances[-1]:
         raise ValueError(f"{who}: the residuals' covariance is singular; some voxels repeat others: give more samples")
     return patterns @ (vectors / np.sqrt(variances)) @ vectors.T
@@ -119,10 +124,15 @@ def _measure_noise(residuals: np.ndarray, who: str) -> np.ndarray:
     return noise
 
 
-def check_real(array: np.ndarray, who: str) -> None:
-    """Raise a ValueError where an array holds other than real numbers."""
+def to_float64(array: np.ndarray, who: str) -> np.ndarray:
+    """Return the numbers in float64: sums of half and single precision would lose digits.
+
+    Raises:
+        ValueError: the array holds other than real numbers.
+    """
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{who}: found numbers of type {array.dtype}, needs real ones")
+    return array.astype(np.float64)
 
 
 def keep_reliable(patterns: np.ndarray, reliability: np.ndarray, threshold: float, who: str) -> np.ndarray:
@@ -130,20 +140,25 @@ def keep_reliable(patterns: np.ndarray, reliability: np.ndarray, threshold: floa
 
     Args:
         patterns: (n_stimuli, n_voxels).
-        reliability: (n_voxels,), for example split-half correlations.
+        reliability: (n_voxels,), or the volume of them; for example split-half correlations.
 
     Raises:
         ValueError: the reliabilities are not one number a voxel.
     """
     reliability = np.atleast_1d(reliability)
+    if reliability.ndim == 3 or 1 in reliability.shape:
+        reliability = reliability.ravel()
     if reliability.shape != patterns.shape[1:]:
         raise ValueError(f"{who}: reliabilities of shape {reliability.shape} for {patterns.shape[1]} voxels")
-    check_real(reliability, f"{who}, reliability")
-    return patterns[:, reliability > threshold]
+    to_float64(reliability, f"{who}, reliability")
+    return patterns[:, reliability > threshold]  # in their own precision, in which one may equal the threshold
 
 
 def find_varying(patterns: np.ndarray, who: str) -> np.ndarray:
-    """Return which voxels of (n_patterns, n_voxels) do not hold the same number in every pattern: (n_voxels,) bool.
+    """Return which voxels do not hold the same number in every pattern that is compared: (n_voxels,) bool.
+
+    Args:
+        patterns: (n_stimuli, n_voxels); of several runs their mean, in which a voxel that is constant within each run is so.
 
     The others, as zeros outside of the brain, say nothing of the stimuli and would change all similarities; their number is
     logged.

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..downloads import read_members
 from ..rsa.similarity import vectorize_rsm
+from .matlab import NoVariableError, finish, follow, read_mat
 from .patterns import compute_rsv, find_varying, keep_reliable, orient_patterns
 from .stimuli import copy_stimuli
 from .store import Region, write_brain
@@ -73,6 +74,7 @@ def import_magri_konkle_2019(
     reliability_threshold: float | None = None,
     min_voxels: int = 2,
     left_out: Sequence[int] = (),
+    background: str = "white",
 ) -> None:
     """Import the 72 objects and every participant's voxel patterns in each region.
 
@@ -86,6 +88,7 @@ def import_magri_konkle_2019(
         reliability_threshold: voxels with a reliability above it are kept; None keeps all and reads no reliability.
         min_voxels: fewest voxels of a participant in a region.
         left_out: numbers of the participants to leave out, from 1.
+        background: colour behind transparent pixels of the stimuli.
 
     Raises:
         ValueError: a region or an image is missing, a participant's array does not fit the stimuli, or too few voxels or
@@ -94,7 +97,9 @@ def import_magri_konkle_2019(
     Source: Magri and Konkle 2019; sections 4.2 and C.2 of the paper.
     """
     struct = _read_struct(Path(betas))
-    conditions = [str(name) for name in np.atleast_1d(struct["conditions"])]
+    conditions = [
+        str(name.item()) for name in finish(follow(struct, "conditions", str(betas))[0], "conditions", str(betas))
+    ]
     parsed = []
     for region, key in regions.items():
         where = f"{betas}: {key}"
@@ -121,33 +126,33 @@ def import_magri_konkle_2019(
         parsed.append(
             Region(region, np.stack(rsvs), [f"{number:02d}" for number in kept], group=False, patterns=arrays)
         )
-    names = copy_stimuli(conditions, Path(images), Path(stimuli_folder))
+    names = copy_stimuli(conditions, Path(images), Path(stimuli_folder), background)
     write_brain(brain, names, parsed)
 
 
-def _read_struct(path: Path) -> dict:
+def _read_struct(path: Path) -> np.ndarray:
+    """Return the struct SECTORS or GRADIENT as a record array; see `matlab`."""
     try:
-        content = scipy.io.loadmat(path, simplify_cells=True)
-    except NotImplementedError:
-        raise ValueError(f"{path}: is of MATLAB's version 7.3; save it in MATLAB by save(..., '-v7')") from None
+        content = read_mat(path)
     except MemoryError:
         raise
     except Exception as error:  # of damaged files, of many kinds
         raise ValueError(f"{path}: cannot be read: {error}") from None
-    content = {key: value for key, value in content.items() if key[:2] != "__"}
-    known = [key for key in ("SECTORS", "GRADIENT") if key in content]
+    names = content.dtype.names or ()
+    known = [key for key in ("SECTORS", "GRADIENT") if key in names]
     if len(known) != 1:
-        raise ValueError(f"{path}: needs a struct SECTORS or GRADIENT, and holds {', '.join(content) or 'nothing'}")
-    struct = content[known[0]]
-    fields = {"Betas", "conditions"}
-    if not isinstance(struct, dict) or not fields <= struct.keys() or not isinstance(struct["Betas"], dict):
+        raise ValueError(f"{path}: needs a struct SECTORS or GRADIENT, and holds {', '.join(names) or 'nothing'}")
+    struct = content[known[0]].item()
+    if not {"Betas", "conditions"} <= set(struct.dtype.names or ()) or not struct["Betas"].item().dtype.names:
         raise ValueError(f"{path}: {known[0]} needs the fields Betas (with a field a region) and conditions")
     return struct
 
 
-def _list_participants(struct: dict, field: str, key: str, where: str) -> list:
-    """One array a participant of a cell array, which scipy gives as the array itself if it has one cell."""
-    if key not in (regions := struct.get(field, {})):
-        raise ValueError(f"{where}: no such region under {field}; there are {', '.join(regions) or 'none'}")
-    cells = np.asarray(regions[key])
+def _list_participants(struct: np.ndarray, field: str, key: str, where: str) -> list[np.ndarray]:
+    """Return one array a participant of a cell array."""
+    try:
+        cells = finish(follow(struct, f"{field}/{key}", where)[0], key, where)
+    except NoVariableError as error:
+        names = error.names if error.missing == key else []
+        raise ValueError(f"{where}: no such region under {field}; there are {', '.join(names) or 'none'}") from None
     return list(cells) if cells.dtype == object else [cells]

@@ -21,6 +21,8 @@ def _refuse_repetition(values: list) -> list:
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
 """One line of text."""
+Color = Annotated[str, StringConstraints(pattern=r"^(white|black|gray|grey|#[0-9A-Fa-f]{6})$")]
+"""As Pillow reads it; gray is #808080."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Distinct, Line, Name, Seed, Strict
+from .base import Color, Distinct, Line, Name, Seed, Strict
 from .templates import check_template, fill_template, find_suffix, split_reference
 
 
@@ -110,6 +110,8 @@ class MagriKonkle2019(Strict):
     """Path of ExploringObjectsData_SECTORS.mat or ..._GRADIENT.mat. null: not on this machine."""
     stimuli: str | None
     """Folder of the 72 stimuli, named as the conditions in the .mat file."""
+    background: Color = "white"
+    """Behind transparent pixels of the stimuli: what participants saw there."""
     regions: dict[Name, str] = Field(min_length=1)
     """Name of the region here -> its name in the .mat file, in hierarchical order."""
     reliability_threshold: float | None = Field(None, ge=-1, lt=1)
@@ -127,18 +129,18 @@ class MagriKonkle2019(Strict):
         ]
 
 
-class OwnBrain(Strict):
-    """One's own brain data: voxel patterns, distances or similarities of every participant and region; docs/own_brain.md.
+class OwnData(Strict):
+    """Where one's own brain data are, and what they hold: all that their import depends on.
 
     `files`, `masks`, `reliability` and `residuals` are templates: {participant}, {region} and {run} stand for the names below,
     and what stands behind # is the name of a variable in the file, as in /data/{participant}.mat#betas/{region}.
     """
 
     source: Literal["own"]
-    title: Line
-    """Name in figures and tables."""
     stimuli: str
     """Folder of the stimuli's images."""
+    background: Color = "white"
+    """Behind transparent pixels of the stimuli: what participants saw there."""
     order: str | None = None
     """Text file with the name of one image a line, in the order of the data; null: sorted by name, where numbers in the names
     do not count in another order (10.png stands before 2.png)."""
@@ -154,6 +156,8 @@ class OwnBrain(Strict):
     files: str
     """Template of .npy, .npz, .mat, .h5, .hdf5, .csv (a comma between cells), .nii or .nii.gz. Without {participant}: an
     array with the participants as its first axis, in the order above, or a cell array of one array each."""
+    participants_axis: Literal["first", "last"] = "first"
+    """Of an array of all participants."""
     axes: Literal["stimuli x voxels", "voxels x stimuli"] = "stimuli x voxels"
     """Of patterns."""
     masks: str | None = None
@@ -213,6 +217,12 @@ class OwnBrain(Strict):
             if "{run}" in template and (not self.runs or key in ("masks", "reliability")):
                 found = "no runs are named" if not self.runs else "all runs have the same voxels"
                 raise ValueError(f"{key}: {{run}} stands in it, and {found}")
+        if self.participants_axis == "last" and all(
+            "{participant}" in template for _, template in self._list_templates()
+        ):
+            raise ValueError(
+                "participants_axis: is that of an array of all participants, and {participant} stands in files"
+            )
         if len(self.regions) > 1 and "{region}" not in self.files + (self.masks or ""):
             raise ValueError("files: {region} must stand in it, else all regions would be read from the same place")
         return self
@@ -252,6 +262,13 @@ class OwnBrain(Strict):
         named = [path for _, path, _ in self.model_copy(update={"missing": "error"}).list_paths()]
         images = sorted(str(path) for path in Path(self.stimuli).glob("[!.]*"))
         return [path for path in [*named[1:], *images] if Path(path).is_file()]
+
+
+class OwnBrain(OwnData):
+    """One's own brain data: voxel patterns, distances or similarities of every participant and region; docs/own_brain.md."""
+
+    title: Line
+    """Name in figures and tables."""
 
 
 Brain = Annotated[Kriegeskorte2008 | MagriKonkle2019 | OwnBrain, Field(discriminator="source")]

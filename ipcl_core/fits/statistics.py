@@ -3,6 +3,7 @@ The tables of inference: layers, best layers, pairs of models, noise ceilings. W
 """
 
 import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 from ..brains.store import Region, read_brain, read_patterns
 from ..files import open_hdf5, read_named, write_csv
 from ..rsa import inference
-from ..rsa.noise_ceiling import SPLIT_HALF, correct_length, measure_leave_one_out, measure_noise_ceiling
+from ..rsa.noise_ceiling import SPLIT_HALF, correct_length, find_agreement, measure_leave_one_out, measure_noise_ceiling
 from ..rsa.similarity import (
     compare_rsvs,
     count_stimuli,
@@ -22,6 +23,8 @@ from ..rsa.similarity import (
     vectorize_rsm,
 )
 from .rsms import name_rows, pair_rsms
+
+logger = logging.getLogger(__name__)
 
 LAYER_COLUMNS = [
     "distance", "comparator", "region", "layer", "layer_index", "r", "r_participants_mean", "r_participants_sd",
@@ -225,6 +228,10 @@ def measure_noise_ceilings(
         note = "one group average" if region.group else "" if n > 1 else "one participant"
         note = note if known else NO_DISTANCES
         reason = note or "the halves do not agree, or participants cancel out"
+        low, high = find_agreement(usable)
+        if low <= 0:
+            note = f"participants may not agree at all: r of each with the others {low:.2f} to {high:.2f}"
+            logger.warning("%s: %s: %s", brain, region.name, note)
         rows += [
             (name, distance, region.name, kind, r, *splits, n, reason if np.isnan(r) else note)
             for kind, (r, *splits) in values.items()

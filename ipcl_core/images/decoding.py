@@ -27,15 +27,16 @@ def list_stimuli(folder: str | Path) -> list[Path]:
     return sorted(Path(folder).glob("[!.]*"))
 
 
-def read_image(path: str | Path, shortest_side: int | None = None) -> np.ndarray:
+def read_image(path: str | Path, shortest_side: int | None = None, background: str = "white") -> np.ndarray:
     """Decode an image file, whatever its suffix says, and shrink it.
 
-    EXIF rotation is applied; transparent pixels become white; grey, palette and CMYK become RGB; 16-bit levels are
+    EXIF rotation is applied; transparent pixels show the background; grey, palette and CMYK become RGB; 16-bit levels are
     divided by 256; of an animation the first frame is read.
 
     Args:
         path: the image file.
         shortest_side: largest allowed shortest side in pixels; smaller images are not enlarged.
+        background: a colour, as Pillow reads it.
 
     Returns:
         (height, width, 3) uint8.
@@ -44,10 +45,10 @@ def read_image(path: str | Path, shortest_side: int | None = None) -> np.ndarray
         OSError, ValueError, SyntaxError: the file cannot be read or decoded.
         DecompressionBombWarning, DecompressionBombError: it has more than Pillow's limit of 89 million pixels.
     """
-    return np.asarray(_decode(path, shortest_side))
+    return np.asarray(_decode(path, shortest_side, background))
 
 
-def _decode(source: str | Path | BinaryIO, shortest_side: int | None) -> Image.Image:
+def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background: str = "white") -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(source, formats=FORMATS) as image:
@@ -66,7 +67,7 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None) -> Image.I
         image = Image.fromarray((levels >> 8).astype(np.uint8))
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     if image.mode != "RGB":
         image = image.convert("RGB")
     if shortest_side is not None and min(image.size) > shortest_side:

@@ -10,8 +10,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
+from .inference import CONFIDENCE, MIN_PARTICIPANTS
 from .similarity import bound_rounding, center_rows, embed_rsvs
 
 SPLIT_HALF = "split-half over participants"
@@ -89,12 +91,30 @@ def measure_leave_one_out(rsvs: ArrayLike) -> tuple[float, float]:
 
     Source: Nili et al. 2014.
     """
-    rsvs = np.asarray(rsvs, dtype=np.float64)
-    if len(rsvs) < 2:
+    lower, upper = _correlate_participants(rsvs)
+    return (float(lower.mean()), float(upper.mean())) if len(lower) > 1 else (float("nan"), float("nan"))
+
+
+def find_agreement(rsvs: ArrayLike) -> tuple[float, float]:
+    """Return the confidence interval, over participants, of the mean correlation of each one's RSV with the others' mean.
+
+    Where it does not lie above 0, nothing shows that the region's RSV is more than noise. Student's t over participants, whose
+    correlations share what the others have in common: an approximation. NaN with fewer than inference.MIN_PARTICIPANTS.
+
+    Args:
+        rsvs: (n_participants, n_pairs).
+    """
+    r, _ = _correlate_participants(rsvs)
+    if len(r) < MIN_PARTICIPANTS:
         return float("nan"), float("nan")
-    units = embed_rsvs(rsvs)
+    half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(r) - 1) * r.std(ddof=1) / math.sqrt(len(r))
+    return float(r.mean() - half), float(r.mean() + half)
+
+
+def _correlate_participants(rsvs: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Return each participant's correlation with the mean of the others, and with that of all, (n_participants,) each."""
+    units = embed_rsvs(np.asarray(rsvs, dtype=np.float64))
     gram = units @ units.T
     own, total = gram.sum(1), gram.sum()  # with the sum of all; of the sum of all with itself
     with np.errstate(invalid="ignore", divide="ignore"):
-        lower, upper = (own - 1) / np.sqrt(total - 2 * own + 1), own / np.sqrt(total)
-    return float(lower.mean()), float(upper.mean())
+        return (own - 1) / np.sqrt(total - 2 * own + 1), own / np.sqrt(total)

@@ -1,5 +1,6 @@
 """One's own brain data: every layout of the files gives the similarities that were put in."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 import scipy.io
 import yaml
 from configurations import STUDY
+from mat73 import Structs, save_mat73
 from numpy.testing import assert_allclose
 from own_brains import NAMES, PARTICIPANTS, REGIONS, Own, make_own
 from PIL import Image
 from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist, squareform
 
+from ipcl_core.brains.patterns import whiten_noise
 from ipcl_core.brains.store import read_brain, read_patterns
 from ipcl_core.config import OwnBrain, load_config, missing_paths
 from ipcl_core.files import read_csv
@@ -49,15 +52,6 @@ def save_h5(path, array) -> None:
         file["runs/betas"] = array
 
 
-def save_mat73(path, *array, **arrays) -> None:
-    """A MATLAB file of version 7.3: HDF5 with a header, axes reversed."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        for name, values in (dict(zip("d", array, strict=False)) | arrays).items():
-            file[name] = values.T
-    with open(path, "rb+") as file:
-        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-
-
 PATTERNS = {
     "npy": (".npy", np.save, ""),
     "npz": (".npz", lambda path, array: np.savez(path, betas=array, other=1), "#betas"),
@@ -86,9 +80,19 @@ def test_patterns_with_voxels_first(own):
 
 def test_variables_of_one_file(own):
     """MATLAB's file of version 7.3 (HDF5, axes reversed), regions and participants as its variables."""
-    arrays = {f"{region}/{participant}": array for (participant, region), array in own.patterns.items()}
-    save_mat73(own.folder / "all.mat", **arrays)
-    check(own, files=str(own.folder / "all.mat#{region}/{participant}"))
+    structs = {
+        region: {f"p{i}": own.patterns[participant, region] for i, participant in enumerate(PARTICIPANTS)}
+        for region in REGIONS
+    }
+    save_mat73(own.folder / "all.mat", **structs)
+    with h5py.File(own.folder / "all.h5", "w") as file:
+        for (participant, region), array in own.patterns.items():
+            file[f"{region}/{participant}"] = array
+    check(own, files=str(own.folder / "all.h5#{region}/{participant}"))
+    expected = {region: own.expect()[region][[1]] for region in REGIONS}
+    files = str(own.folder / "all.mat#{region}/p1")
+    for region in own.import_all(files=files, participants=["sub-02"]):
+        assert_allclose(region.rsvs, expected[region.name], rtol=0, atol=1e-12)
 
 
 def test_cell_array_of_participants(own):
@@ -102,6 +106,137 @@ def test_cell_array_of_participants(own):
             own.patterns[participant, region] = cells[region][i]
     scipy.io.savemat(own.folder / "cells.mat", {"betas": cells})
     check(own, files=str(own.folder / "cells.mat#betas/{region}"))
+
+
+def make_cells(values: list, shape: tuple[int, int] = (1, -1)) -> np.ndarray:
+    cells = np.empty(len(values), dtype=object)
+    cells[:] = values
+    return cells.reshape(shape)
+
+
+def save_mat(path, **variables) -> None:
+    """The same as `save_mat73` by scipy, in version 5."""
+    for name, value in variables.items():
+        if isinstance(value, Structs):
+            variables[name] = np.empty(value.shape, dtype=[(key, object) for key in value[0]])
+            for key in value[0]:
+                variables[name][key] = make_cells([one[key] for one in value], value.shape)
+    scipy.io.savemat(path, variables)
+
+
+VERSIONS = pytest.mark.parametrize("save", [save_mat, save_mat73], ids=["version 5", "version 7.3"])
+
+
+@VERSIONS
+@pytest.mark.parametrize("shape", [(1, 3), (3, 1)])
+def test_cell_array_in_either_version(own, save, shape, warnings_of):
+    """[] stands for a participant without the region; an element can be taken by its number."""
+    for region in REGIONS:
+        arrays = [own.patterns[participant, region] for participant in PARTICIPANTS]
+        save(own.folder / f"{region}.mat", betas=make_cells(arrays, shape))
+    files = str(own.folder / "{region}.mat#betas")
+    check(own, files=files)
+    check(own, files=files.replace("{region}.mat#betas", "{region}.mat"))
+    (region,) = own.import_all(files=files + "(2)", participants=["sub-02"], regions=["IT"])
+    assert_allclose(region.rsvs[0], own.expect()["IT"][1], rtol=0, atol=1e-12)
+    arrays[1] = np.zeros((0, 0))
+    save(own.folder / "IT.mat", betas=make_cells(arrays, shape))
+    with pytest.raises(
+        ValueError, match=r"IT\.mat#betas: region IT, participant sub-02: holds an empty array, \[\]; where"
+    ):
+        own.import_all(files=files)
+    assert [len(region.rsvs) for region in own.import_all(files=files, missing="leave_out")] == [3, 2]
+
+
+@VERSIONS
+def test_struct_arrays(own, save):
+    """RSA toolbox for MATLAB: RDMs(1, participant).RDM, or RDMs(participant, session).RDM."""
+    for region in REGIONS:
+        each = [{"RDM": 1 - np.corrcoef(own.patterns[participant, region])} for participant in PARTICIPANTS]
+        other = [{"RDM": np.eye(6)} for _ in PARTICIPANTS]
+        both = [one for pair in zip(other, each, strict=True) for one in pair]
+        save(own.folder / f"{region}.mat", RDMs=Structs(each), sessions=Structs(both, (3, 2)))
+    files = str(own.folder / "{region}.mat#")
+    for name in ("RDMs.RDM", "RDMs/RDM", "sessions(:,2).RDM", "sessions(:,2)/RDM"):
+        check(own, files=files + name, kind="rdm")
+    names = {"participants": ["1", "2", "3"], "kind": "rdm"}
+    for name in ("RDMs(1,{participant}).RDM", "RDMs({participant}).RDM", "sessions({participant},2).RDM"):
+        for region in own.import_all(files=files + name, **names):
+            assert_allclose(region.rsvs, own.expect()[region.name], rtol=0, atol=1e-12)
+    for region in own.import_all(files=files + "sessions(5).RDM", participants=["sub-02"], kind="rdm"):
+        assert_allclose(region.rsvs[0], own.expect()[region.name][1], rtol=0, atol=1e-12)  # counted down the columns
+    for name, message in {
+        "sessions.RDM": r"sessions has 3 x 2 elements; say which row or column, as in .*\.mat#sessions\(:,1\)\.RDM",
+        "RDMs": r"RDMs is a struct; say which field, as in EarlyV\.mat#RDMs/RDM",
+        "RDMs(4).RDM": r"RDMs\(4\) is not there: index 3 is out of bounds",
+        "RDMs.RDN": r"holds no RDN \(did you mean RDM\?\); there are RDM",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            own.import_all(files=files + name, kind="rdm")
+
+
+def save_volumes(path, array) -> None:
+    """GLMsingle's betas: X x Y x Z x conditions, in MATLAB's order of axes."""
+    save_mat73(path, modelmd=array.T.reshape(5, 1, -1, 6), R2=np.ones((5, 1, array.shape[1] // 5)))
+
+
+def test_volumes_of_glmsingle(own):
+    files = own.write(save_volumes, "{participant}_{region}.mat") + "#modelmd"
+    check(own, files=files, axes="voxels x stimuli")
+    check(
+        own, files=files, axes="voxels x stimuli", reliability=files.replace("modelmd", "R2"), reliability_threshold=0.5
+    )
+    files = own.write(lambda path, array: save_h5(path, array.T.reshape(5, 1, -1, 6)), "{participant}_{region}.hdf5")
+    check(own, files=files + "#runs/betas", axes="voxels x stimuli")
+    files = own.write(np.save, change=lambda array: array.reshape(6, 5, 1, -1))
+    check(own, files=files)
+
+
+def test_participants_as_the_last_axis(own):
+    for region in REGIONS:
+        stack = np.stack([1 - np.corrcoef(own.patterns[participant, region]) for participant in PARTICIPANTS], -1)
+        np.save(own.folder / f"{region}.npy", stack)
+        np.save(own.folder / f"{region}_pairs.npy", stack[LOWER])
+    options = {"files": str(own.folder / "{region}.npy"), "kind": "rdm"}
+    with pytest.raises(
+        ValueError, match=r"shape \(6, 6, 3\), .*; if they are the last axis, give participants_axis: last"
+    ):
+        own.import_all(**options)
+    check(own, **options, participants_axis="last")
+    options["files"] = str(own.folder / "{region}_pairs.npy")
+    check(own, **options, participants_axis="last", triangle="lower")
+
+
+@pytest.mark.parametrize("normalization", ["univariate", "multivariate"])
+def test_half_precision_is_read_in_double(own, normalization):
+    """Sums of squares in half precision lose digits, or overflow."""
+    rng = np.random.default_rng(5)
+    folder, residuals = own.folder, {}
+    for (participant, region), array in own.patterns.items():
+        noise = (100 * rng.standard_normal((300, array.shape[1]))).astype(np.float16)
+        np.save(folder / f"{participant}_{region}_e.npy", noise)
+        np.save(folder / f"{participant}_{region}.npy", array.astype(np.float16))
+        residuals[participant, region] = noise.astype(np.float64)
+        own.patterns[participant, region] = array.astype(np.float16).astype(np.float64)
+    check(own)
+    if normalization == "univariate":
+        own.patterns = {key: array / residuals[key].std(0, ddof=1) for key, array in own.patterns.items()}
+    else:
+        own.patterns = {key: whiten_noise(array, residuals[key], "") for key, array in own.patterns.items()}
+    residuals_of = str(folder / "{participant}_{region}_e.npy")
+    check(own, residuals=residuals_of, noise_normalization=normalization)
+    assert read_patterns(own.brain, "IT")["sub-01"].dtype == np.float64
+
+
+def test_voxels_that_are_constant_within_each_run_are_left_out(own, warnings_of):
+    """Constancy is that of the runs' mean, which is compared: a run's own level would correlate all stimuli."""
+    expected = own.expect()
+    for run in (0, 1):
+        for key, array in own.patterns.items():
+            levels = 50 * np.random.default_rng(run).standard_normal(7) * np.ones((6, 1))
+            np.save(own.folder / "{}_{}_{}.npy".format(*key, run), np.column_stack([array + (2 * run - 1), levels]))
+    check(own, expected, files=str(own.folder / "{participant}_{region}_{run}.npy"), runs=["0", "1"])
+    assert "region IT, participant sub-02: 7 of 32 voxels hold one number for all stimuli" in "".join(warnings_of())
 
 
 def test_only_reliable_voxels_are_kept(own):
@@ -186,6 +321,17 @@ def test_nifti_volumes_with_masks(own):
         check(own, **templates)
 
 
+def test_complex_volumes_are_refused(own):
+    """Their imaginary part would be dropped."""
+    templates = write_nifti(own)
+    volumes = nibabel.load(own.folder / "sub-02.nii.gz").get_fdata().astype(np.complex64) + 1j
+    nibabel.Nifti1Image(volumes, np.eye(4)).to_filename(own.folder / "sub-02.nii.gz")
+    with pytest.raises(
+        ValueError, match=r"sub-02\.nii\.gz: cannot be read .*: found numbers of type complex64, needs real"
+    ):
+        own.import_all(**templates)
+
+
 # ---- distances and similarities --------------------------------------------------------------------------------------
 
 
@@ -216,7 +362,7 @@ DISTANCES = {
     "mat": (".mat", lambda path, array: scipy.io.savemat(path, {"rdm": 1 - np.corrcoef(array)}), {}),
     "mat 7.3, vector of pdist": (
         ".mat",
-        lambda path, array: save_mat73(path, pdist(array, "correlation")[None]),
+        lambda path, array: save_mat73(path, d=pdist(array, "correlation")),
         {"triangle": "upper"},
     ),
     "mat, D(tril(true(n), -1))": (
@@ -266,6 +412,31 @@ def test_most_similar_pair_is_logged(own, caplog):
         assert f"{size} means similar; the most similar pair: kite.png and bike.png" in line
 
 
+SUSPECT = {
+    "small distances": (
+        "rdm",
+        "correlation",
+        lambda d: 0.03 * d / d.max(),
+        r"found 0\.\d+ to 0\.03; of other distances give",
+    ),
+    "small similarities": (
+        "rsm",
+        "correlation",
+        lambda d: 0.03 * d / d.max(),
+        r"correlations are seldom all so small, found",
+    ),
+    "negative distances": ("rdm", "other", lambda d: d - d.mean(), r"\d\d% of the distances are negative, found -"),
+}
+
+
+@pytest.mark.parametrize(("kind", "distance", "change", "message"), SUSPECT.values(), ids=SUSPECT)
+def test_range_that_hardly_ever_is_is_said(own, kind, distance, change, message, warnings_of):
+    files = own.write(np.save, change=lambda array: change(pdist(array, "correlation")))
+    own.import_all(kind=kind, files=files, distance=distance, triangle="upper")
+    found = [text for text in warnings_of() if re.search(message, text)]
+    assert len(found) == 6 and "sub-02_IT.npy" in found[4]
+
+
 def test_other_distances_are_scaled(own):
     """r is the same as with the distances, whatever their unit; some of cross-validated distances are negative."""
     files = own.write(np.save, change=lambda array: squareform(pdist(array)) * 1000)
@@ -304,11 +475,31 @@ def test_stimuli_that_are_not_square_are_told(own, warnings_of):
         Image.new("RGB", (60, 60)).save(own.folder / f"images/{name}.png")
     own.import_all()
     assert warnings_of() == []
-    Image.new("RGB", (60, 50)).save(own.folder / "images/kite.png")
+    Image.new("RGB", (399, 400)).save(own.folder / "images/kite.png")
     own.import_all()
     (found,) = warnings_of()
+    assert found.endswith(
+        "images: 1 of 6 stimuli are not square; models see only their centre, of kite.png: the central 399 of 399 x 400 pixels"
+    )
+
+
+@pytest.mark.parametrize(("mode", "value"), [("RGBA", (9, 9, 9, 0)), ("LA", (9, 0))])
+def test_transparent_stimuli_are_told_and_put_on_the_background(own, mode, value, warnings_of):
+    own.write(np.save)
+    for name in NAMES:
+        Image.new("RGB", (60, 60), "red").save(own.folder / f"images/{name}.png")
+    Image.new("RGBA", (60, 60), (1, 2, 3, 255)).save(own.folder / "images/mug.png")  # an alpha that hides nothing
+    own.import_all()
+    assert warnings_of() == []
+    Image.new(mode, (60, 60), value).save(own.folder / "images/kite.png")
+    for background, level in ({}, 255), ({"background": "gray"}, 128), ({"background": "#010101"}, 1):
+        own.import_all(**background)
+        assert (np.asarray(Image.open(own.folder / "stimuli/05_kite.png")) == level).all()
+        assert (np.asarray(Image.open(own.folder / "stimuli/01_mug.png")) == [1, 2, 3]).all()
+    found = warnings_of()
     assert (
-        "images: 1 of 6 stimuli are not square" in found and "central square, among them of kite.png (60 x 50" in found
+        len(found) == 3
+        and "1 of 6 stimuli have transparent pixels, among them kite.png; they become white," in found[0]
     )
 
 

@@ -86,13 +86,23 @@ def test_folder_with_other_pictures_than_the_data(own):
     refuse(own, r"found an array of shape \(6, 40\), needs 7 stimuli x voxels", order=None)
 
 
+def test_pictures_in_sub_folders_are_hinted_at(own):
+    (own.folder / "images/a").mkdir()
+    for path in (own.folder / "images").glob("*.png"):
+        path.rename(own.folder / f"images/a/{path.name}")
+    hint = r"; 1 sub-folder\(s\) hold images, as a, which are not looked into: put all into one folder"
+    refuse(own, "images: found 0; an RSM needs three stimuli or more" + hint, order=None)
+    own.write(np.save)
+    refuse(own, r"images: no image for 6 of 6 conditions, .* for example, none" + hint)
+
+
 def test_names_in_another_order(own):
     def save(path, array):
         RDMs(pdist(array, "correlation"), pattern_descriptors={"conds": sorted(NAMES)}).save(str(path), overwrite=True)
 
     files = own.write(save, "{participant}_{region}.h5")
     message = (
-        r"sub-01_EarlyV\.h5: region EarlyV.*: the stimuli stand in another order: number 1 is apple, and mug by the"
+        r"EarlyV\.h5: region EarlyV.*: the stimuli stand in another order: by .* number 1 is apple, and mug.png by"
     )
     refuse(own, message, files=files, kind="rdm")
     files = own.write(lambda path, array: pd.DataFrame(array, sorted(NAMES)).to_csv(path), "{participant}_{region}.csv")

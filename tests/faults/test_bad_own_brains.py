@@ -1,8 +1,11 @@
 """One's own brain data that cannot be right: each case names the file, what was found, what would be right."""
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
+from mat73 import save_mat73
 from own_brains import NAMES, put, refuse
 from pydantic import ValidationError
 
@@ -107,7 +110,7 @@ DISTANCES = {
     "Euclidean": (lambda d: 30 * d, ": distances 1 - r lie between 0 and 2, found .*; give distance: other"),
     "negative": (
         lambda d: d - 1 + np.eye(N),
-        ": distances 1 - r lie between 0 and 2, found .*kind: rsm for similarities",
+        ": distances 1 - r lie between 0 and 2, found .*correlations, or their Fisher z, are no distances but similarities",
     ),
     "other stimuli": (
         lambda d: d[:5, :5],
@@ -132,11 +135,26 @@ def test_distances_that_cannot_be_right(own, change, message):
 
 
 SIMILARITIES = {
-    "an RDM": (lambda r: 1 - r, ": its diagonal is 0, as of an RDM; give kind: rdm"),
+    "an RDM": (
+        lambda r: 1 - r,
+        r": its diagonal is 0, as of an RDM \(give kind: rdm if small numbers mean similar\), or of",
+    ),
+    "a diagonal of 0": (
+        lambda r: r - np.eye(N),
+        r": its diagonal is 0, and others are negative, down to -0\.\d+: correlations, or .* z give the hyperbolic tangent",
+    ),
+    "Fisher's z": (
+        lambda r: np.arctanh(r - 1e-3 * np.eye(N)) + np.diag([np.inf] * N),
+        ": its diagonal is infinite, as of Fisher's z; give their hyperbolic tangent",
+    ),
+    "large Fisher's z": (
+        lambda r: edit(2 * r - np.eye(N), ([0, 1], [1, 0]), 1.25),
+        r": an RSM holds correlations, from -1 to 1, found .* to 1\.25; of Fisher's z give their hyperbolic tangent",
+    ),
     "covariances": (lambda r: 9 * r, r": the diagonal of an RSM is 1, found 9 to 9"),
     "distances without a diagonal": (
         lambda r: 1 - r + np.diag([np.nan] * N),
-        ": an RSM holds correlations, from -1 to 1, found .*; of distances give kind: rdm",
+        ": an RSM holds correlations, from -1 to 1, found .*, of distances kind: rdm",
     ),
 }
 
@@ -190,6 +208,58 @@ def test_index_that_would_become_data(own, save, message):
     save(own.folder / "IT.csv", own.patterns["sub-01", "IT"])
     options = {"regions": ["IT"], "participants": ["sub-01"], "files": str(own.folder / "{region}.csv")}
     refuse(own, rf"IT\.csv: the first {message}", **options)
+
+
+NUMBERED = {
+    "steps": [2950, 3049, 3157, 8435, 20064, 73000],
+    "falling": [6, 5, 4, 3, 2, 1],
+    "categories": [1, 1, 2, 2, 3, 3],
+}
+
+
+@pytest.mark.parametrize("values", NUMBERED.values(), ids=NUMBERED)
+@pytest.mark.parametrize("place", [0, 1, 25])
+def test_column_or_row_of_numbers_that_would_become_data(own, values, place):
+    array = np.round(np.insert(own.patterns["sub-01", "IT"], place, values, axis=1), 2)
+    options = {"regions": ["IT"], "participants": ["sub-01"], "files": str(own.folder / "{region}.csv")}
+    for what, axes, table in ("column", "stimuli x voxels", array), ("row", "voxels x stimuli", array.T):
+        for header in (True, False):
+            names = [f"x{i}" for i in range(table.shape[1])] if header else False
+            pd.DataFrame(table).to_csv(own.folder / "IT.csv", index=False, header=names)
+            message = rf"IT\.csv: {what} {place + 1} of numbers holds whole ones alone \({values[0]}, {values[1]}, "
+            refuse(own, message, **options, axes=axes)
+
+
+def test_whole_numbers_among_whole_numbers_and_zeros_are_data(own):
+    """Rounded to halves; voxels of zeros, as outside of the brain."""
+    options = {"regions": ["IT"], "participants": ["sub-01"], "files": str(own.folder / "{region}.csv")}
+    array = np.round(2 * own.patterns["sub-01", "IT"]) / 2
+    array[:, 3] = [4, 1, 2, 2, 3, -3]
+    np.savetxt(own.folder / "IT.csv", array, delimiter=",")
+    own.import_all(**options)
+    np.savetxt(own.folder / "IT.csv", np.insert(own.patterns["sub-01", "IT"], 0, 0, axis=1), delimiter=",")
+    own.import_all(**options)
+
+
+COMPLEX = {
+    "npy": ("npy", lambda path, array: np.save(path, array)),
+    "mat": ("mat", lambda path, array: scipy.io.savemat(path, {"d": array})),
+    "mat 7.3": ("mat", lambda path, array: save_mat73(path, d=array)),
+    "h5": ("h5", lambda path, array: h5py.File(path, "w").create_dataset("d", data=array)),
+}
+
+
+@pytest.mark.parametrize(("suffix", "save"), COMPLEX.values(), ids=COMPLEX)
+@pytest.mark.parametrize("kind", ["patterns", "rdm", "rsm", "reliability"])
+def test_complex_numbers_are_refused_everywhere(own, suffix, save, kind):
+    name = "{participant}_{region}_c." + suffix
+    change = {"patterns": np.asarray, "reliability": lambda array: np.ones(array.shape[1])}.get(kind, np.corrcoef)
+    own.write(np.save)
+    template = own.write(save, name, lambda array: change(array) + 1j)
+    options = {"kind": kind, "files": template}
+    if kind == "reliability":
+        options = {"reliability": template, "reliability_threshold": 0.5}
+    refuse(own, "found numbers of type complex128, needs real ones", **options)
 
 
 # ---- participants ----------------------------------------------------------------------------------------------------
@@ -260,6 +330,11 @@ BLOCKS = {
         {"files": "{participant}_{region}_{run}.npy"},
         r"files: \{run\} stands in it, and no runs are named",
     ),
+    "a last axis of participants that is not there": (
+        {"participants_axis": "last"},
+        r"participants_axis: is that of an array of all participants, and \{participant\} stands in files",
+    ),
+    "a background that is no colour": ({"background": "see-through"}, r"background\n.*should match pattern"),
     "one run": ({"runs": ["1"], "files": "{participant}_{region}_{run}.npy"}, r"runs\n.*at least 2 items"),
     "runs of distances": (
         {"kind": "rdm", "runs": ["1", "2"], "files": "{participant}_{region}_{run}.npy"},

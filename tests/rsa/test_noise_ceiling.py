@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import rsatoolbox
 import scipy.stats
@@ -14,7 +15,7 @@ from ipcl_core.brains.store import Region, write_brain
 from ipcl_core.files import read_csv
 from ipcl_core.fits.statistics import measure_noise_ceilings
 from ipcl_core.report.table1 import choose_ceilings
-from ipcl_core.rsa.noise_ceiling import correct_length, measure_leave_one_out, measure_noise_ceiling
+from ipcl_core.rsa.noise_ceiling import correct_length, find_agreement, measure_leave_one_out, measure_noise_ceiling
 from ipcl_core.rsa.similarity import fill_rsms
 
 
@@ -40,6 +41,28 @@ def test_spearman_brown_by_hand():
     # half the participants share a variance of 1 with a noise of 1: r = 1/2; all: 1 / (1 + 1/2)
     assert correct_length(0.5) == pytest.approx(2 / 3)
     assert all(math.isnan(correct_length(r)) for r in (0, -0.5, -1, math.nan)), "halves that do not agree"
+
+
+def test_agreement_equals_the_interval_of_a_t_test():
+    rsvs = np.stack([draw(45) + draw(45, seed=seed) for seed in range(1, 6)])
+    r = [np.corrcoef(rsvs[i], sum(scipy.stats.zscore(np.delete(rsvs, i, 0), axis=1)))[0, 1] for i in range(5)]
+    expected = scipy.stats.ttest_1samp(r, 0).confidence_interval(0.95)
+    assert_allclose(find_agreement(rsvs), expected, rtol=0, atol=1e-12)
+    assert np.isnan(find_agreement(rsvs[:2])).all()
+
+
+def test_ceiling_that_may_be_0_is_said(tmp_path, warnings_of):
+    """One region is signal and noise, the other noise alone, in which the split halves still have some r."""
+    signal, noise = np.tanh(draw_rsvs(6, noise=0.5) / 3), np.tanh(np.random.default_rng(3).standard_normal((6, 45)) / 3)
+    names = [str(i) for i in range(6)]
+    regions = [Region("IT", signal, names, group=False), Region("blank", noise, names, group=False)]
+    write_brain(tmp_path / "brain.h5", list("abcdefghij"), regions)
+    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=10, seed=0)
+    table = pd.read_csv(tmp_path / "c.csv", index_col="region", keep_default_na=False)
+    low, high = find_agreement(noise)
+    assert low < 0 < high and set(table.loc["IT", "note"]) == {""}
+    expected = f"participants may not agree at all: r of each with the others {low:.2f} to {high:.2f}"
+    assert expected in table.loc["blank", "note"].tolist() and expected in "".join(warnings_of())
 
 
 def loop_ceiling(rsvs: np.ndarray) -> tuple[float, int]:

@@ -1,0 +1,246 @@
+"""
+The names and numbers that a file carries beside its values, compared with the order of the stimuli or the participants.
+"""
+
+import logging
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .stimuli import strip_suffix
+
+logger = logging.getLogger(__name__)
+
+PLURAL = {"stimulus": "stimuli", "participant": "participants"}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A list that stands beside the values of a file."""
+
+    where: str
+    """What it is called in the file."""
+    values: tuple[str, ...]
+    axis: int | None = None
+    """Of the values, along which it stands; None where the file does not say."""
+    belongs: str | None = None
+    """stimulus or participant where the format fixes it; None for a list that only stands in the same file or struct."""
+
+
+def find_order(labels: Sequence[str], names: Sequence[str]) -> list[int | None]:
+    """Return for each label the number of the name that it means, or None, by the first reading that leaves none over.
+
+    Readings, from strict to loose: the name without its suffix, in one Unicode form; without regard to case, folders,
+    separators and leading zeros; without what all labels, or all names, begin and end with; as a number that each name holds
+    in the same place; as the one name that the label holds, or is held by. Where none fits all, that of the first three with
+    the most is returned.
+    """
+    best: list[int | None] = [None] * len(labels)
+    for read in (_read_strictly, _read_loosely, _read_core):
+        found = _look_up(read(labels), read(names))
+        if sum(i is not None for i in found) > sum(i is not None for i in best):
+            best = found
+        if None not in best:
+            return best
+    if len(labels) != len(names) or len(set(labels)) < len(labels):
+        return best
+    for a in _list_numbers(labels):
+        for b in _list_numbers(names):
+            if set(a) == set(b):
+                return _look_up(a, b)
+    held = _find_held(labels, names)
+    return best if None in held or len(set(held)) < len(held) else held
+
+
+def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: str, said: set) -> None:
+    """Compare lists beside the values with the order of the names.
+
+    What is found and cannot be compared is said by a warning, once for each list (`said` grows by it).
+
+    Args:
+        lists: of which those that belong to something else are passed over.
+        names: in the order of the configuration.
+        what: stimulus or participant.
+        who: file, region and participant, which begins each message.
+
+    Raises:
+        ValueError: a list has all names, or counts them, in another order, or has some of the names and others.
+    """
+    unused, partial, confirmed = [], [], False
+    for labels in sorted((one for one in lists if one.belongs in (None, what)), key=_is_numeric):
+        numeric, n = _is_numeric(labels), len(names)
+        if (labels.where, labels.values, what) in said or (numeric and (confirmed or _is_default_index(labels))):
+            continue
+        found = find_order(labels.values, names)
+        n_found = sum(i is not None for i in found)
+        if n_found == len(found) == n and len(set(found)) == n:
+            if found != list(range(n)):
+                _refuse_order(labels, found, names, what, who)
+            confirmed = True
+        elif numeric and _counts_along(labels, names):
+            confirmed = True
+        elif numeric and labels.belongs and _is_shuffled_count(labels):
+            raise ValueError(
+                f"{who}: {labels.where} counts the {PLURAL[what]} in another order ({_show(labels.values)}); put the values "
+                f"back into the order of the {n} names that the configuration gives, or names beside them, which are compared"
+            )
+        elif _is_meant(labels, n_found, n):
+            strange = next((f"; {v} is no {what}" for v, i in zip(labels.values, found, strict=True) if i is None), "")
+            partial.append(
+                (labels.axis, f"{labels.where} names {len(found)} {PLURAL[what]}, the configuration {n}{strange}")
+            )
+        elif labels.belongs or (len(found) == n == len(set(labels.values)) and what == "stimulus"):
+            unused.append(labels)
+    for axis, message in partial:
+        if axis is not None or not confirmed:
+            raise ValueError(f"{who}: {message}")
+    for labels in [] if confirmed else unused:
+        said.add((labels.where, labels.values, what))
+        logger.warning(
+            "%s: %s (%s) could not be compared with the names of the %s (%s); nothing else shows whether they stand in "
+            "the order of the configuration%s",
+            who,
+            labels.where,
+            _show(labels.values),
+            PLURAL[what],
+            _show(names),
+            "; rsatoolbox sorts by such numbers when it makes RDMs" if labels.belongs and _is_numeric(labels) else "",
+        )
+
+
+def check_owner(lists: Sequence[Labels], participant: str, participants: Sequence[str], who: str) -> None:
+    """Raise a ValueError where a single name beside one participant's values is that of another participant."""
+    for labels in lists:
+        if len(labels.values) == 1 and labels.belongs != "stimulus" and not _is_numeric(labels):
+            (found,) = find_order(labels.values, participants)
+            if found is not None and participants[found] != participant:
+                raise ValueError(f"{who}: by {labels.where} these are the values of {labels.values[0]}")
+
+
+def refuse_names(lists: Sequence[Labels], names: Sequence[str], message: str) -> None:
+    """Raise a ValueError with the message and the list's place where a list has all the names."""
+    for labels in lists:
+        if not _is_numeric(labels) and sorted(find_order(labels.values, names), key=str) == sorted(
+            range(len(names)), key=str
+        ):
+            raise ValueError(f"{message} ({labels.where}: {_show(labels.values)})")
+
+
+def _refuse_order(labels: Labels, found: Sequence[int | None], names: Sequence[str], what: str, who: str) -> None:
+    i = next(i for i, number in enumerate(found) if i != number)
+    raise ValueError(
+        f"{who}: the {PLURAL[what]} stand in another order: by {labels.where} number {i + 1} is {labels.values[i]}, and "
+        f"{names[i]} by the order that the configuration gives"
+    )
+
+
+def _is_meant(labels: Labels, n_found: int, n: int) -> bool:
+    """Whether a list that has some of the names is one of them all: nothing stands twice, and it is no bare count."""
+    if n_found == 0 or len(set(labels.values)) < len(labels.values) or (_is_numeric(labels) and _is_count(labels)):
+        return False
+    return labels.belongs is not None or len(labels.values) == n
+
+
+def _is_numeric(labels: Labels) -> bool:
+    return all(re.fullmatch(r"\d+(\.0*)?", value) for value in labels.values)
+
+
+def _to_numbers(labels: Labels) -> list[int]:
+    return [int(float(value)) for value in labels.values]
+
+
+def _is_count(labels: Labels) -> bool:
+    numbers = sorted(_to_numbers(labels))
+    return numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1)))
+
+
+def _is_shuffled_count(labels: Labels) -> bool:
+    return _is_count(labels) and _to_numbers(labels) != sorted(_to_numbers(labels))
+
+
+def _is_default_index(labels: Labels) -> bool:
+    """rsatoolbox's and pandas' own count from 0, which they give to whatever has none."""
+    return labels.where.rsplit("/")[-1] == "index" and _to_numbers(labels) == list(range(len(labels.values)))
+
+
+def _counts_along(labels: Labels, names: Sequence[str]) -> bool:
+    """Whether numbers from 0 stand for names with the same numbers from 1, or the reverse, in their order."""
+    numbers = _to_numbers(labels)
+    return any([number + step for number in numbers] == there for there in _list_numbers(names) for step in (-1, 1))
+
+
+def _show(values: Sequence[str]) -> str:
+    return ", ".join(values[:3]) + (", ..." if len(values) > 3 else "")
+
+
+# ---- readings --------------------------------------------------------------------------------------------------------
+
+
+def _look_up(labels: Sequence, names: Sequence) -> list[int | None]:
+    """Names that a reading makes equal mean nothing."""
+    place = {name: i for i, name in enumerate(names)}
+    return (
+        [place.get(label) if label != "" else None for label in labels]
+        if len(place) == len(names)
+        else [None] * len(labels)
+    )
+
+
+def _read_strictly(names: Sequence[str]) -> list[str]:
+    return [strip_suffix(unicodedata.normalize("NFC", name.strip())) for name in names]
+
+
+def _read_loosely(names: Sequence[str]) -> list[str]:
+    return ["_".join(_split(name)) for name in names]
+
+
+def _split(name: str) -> list[str]:
+    """Return the words and numbers of a name, folded."""
+    name = re.split(r"[/\\]", unicodedata.normalize("NFKC", name).strip())[-1]
+    while (shorter := strip_suffix(name)) != name:
+        name = shorter
+    words = re.findall(r"\d+(?:\.\d+)*|[^\W\d_]+|[^\w\s.,|:-]", unicodedata.normalize("NFC", name.casefold()))
+    return [re.sub(r"(?<![\d.])0+(?=\d)", "", word) for word in words]
+
+
+def _read_core(names: Sequence[str]) -> list[str]:
+    """Without the words that all begin or end with; a beginning that is glued to a word goes too."""
+    words = [_split(name) for name in names]
+    while len(words) > 1 and all(len(one) > 1 for one in words) and len({one[0] for one in words}) == 1:
+        words = [one[1:] for one in words]
+    while len(words) > 1 and all(len(one) > 1 for one in words) and len({one[-1] for one in words}) == 1:
+        words = [one[:-1] for one in words]
+    return ["_".join(one) for one in words]
+
+
+def _list_numbers(names: Sequence[str]) -> list[list[int]]:
+    """Return, for each place where all names hold a number and no two the same, these numbers."""
+    numbers = [
+        [int(number) for number in re.findall(r"\d+", strip_suffix(name.strip().removesuffix(".0")))] for name in names
+    ]
+    places = range(min(map(len, numbers), default=0))
+    columns = [[one[place] for one in numbers] for place in places]
+    return [column for column in columns if len(set(column)) == len(column)]
+
+
+def _find_held(labels: Sequence[str], names: Sequence[str]) -> list[int | None]:
+    """Return for each label the one name whose words it holds, or which holds its words."""
+    words, others = [_split(label) for label in labels], [_split(name) for name in names]
+    with_word: dict[str, list[int]] = {}
+    for i, other in enumerate(others):
+        for word in set(other):
+            with_word.setdefault(word, []).append(i)
+    found: list[int | None] = []
+    for one in words:
+        near = {
+            i for word in one if len(at := with_word.get(word, [])) <= 100 for i in at
+        }  # else it would take minutes
+        places = [i for i in near if _holds(one, others[i]) or _holds(others[i], one)]
+        found.append(places[0] if len(places) == 1 else None)
+    return found
+
+
+def _holds(words: list[str], part: list[str]) -> bool:
+    n = len(part)
+    return n > 0 and any(words[i : i + n] == part for i in range(len(words) - n + 1))
