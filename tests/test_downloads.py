@@ -133,7 +133,9 @@ def test_file_of_this_machine_is_copied(tmp_path, source, digest):
     assert (tmp_path / "here" / "net").read_bytes() == source.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("digest", ["sha256:00000000", f"md5:{SHA256[:8]}", f"sha256:{SHA256[:8]}0000"])
+@pytest.mark.parametrize(
+    "digest", ["sha256:00000000", f"md5:{SHA256[:8]}", f"sha256:{SHA256[:8]}0000", f"sha256:{SHA256[1:9]}"]
+)
 def test_file_with_another_hash_is_refused(tmp_path, source, digest):
     kind, wanted = digest.split(":")
     with pytest.raises(ValueError, match=rf"source\.pth: its {kind} is [0-9a-f]+, not {wanted}; it was deleted"):

@@ -10,7 +10,6 @@ Source: Konkle and Alvarez 2020, section 4.2, appendix C.2; Kriegeskorte et al. 
 import math
 
 import numpy as np
-import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
 from ..config import Comparator
@@ -217,9 +216,15 @@ def embed_rsvs(rsvs: ArrayLike, comparator: Comparator = "pearson") -> NDArray:
         norms = np.linalg.norm(vectors, axis=1)
         norms[norms == 0] = np.nan
     else:
-        vectors, norms = center_rows(scipy.stats.rankdata(rsvs, axis=1) if comparator == "spearman" else rsvs)
+        vectors, norms = center_rows(_rank(rsvs) if comparator == "spearman" else rsvs)
         norms[np.isnan(rsvs).any(1)] = np.nan
     return vectors / norms[:, None]
+
+
+def _rank(rsvs: NDArray) -> NDArray:
+    from scipy.stats import rankdata  # here, because most jobs import this module and need no ranks: a second for each
+
+    return rankdata(rsvs, axis=1)
 
 
 def fill_rsms(rsvs: NDArray) -> NDArray:
@@ -249,9 +254,11 @@ def compare_rsvs(a: ArrayLike, b: ArrayLike, comparator: Comparator = "pearson")
 
 def _measure_tau_a(a: NDArray, b: NDArray) -> float:
     """tau-a from scipy's tau-b, which is divided by the pairs of values that are not tied."""
+    from scipy.stats import kendalltau  # see `_rank`
+
     n = len(a) * (len(a) - 1) / 2
     untied = [n - (counts * (counts - 1)).sum() / 2 for _, counts in (np.unique(v, return_counts=True) for v in (a, b))]
-    return float(scipy.stats.kendalltau(a, b).statistic * math.sqrt(untied[0] * untied[1]) / n)
+    return float(kendalltau(a, b).statistic * math.sqrt(untied[0] * untied[1]) / n)
 
 
 def find_best(r: ArrayLike) -> NDArray:

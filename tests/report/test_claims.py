@@ -21,12 +21,33 @@ REGIONS = ("EarlyV", "pOTC", "aOTC")
 NEED_FITS = ["hierarchy_weak", "hierarchy_clearer_in_alexnets", "convolutions_fit_early_regions"]
 NEED_FITS += ["negative_late_supervised", "not_negative_in_original_alexnet"]
 FROM_TABLE = [claim.name for claim in CLAIMS if claim.name not in NEED_FITS]
+SIDES = {  # what the sentence says of its number
+    "highest_correspondence": (">", 0),  # the highest
+    "twins": (">", -0.05),  # comparable or higher
+    "nearly_all_cases": (">", 0.8),  # in nearly all cases
+    "exceptions": (">", 0.5),  # the main cases
+    "best_is_self_supervised": (">", 0),  # the highest was self-supervised
+    "architecture_matters_most": (">", 0),  # more than any other factor
+    "same_training": (">", 0),  # more brain-like
+    "best_is_alexnet": (">", 0),  # the best matching
+    "dimension_negligible": ("within", 0.05),  # negligible, up or down
+    "accuracy_not_predictive": ("<", 0.3),  # below Cohen's medium correlation
+    "hierarchy_weak": ("<", 0.5),  # not particularly clear
+    "hierarchy_clearer_in_alexnets": (">", 0),  # clearer in AlexNets
+    "convolutions_fit_early_regions": (">", 0),  # better with the earlier regions
+    "negative_late_supervised": ("<", 0),  # negative
+    "not_negative_in_original_alexnet": (">", 0),  # not negative
+}
 
 
 @pytest.fixture(scope="module")
 def judged() -> pd.DataFrame:
     """The claims, judged on the paper's own Table 1."""
     return judge_claims(read_published_study()).set_index("claim")
+
+
+def test_sides_and_bounds():
+    assert {claim.name: (claim.side, claim.bound) for claim in CLAIMS} == SIDES
 
 
 @pytest.mark.parametrize("name", FROM_TABLE)

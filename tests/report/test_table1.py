@@ -158,6 +158,22 @@ def test_layers_that_are_numbers_keep_their_names(tmp_path):
     assert row["V1_layer"] == "1" and row["top1_protocol"] == "weighted kNN (k=200, tau=0.07, 3)"
 
 
+def test_a_protocol_is_that_of_its_first_layer(tmp_path):
+    """Of several layers the first is the one that Table 1 prints."""
+    rows = [("linear probe (L-BFGS)", "fc7", 51), ("linear probe (L-BFGS)", "fc6", 42), ("weighted kNN", "fc7", 33)]
+    rows += [("weighted kNN", "fc6", 24)]
+    lines = [f"{protocol},{layer},{top1},90,,,,50,{i == 2}" for i, (protocol, layer, top1) in enumerate(rows)]
+    accuracy = write(tmp_path / "a.csv", ACCURACY + "\n".join(lines) + "\n")
+    ceilings, fits = (
+        write_ceilings(tmp_path / "c.csv", {"V1": 0.9}),
+        {"net": write_fits(tmp_path / "f.csv", {"V1": 0.3})},
+    )
+    brain = {"brain": "one", "source": "kriegeskorte_2008", "ceilings": ceilings, "fits": fits}
+    make_table1([describe("net", accuracy=accuracy)], [brain], tmp_path / "table1.csv")
+    row = pd.read_csv(tmp_path / "table1.csv").iloc[0]
+    assert (row["top1"], row["knn_top1"], row["linear_probe_l_bfgs_top1"]) == (33, 33, 51)
+
+
 def test_table1_by_hand(small, tmp_path):
     assert small["brain"].tolist() == ["one"] * 4 + ["two"] * 4
     assert small["model"].tolist() == ["ipcl", "labelled", "neighbours", "lost"] * 2

@@ -57,7 +57,7 @@ def test_ceiling_that_may_be_0_is_said(tmp_path, warnings_of):
     names = [str(i) for i in range(6)]
     regions = [Region("IT", signal, names, group=False), Region("blank", noise, names, group=False)]
     write_brain(tmp_path / "brain.h5", list("abcdefghij"), regions)
-    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", n_splits=10, seed=0)
+    measure_noise_ceilings(tmp_path / "brain.h5", tmp_path / "c.csv", name="b", n_splits=10, seed=0)
     table = pd.read_csv(tmp_path / "c.csv", index_col="region", keep_default_na=False)
     low, high = find_agreement(noise)
     assert low < 0 < high and set(table.loc["IT", "note"]) == {""}
@@ -65,8 +65,8 @@ def test_ceiling_that_may_be_0_is_said(tmp_path, warnings_of):
     assert expected in table.loc["blank", "note"].tolist() and expected in "".join(warnings_of())
 
 
-def loop_ceiling(rsvs: np.ndarray) -> tuple[float, int]:
-    """Mean correlation over all distinct splits, by going through every set of participants and its rest."""
+def loop_splits(rsvs: np.ndarray) -> list[float]:
+    """Correlation of each distinct split's halves, by going through every set of participants and its rest."""
     n, seen, correlations = len(rsvs), set(), []
     for members in itertools.product([False, True], repeat=n):
         first = frozenset(i for i in range(n) if members[i])
@@ -76,16 +76,16 @@ def loop_ceiling(rsvs: np.ndarray) -> tuple[float, int]:
         seen.add(frozenset([first, second]))
         means = [sum(rsvs[i] for i in half) / len(half) for half in (first, second)]
         correlations.append(scipy.stats.pearsonr(*means).statistic)
-    return sum(correlations) / len(correlations), len(correlations)
+    return correlations
 
 
 @pytest.mark.parametrize("n,n_splits", [(2, 1), (3, 3), (4, 3), (5, 10), (10, 126)])
 def test_exhaustive_ceiling_equals_loop(n, n_splits):
     rsvs = draw_rsvs(n)
     ceiling = measure_noise_ceiling(rsvs, n_splits=1000, seed=0)
-    expected, n_distinct = loop_ceiling(rsvs)
-    assert (ceiling.n_splits, ceiling.exhaustive) == (n_distinct, True) == (n_splits, True)
-    assert_allclose(ceiling.r, expected, rtol=0, atol=1e-12)
+    expected = loop_splits(rsvs)
+    assert (ceiling.n_splits, ceiling.exhaustive) == (len(expected), True) == (n_splits, True)
+    assert_allclose(ceiling.r, np.mean(expected), rtol=0, atol=1e-12)
 
 
 def test_ceiling_by_hand():
@@ -112,6 +112,16 @@ def test_random_splits(n):
     assert 0.7 < every.r < 0.9
     assert_allclose(some.r, every.r, rtol=0, atol=0.015)
     assert some.r != every.r
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_a_random_split_is_one_of_the_distinct_splits(n):
+    """Each participant is in one half, once."""
+    rsvs = draw_rsvs(n)
+    every = loop_splits(rsvs)
+    drawn = np.array([measure_noise_ceiling(rsvs, n_splits=1, seed=seed).r for seed in range(20)])
+    assert np.abs(drawn[:, None] - every).min(1).max() < 1e-12
+    assert len(np.unique(drawn.round(12))) > 5
 
 
 def test_ceiling_of_identical_participants_is_one():
