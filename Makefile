@@ -1,11 +1,11 @@
 # make demo   sets everything up, runs the whole study at demo size, says where the results are
 # make test   sets everything up, runs the tests
-# The set-up is done once: a virtual environment in .venv, from requirements.lock.
+# The set-up is done once: a virtual environment in .venv, from requirements.lock; for tests and linters development.lock besides.
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: demo test test-distributed test-faults test-paper test-slurm test-gpu lint setup
+.PHONY: demo test test-distributed test-faults test-paper test-slurm test-gpu lint setup development
 
 demo: setup
 	$(RUN) snakemake --profile profiles/demo
@@ -20,29 +20,29 @@ demo: setup
 results/demo/report.html: results/demo/table1.csv $(wildcard results/demo/figures/*/*.svg)
 	$(RUN) snakemake --profile profiles/demo --report $@
 
-test: setup
+test: development
 	$(RUN) python -m pytest -n 2 --dist loadfile tests/test_workflow.py tests -m "not gpu and not slurm and not paper and not faults and not distributed"
 
 # every row of Table 1 on few small pictures; about ten minutes
-test-paper: setup
+test-paper: development
 	$(RUN) python -m pytest -m paper
 
 # kill -9 of every kind of job at 20 random moments
-test-faults: setup
+test-faults: development
 	$(RUN) python -m pytest -m faults -s
 
 # Debian packages slurm-wlm and munge
-test-slurm: setup
+test-slurm: development
 	$(RUN) python -m pytest -m slurm
 
 # trainings by four processes, and by two that are told to end; about two minutes
-test-distributed: setup
+test-distributed: development
 	$(RUN) python -m pytest -m distributed
 
-test-gpu: setup
+test-gpu: development
 	$(RUN) python -m pytest -m gpu
 
-lint: setup
+lint: development
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check .
@@ -53,3 +53,9 @@ setup: $(VENV)/ready
 
 $(VENV)/ready: requirements.lock pyproject.toml envs/setup.sh
 	sh envs/setup.sh $(VENV)
+
+development: $(VENV)/development
+
+$(VENV)/development: $(VENV)/ready development.lock
+	$(VENV)/bin/pip install --quiet --require-hashes --requirement development.lock
+	touch $@

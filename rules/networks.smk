@@ -29,25 +29,6 @@ rule initialize_model:
         "../workflow_scripts/initialize_model.py"
 
 
-rule fetch_model:
-    output:
-        weights="<results>/models/{model}/weights.safetensors",
-        provenance="<results>/models/{model}/provenance.json",
-    log:
-        "<logs>/models/{model}.log",
-    wildcard_constraints:
-        model=match_any(list_from(available, "pretrained")),
-    conda:
-        "../envs/torch.yaml"
-    resources:
-        mem_mb=grow(8000),
-        runtime=30,
-    params:
-        model=get_network,
-    script:
-        "../workflow_scripts/fetch_model.py"
-
-
 rule fetch_weights:
     output:
         weights="<results>/downloads/weights/{model}",

@@ -63,14 +63,18 @@ STUDY = {
             "dataset": "pictures",
         },
         "theirs": {
-            "source": "pretrained",
+            "source": "fetched",
             "framework": "Supervised",
             "architecture": "efficientnet_lite0",
             "dim": 1000,
             "dataset": "pictures",
-            "package": "net==1.0",
-            "sha256": "0" * 64,
-            "member": "net.pth",
+            "weights": {
+                "package": "net==1.0",
+                "member": "net.pth",
+                "hash": f"sha256:{'0' * 64}",
+                "format": "efficientnet_lite",
+                "origin": "proxy",
+            },
         },
         "fetched": {
             "source": "fetched",

@@ -39,7 +39,7 @@ DEMO = [
     model("twin", "Supervised", "alexnet_gn", 61.3, width=0.25, dim=None),
     model("other", "Supervised", "alexnet_bn", 63.1, width=0.25, dim=None),
     model("untrained", "Untrained", "alexnet_gn", 24.1, width=0.25, source="untrained"),
-    model("efficientnet", "Pretrained", "efficientnet_lite0", 79.3, source="pretrained", dim=1000),
+    model("efficientnet", "Pretrained", "efficientnet_lite0", 79.3, source="fetched", dim=1000),
 ]
 PAPER = [model(f"ipcl{i}", "IPCL", "alexnet_gn", 36.7 + i) for i in range(3)]
 for architecture in ("alexnet_gn", "alexnet_bn", "resnet18"):

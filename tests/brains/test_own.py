@@ -572,7 +572,10 @@ def test_nilearn_that_is_not_there_is_named(own, monkeypatch):
     for participant in PARTICIPANTS:
         (own.folder / f"{participant}.nii.gz").touch()
         (own.folder / f"{participant}_IT.nii.gz").touch()
-    with pytest.raises(ValueError, match=r"sub-01\.nii\.gz: NIfTI files are read by nilearn.*pip install nilearn"):
+    with pytest.raises(
+        ValueError,
+        match=r"sub-01\.nii\.gz: NIfTI files are read by nilearn.*install the version that envs/requirements.in names",
+    ):
         own.import_all(
             regions=["IT"],
             files=str(own.folder / "{participant}.nii.gz"),

@@ -154,3 +154,15 @@ def test_paths_that_may_not_be_read_are_said_to_be(open_path):
         found = missing_paths(study, {"pictures"}, set(), set())
         found += missing_paths(load_config(fetched), set(), set(), {"fetched"})
     assert len(found) == 3 and all("which this user may not read" in line for line in found), found
+
+
+def test_probe_of_the_paper_is_the_released_scripts():
+    """main_lincls_onecycle.py of open_ipcl: SGD, a cycle with its peak at 3 of 10 epochs, crops and flips alone."""
+    study = load_config(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    probe = study.probes.one_cycle
+    assert (probe.epochs, probe.batch_size, probe.seed) == (10, 256, 0)
+    assert (probe.optimizer.lr, probe.optimizer.momentum, probe.optimizer.weight_decay) == (30, 0.9, 0)
+    assert (probe.schedule.pct_start, probe.schedule.div_factor, probe.schedule.final_div_factor) == (0.3, 1e6, 1e4)
+    assert probe.schedule.momentum_range == study.recipes["ipcl"].schedule.momentum_range == [0.85, 0.95]
+    colors = probe.augmentation.model_dump(include={"grayscale", "brightness", "contrast", "saturation", "hue"})
+    assert probe.augmentation.area == [0.08, 1.0] and set(colors.values()) == {0.0}

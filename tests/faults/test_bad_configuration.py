@@ -78,20 +78,19 @@ def test_unknown_key_is_refused_at_every_level(model, above):
         ("recipes.supervised.schedule.milestones", [30, "sixty"], "valid integer"),
         ("recipes.ipcl.augmentation.hue", 0.6, "less than or equal to 0.5"),
         ("recipes.ipcl.augmentation.area", [0.2, 0.5, 1.0], "at most 2 items"),
-        ("models.first.architecture", "vgg16", "'alexnet_gn'"),
         ("models.first.dim", 1, "greater than or equal to 2"),
         ("models.first.width", -1, "greater than 0"),
         ("models.first.seed", -1, "greater than or equal to 0"),
         ("models.first.preprocessing.image_size", 8, "greater than or equal to 16"),
         ("models.first.preprocessing.mean", [0.5], "at least 3 items"),
-        ("models.theirs.sha256", "abc", "match pattern"),
+        ("models.theirs.weights.package", "net", "match pattern"),
         ("models.first.unavailable", "", "at least 1 character"),
         ("models.fetched.head", "two", "'linear' or 'mlp'"),
         ("models.fetched.weights.url", "http://example.org/moco.pth", "match pattern"),
         ("models.fetched.weights.hash", "sha256:51bcc71", "match pattern"),
         ("models.fetched.weights.hash", "59fd9945", "match pattern"),
         ("models.fetched.weights.max_mb", 0, "greater than or equal to 1"),
-        ("models.fetched.weights.format", "pickle", "'open_ipcl', 'lemniscate'"),
+        ("models.fetched.weights.format", "pickle", "'lemniscate', 'torchvision'"),
         ("models.fetched.weights.origin", "untrained", "Input should be \"authors' weights\" or 'proxy'"),
         ("knn.center_crop", 1.1, "less than or equal to 1"),
         ("figure2_models", [], "at least 1 item"),
@@ -183,6 +182,12 @@ def test_block_that_is_no_block_is_refused(path, value):
     "path,value,message",
     [
         (
+            "models.first.architecture",
+            "alexnet_ng",
+            "models.first.architecture: 'alexnet_ng' is none of this project's (did you mean alexnet_gn or alexnet_bn?); give "
+            "one of alexnet_gn, alexnet_bn, alexnet, cornet_z_bn",
+        ),
+        (
             "models.first.dataset",
             "picturs",
             "models.first.dataset: 'picturs' is not defined under datasets (did you mean "
@@ -201,24 +206,44 @@ def test_block_that_is_no_block_is_refused(path, value):
         ("models.labelled.dim", 128, "models.labelled.dim: a supervised model has one output a class; leave dim out"),
         ("models.first.dim", None, "models.first.dim: a self-supervised model needs its dimension"),
         ("models.untrained.dim", None, "models.untrained.dim: an untrained model needs its dimension"),
-        ("models.theirs.dim", None, "models.theirs.dim: give the number of outputs of the pretrained network"),
+        ("models.theirs.dim", None, "models.theirs.dim: give the number of outputs of the fetched network"),
         (
             "models.first.width",
             0.3,
             "models.first.width: 0.3 splits no channels into whole groups; give a multiple of 1/32",
         ),
-        ("models.labelled.width", 0.5, "models.labelled.width: only the AlexNets have a width, resnet18 has not"),
+        (
+            "models.labelled.width",
+            0.5,
+            "models.labelled.width: leave it out; of the architectures alexnet_gn, alexnet_bn, alexnet have one, "
+            "resnet18 has not",
+        ),
         (
             "models.first.architecture",
             "efficientnet_lite0",
-            "models.first: efficientnet_lite0 is the architecture that can be pretrained, and only so",
+            "models.first.source: efficientnet_lite0 can be fetched or own, not trained",
         ),
-        ("models.theirs.architecture", "resnet50", "models.theirs: efficientnet_lite0 is the architecture"),
+        (
+            "models.theirs.architecture",
+            "resnet50",
+            "models.theirs.weights.format: efficientnet_lite holds efficientnet_lite0, not resnet50",
+        ),
+        (
+            "models.theirs.source",
+            "pretrained",
+            "models: theirs.source: pretrained is fetched now; give a block weights",
+        ),
+        ("models.theirs.weights.url", "net.pth", "models.theirs.weights: url and package: give one of them"),
+        ("models.fetched.weights.url", None, "models.fetched.weights: url and package: give one of them"),
+        ("models.theirs.weights.member", None, "models.theirs.weights: member: give it with package"),
+        ("models.fetched.weights.member", "net.pth", "models.fetched.weights: member: give it with package"),
+        ("models.theirs.weights.hash", "sha256:00000000", "models.theirs.weights: hash: of a package give sha256:"),
+        ("models.theirs.weights.hash", None, "models.theirs.weights: hash: of a package give sha256:"),
         ("models.fetched.dim", None, "models.fetched.dim: give the number of outputs of the fetched network"),
         (
             "models.first.head",
             "mlp",
-            "models.first.head: only resnet18 and resnet50 have an mlp head, alexnet_gn has not",
+            "models.first.head: leave it out; of the architectures resnet18, resnet50 have one, alexnet_gn has not",
         ),
         (
             "models.fetched.weights.format",
@@ -235,7 +260,7 @@ def test_block_that_is_no_block_is_refused(path, value):
             3000,
             "models.pixels.dim: give 3 x side x side, such as 3072 for 32 x 32 pixels, not 3000",
         ),
-        ("models.first.architecture", "pixels", "models.first.source: pixels learn nothing; give untrained"),
+        ("models.first.architecture", "pixels", "models.first.source: pixels can be untrained, not trained"),
     ],
 )
 def test_contradiction_is_refused(path, value, message):

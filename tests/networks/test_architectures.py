@@ -1,6 +1,5 @@
 import math
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from ipcl_core.config import load_config
-from ipcl_core.config.models import SMALLEST, Architecture
+from ipcl_core.config.architectures import ARCHITECTURES
 from ipcl_core.networks.architectures import AlexNet, CORnetZ, NetworkSpec, ResNet, build_network, initialize_network
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -201,17 +200,17 @@ def test_cornet_z_starts_with_xavier():
     assert network.IT[0].bias.abs().max() == network.fc.bias.abs().max() == 0
 
 
-@pytest.mark.parametrize("architecture", get_args(Architecture))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_smallest_input_is_the_one_that_the_configuration_allows(architecture):
-    """One pixel less and a layer has nothing left, where the configuration names a side for the architecture."""
-    least = SMALLEST.get(architecture, 16)
+    """One pixel less and a layer has nothing left, where the architecture needs more than any."""
+    least = ARCHITECTURES[architecture].smallest
     dims = {"pixels": 12, "resnet50x2": 4096, "resnet50x4": 8192}
     with torch.device("meta"):
         network = build_network(
             make_spec(architecture=architecture, dim=dims.get(architecture, 2048), width=1.0)
         ).eval()
         network(torch.empty(1, 3, least, least))
-        if architecture in SMALLEST:
+        if least > 16:
             with pytest.raises(RuntimeError, match=r"Output size is too small|size can't be greater"):
                 network(torch.empty(1, 3, least - 1, least - 1))
 

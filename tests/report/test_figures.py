@@ -109,7 +109,7 @@ def test_figure2_twin_needs_the_same_architecture_and_width_trained_here(tmp_pat
         model("narrow", "IPCL", "alexnet_gn", 40.0, width=0.25),
         model("wide", "Supervised", "alexnet_gn", 60.0, dim=None),
         model("bn", "Supervised", "alexnet_bn", 60.0, width=0.25, dim=None),
-        model("foreign", "Supervised", "alexnet_gn", 60.0, width=0.25, dim=None, source="pretrained"),
+        model("foreign", "Supervised", "alexnet_gn", 60.0, width=0.25, dim=None, source="fetched"),
         model("right1", "Supervised", "alexnet_gn", 60.0, width=0.25, dim=None),
         model("right2", "Supervised", "alexnet_gn", 60.0, width=0.25, dim=None),
     ]

@@ -163,13 +163,14 @@ def test_a_protocol_is_that_of_its_first_layer(tmp_path):
     rows = [("linear probe (L-BFGS)", "fc7", 51), ("linear probe (L-BFGS)", "fc6", 42), ("weighted kNN", "fc7", 33)]
     rows += [("weighted kNN", "fc6", 24)]
     lines = [f"{protocol},{layer},{top1},90,,,,50,{i == 2}" for i, (protocol, layer, top1) in enumerate(rows)]
-    accuracy = write(tmp_path / "a.csv", ACCURACY + "\n".join(lines) + "\n")
-    ceilings, fits = (
-        write_ceilings(tmp_path / "c.csv", {"V1": 0.9}),
-        {"net": write_fits(tmp_path / "f.csv", {"V1": 0.3})},
+    make_table1(
+        {"net": describe()},
+        {"one": KRIEGESKORTE},
+        tmp_path / "table1.csv",
+        accuracies=[write_accuracy(tmp_path / "a.csv", "net", *lines)],
+        fits=[write_fits(tmp_path / "f.csv", "one", "net", {"V1": 0.3})],
+        ceilings=[write_ceilings(tmp_path / "c.csv", "one", {"V1": 0.9})],
     )
-    brain = {"brain": "one", "source": "kriegeskorte_2008", "ceilings": ceilings, "fits": fits}
-    make_table1([describe("net", accuracy=accuracy)], [brain], tmp_path / "table1.csv")
     row = pd.read_csv(tmp_path / "table1.csv").iloc[0]
     assert (row["top1"], row["knn_top1"], row["linear_probe_l_bfgs_top1"]) == (33, 33, 51)
 

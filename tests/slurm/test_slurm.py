@@ -114,7 +114,7 @@ def test_trial_of_the_cluster(cluster, study):
         assert snakemake.wait(timeout=300) == 1
     assert "the job asked for a GPU, and PyTorch" in (study / "logs/cluster/node.log").read_text()
     profile = yaml.safe_load((study / "slurm/config.yaml").read_text())
-    profile["set-resources"]["check_node"]["gpu"] = 0
+    profile["set-resources"]["check_node"] = {"gpu": 0, "slurm_partition": "gpu"}
     (study / "slurm/config.yaml").write_text(yaml.safe_dump(profile))
     with running(study, cluster, "check_cluster") as snakemake:
         assert snakemake.wait(timeout=300) == 0, (study / "said.log").read_text()[-6000:]

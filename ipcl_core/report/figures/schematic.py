@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, Polygon, Rectangle
 
 from ...config import Augmentation
-from ..table1 import ARCHITECTURES
+from ...config.architectures import print_architecture
 from .augmentation import read_views
 from .style import COLORS, GREY, WIDTH, File, save
 
@@ -46,7 +46,7 @@ def draw_figure1(
     Source: figure 1.
     """
     (image,), (views,) = read_views(beton, n_images=1, n_views=n_views, augmentation=augmentation, seed=seed)
-    label = ARCHITECTURES.get(architecture, architecture)
+    label = print_architecture(architecture)
     save(plot_figure1, image, views, network=label, dim=dim, queue_size=queue_size, svg=svg, png=png, pdf=pdf)
 
 
