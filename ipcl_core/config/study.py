@@ -189,7 +189,12 @@ def _explain(problem: dict, raw: dict) -> str:
     if problem["type"] == "value_error":
         return ": ".join(filter(None, [key, str(problem["ctx"]["error"])]))
     found = "" if problem["type"] == "missing" else f"; found: {_shorten(problem['input'])}"
-    hint = "; for a number write no quotes, and an exponent as in 1.0e-4" if problem["type"] == "float_type" else ""
+    hint = ""
+    if problem["type"] in ("int_type", "float_type", "bool_type") and isinstance(problem["input"], str):
+        hint = (
+            "; for a number write no quotes, and an exponent as in 1.0e-4 (what stands inside --config KEY={...} is text to "
+            "Snakemake: write these keys into a file and give it by --configfile, behind the others)"
+        )
     return f"{key or 'the configuration'}: {problem['msg']}{found}{hint}"
 
 

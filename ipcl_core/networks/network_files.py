@@ -28,7 +28,7 @@ def list_tensors(network: nn.Module, spec: NetworkSpec) -> dict[str, Tensor]:
         hint = "give the network as it was before that, with floating-point weights"
         if not isinstance(tensor, Tensor):
             raise ValueError(
-                f"{spec.architecture}: {name} of its state dict is no tensor, and cannot be stored (if it is quantised, {hint})"
+                f"{spec.architecture}: {name} of its state dict is no tensor and cannot be stored (if quantised, {hint})"
             )
         if tensor.is_quantized or tensor.layout is not torch.strided:
             kind = f"quantised: {hint}" if tensor.is_quantized else "sparse: give it as an ordinary tensor"
