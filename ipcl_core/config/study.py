@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -190,12 +191,17 @@ def _explain(problem: dict, raw: dict) -> str:
         return ": ".join(filter(None, [key, str(problem["ctx"]["error"])]))
     found = "" if problem["type"] == "missing" else f"; found: {_shorten(problem['input'])}"
     hint = ""
-    if problem["type"] in ("int_type", "float_type", "bool_type") and isinstance(problem["input"], str):
+    if problem["type"] in ("int_type", "float_type", "bool_type") and _is_quoted(problem["input"]):
         hint = (
             "; for a number write no quotes, and an exponent as in 1.0e-4 (what stands inside --config KEY={...} is text to "
             "Snakemake: write these keys into a file and give it by --configfile, behind the others)"
         )
     return f"{key or 'the configuration'}: {problem['msg']}{found}{hint}"
+
+
+def _is_quoted(value) -> bool:
+    """Whether text is that of a number or of a truth value."""
+    return isinstance(value, str) and bool(re.fullmatch(r"[-+.\d]+([eE][-+]?\d+)?|true|false", value.strip(), re.I))
 
 
 def _shorten(value) -> str:

@@ -60,6 +60,9 @@ class LeftOut:
     def __setstate__(self, state) -> None:
         pass
 
+    def __call__(self, *args, **kwargs) -> "LeftOut":  # in place of a function that a file asks for by its name
+        return self
+
 
 class TensorUnpickler(pickle.Unpickler):
     """Makes tensors, and `LeftOut` of all else; no module is imported and no other function called."""
