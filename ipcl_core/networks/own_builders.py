@@ -121,6 +121,8 @@ def _refuse_wrapped(network: "nn.Module", architecture: str) -> None:
         network.eval()
     except NotImplementedError as error:
         raise ValueError(f"{architecture}: returns an exported program ({error}); {wanted}") from None
+    except Exception as error:
+        raise ValueError(f"{architecture}: eval() of the network failed: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

@@ -38,16 +38,16 @@ def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_
     responses = {}
     for chosen in (layers, [*accuracy_layers, "output"]):
         with record_layers(network, chosen, shape=(3, side, side)) as compute, torch.inference_mode():
-            together = compute(pictures)
+            together = compute(pictures.clone())  # a network may write into its input
             for layer, found in together.items():
                 if not found.isfinite().all():
                     raise ValueError(
                         f"{spec.architecture}: layer {layer} gives non-finite activations to a picture of noise"
                     )
             for i in range(len(pictures)):
-                alone = compute(pictures[i : i + 1])
+                alone = compute(pictures[i : i + 1].clone())
                 _refuse_difference(network, spec, {layer: found[i : i + 1] for layer, found in together.items()}, alone)
-            _refuse_difference(network, spec, together, compute(pictures))
+            _refuse_difference(network, spec, together, compute(pictures.clone()))
         responses |= together
     return responses
 
@@ -96,9 +96,9 @@ def place_network(network: nn.Module, device: torch.device, side: int) -> torch.
     pictures = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     # what is wrong in both formats shows when the network is used
     with torch.no_grad(), suppress(Exception):
-        expected = find_tensor(network(pictures))
+        expected = find_tensor(network(pictures.clone()))
         nn.Module.to(network, memory_format=torch.channels_last)
-        found = find_tensor(network(pictures.to(memory_format=torch.channels_last)))
+        found = find_tensor(network(pictures.clone(memory_format=torch.channels_last)))
         if find_difference({"output": expected[None]}, {"output": found[None]}) is None:
             return torch.channels_last
     nn.Module.to(network, memory_format=torch.contiguous_format)

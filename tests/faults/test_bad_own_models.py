@@ -195,6 +195,7 @@ def test_answer_to_a_picture_must_be_its_own(code, tmp_path, made, layers):
         ),
         ("Network().to('meta')", "conv.weight is on the device meta and holds no numbers"),
         ("nn.DataParallel(Network())", r"returns an object of class DataParallel .*its \.module"),
+        ("changed(train=lambda s: s)", r"eval\(\) of the network failed: TypeError: .*positional argument"),
         ("torch.compile(Network())", r"returns a compiled network; return it before torch\.compile"),
         (
             "torch.jit.script(nn.Conv2d(3, 4, 5))",

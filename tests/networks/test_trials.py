@@ -78,6 +78,19 @@ def test_response_that_is_alike_in_all_units_may_be_rounded():
     assert find_difference(first, {"flat": first["flat"] + 5e-3}) == "flat"
 
 
+def test_network_may_write_into_its_input():
+    """Normalised in place by the network itself; the same picture is then answered as before."""
+
+    class InPlace(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x.sub_(0.5).relu_())
+
+    torch.manual_seed(0)
+    network = InPlace(nn.Conv2d(3, 8, 5, 2, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    assert list(try_network(network, make_spec(), "all", [])) == ["0", "1", "2", "output"]
+    assert place_network(network, CPU, 64) is torch.channels_last
+
+
 def test_responses_of_every_layer_are_returned():
     network = initialize_network(make_spec(), 0).eval()
     responses = try_network(network, make_spec(), ["conv_block_1"], ["fc7.2"])
