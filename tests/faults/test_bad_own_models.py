@@ -135,6 +135,7 @@ DEPENDENT = {  # what build() returns -> the layer whose answer depends on other
     "look=lambda s, y: s.aux(*3 * [y.flatten(2).mT])[0].mean(1))": "aux",  # batch_first forgotten
     "Remembers()": "aux",
     "Follows()": "aux",
+    "Counts()": "aux",
 }
 STATES = """
 class Remembers(Network):
@@ -142,6 +143,10 @@ class Remembers(Network):
         now = y.mean((0, 2, 3))
         self.state = now if self.state is None else 0.99 * self.state + 0.01 * now
         return self.aux(y - self.state[:, None, None]).mean((2, 3))
+class Counts(Network):
+    def look(self, y):
+        self.state = (self.state or 0) + (len(y) > 1)
+        return self.aux(y.roll(self.state, 1)).mean((2, 3))
 class Follows(Network):
     def build(self): self.register_buffer("level", torch.zeros(8))
     def look(self, y):

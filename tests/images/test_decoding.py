@@ -7,6 +7,7 @@ import pytest
 from conftest import convert
 from numpy.testing import assert_allclose
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torchvision.datasets.folder import default_loader
 
 from ipcl_core.images.decoding import encode_images, read_image
@@ -146,6 +147,16 @@ def test_of_odd_exif_the_orientation_alone_is_read(tmp_path, picture, name):
     default_loader(str(tmp_path / "a.jpg"))
     with Image.open(BytesIO(plain)) as image:
         check(tmp_path / "a.jpg", np.asarray(image.transpose(Image.Transpose.ROTATE_270) if turned else image))
+
+
+def test_exif_that_is_an_error_to_read_counts_as_none(tmp_path, picture):
+    """As text of a PNG file, by ImageMagick, that is no hexadecimal number."""
+    info = PngInfo()
+    info.add_text("Raw profile type exif", "\nexif\n      3\nzz")
+    picture.save(tmp_path / "a.png", pnginfo=info)
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(ValueError, match="hexadecimal"):
+        image.getexif()
+    check(tmp_path / "a.png", np.asarray(default_loader(str(tmp_path / "a.png"))))
 
 
 @pytest.mark.parametrize("size", [(90, 60), (60, 90), (64, 64), (300, 41)])
