@@ -145,13 +145,13 @@ def record_layers(
         return hook
 
     chosen = choose_layers(network, layers)
+    if script := next((name for name, module in chosen.items() if isinstance(module, torch.jit.ScriptModule)), None):
+        raise ValueError(
+            f"{type(network).__name__}: layer {script} is TorchScript, in which nothing can be recorded; build the network in "
+            "Python and give the weights as state_dict"
+        )
     with ExitStack() as stack:
         for name, module in chosen.items():
-            if isinstance(module, torch.jit.ScriptModule):
-                raise ValueError(
-                    f"{type(network).__name__}: layer {name} is TorchScript, in which nothing can be recorded; build the "
-                    "network in Python and give the weights as state_dict"
-                )
             stack.callback(module.register_forward_hook(hook_for(name)).remove)
         axes, problems = _find_image_axes(network, recorded, shape)
         _report_problems(network, layers, list(chosen), axes, problems, modules)
@@ -159,17 +159,21 @@ def record_layers(
         def compute(x: Tensor) -> dict[str, Tensor]:
             recorded.clear()
             network(x)
-            found = {layer: recorded.get(layer) for layer in axes}
-            for layer, tensor in found.items():
-                n = 0 if tensor is None else tensor.movedim(axes[layer], 0).shape[0]
-                if n != len(x):
-                    raise ValueError(
-                        f"{type(network).__name__}: layer {layer} answers {n} of {len(x)} images: which ones it is given "
-                        "depends on them. Name the layers to take, without this one"
-                    )
-            return {layer: tensor.movedim(axes[layer], 0) for layer, tensor in found.items()}
+            return {
+                layer: _put_images_first(network, layer, recorded.get(layer), axes[layer], len(x)) for layer in axes
+            }
 
         yield compute
+
+
+def _put_images_first(network: nn.Module, layer: str, tensor: Tensor | None, axis: int, n_images: int) -> Tensor:
+    found = 0 if tensor is None else tensor.shape[axis]
+    if found != n_images:
+        raise ValueError(
+            f"{type(network).__name__}: layer {layer} answers {found} of {n_images} images: which ones it is given depends on "
+            "them. Name the layers to take, without this one"
+        )
+    return tensor.movedim(axis, 0)
 
 
 def find_tensor(output) -> Tensor | None:
