@@ -67,7 +67,8 @@ def count_network(model: dict, *, n_classes: int, max_dim: int | None) -> Networ
     """
     spec = NetworkSpec.from_model(model, n_classes=n_classes)
     with torch.device("meta"), torch.inference_mode():
-        network = build_network(spec).eval()
+        network = build_network(spec)
+        network.eval()
         side = spec.preprocessing.image_size
         view = torch.empty(1, 3, side, side)
         kept = list(dict.fromkeys([model["embedding_layer"] or "output", *model.get("accuracy_layers", ()), "output"]))

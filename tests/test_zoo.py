@@ -90,7 +90,9 @@ def test_authors_weights_replace_the_training_of_alexnet_gn():
 def test_proxies_say_so():
     models = load_config(load_study("proxy_weights.yaml")).models
     proxies = [name for name, model in models.items() if model.origin == "proxy"]
-    assert proxies == ["supervised_cornet_z_bn", "supervised_resnet18", "supervised_resnet50"]
+    supervised = {"supervised_cornet_z_bn", "supervised_resnet18", "supervised_resnet50"}
+    assert set(proxies) == supervised | {"wusnet_resnet18_d128", "wusnet_resnet50_d128"}
+    assert {models[name].weights.format for name in set(proxies) - supervised} == {"lemniscate"}
     assert models["supervised_cornet_z_bn"].architecture == "cornet_z"
 
 

@@ -21,6 +21,7 @@ from ..files import write_hdf5
 from ..images.scratch import copy_to_scratch
 from ..networks.layers import record_layers
 from ..networks.network_files import load_network
+from ..networks.trials import place_network
 from ..views.loader import ViewLoader
 
 BATCH = 64
@@ -97,8 +98,8 @@ def embed_dataset(
     part, n_parts = distributed.get_rank(), distributed.count_processes()
     network, spec = load_network(weights, model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device, memory_format=torch.channels_last)
     kept, side = list(dict.fromkeys([*layers, "output"])), spec.preprocessing.image_size
+    memory_format = place_network(network, device, side)
     with (
         record_features(network, kept, max_dim, side=side) as compute,
         torch.inference_mode(),
@@ -118,7 +119,8 @@ def embed_dataset(
             batches = loader.iterate_center(fraction=center_crop)
             progress = {"desc": f"embedding {split}", "unit": "batch", "mininterval": 10, "disable": part > 0}
             for batch in tqdm(batches, total=-(-loader.n_images // loader.batch_size), **progress):
-                found = compute(batch.views[:, 0].to(device))  # (B, 1, 3, S, S) -> (B, d) each
+                views = batch.views[:, 0].to(device, memory_format=memory_format)  # (B, 1, 3, S, S) -> (B, 3, S, S)
+                found = compute(views)
                 images = distributed.gather(batch.images)
                 n_new = min(len(images), loader.n_images - int(images[0]))  # behind the last come the first again
                 rows = slice(int(images[0]), int(images[0]) + n_new)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..config import OneCycleProbe
 from ..files import read_json, write_hdf5
 from ..networks.network_files import load_network
+from ..networks.trials import place_network
 from ..training.optimizers import build_optimizer, set_rates
 from ..views.loader import ViewLoader
 from .embedding import record_features
@@ -60,7 +61,9 @@ def train_one_cycle_probes(
     torch.set_num_threads(n_threads)
     network, spec = load_network(weights, model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device, memory_format=torch.channels_last).requires_grad_(False)
+    side = spec.preprocessing.image_size
+    memory_format = place_network(network, device, side)
+    network.requires_grad_(False)
     shared = {"batch_size": settings.batch_size, "preprocessing": spec.preprocessing, "n_threads": n_threads}
     loader = ViewLoader(betons["train"], **shared, device=device if device.type == "cuda" else None)
     n_batches = loader.n_images // settings.batch_size
@@ -69,7 +72,6 @@ def train_one_cycle_probes(
             f"probes.one_cycle.batch_size: {settings.batch_size} is more than the {loader.n_images} training images"
         )
     n_classes = len(read_json(summary)["classes"])
-    side = spec.preprocessing.image_size
     with record_features(network, layers, max_dim, side=side) as compute:
         with torch.no_grad():
             dims = {
@@ -88,7 +90,8 @@ def train_one_cycle_probes(
             for step, batch in enumerate(progress, start=epoch * n_batches):
                 set_rates(optimizer, settings.schedule, step=step, epochs=settings.epochs, n_batches=n_batches)
                 with torch.no_grad():
-                    found = compute(batch.views[:, 0].to(device))  # (B, 1, 3, S, S) -> (B, d) each
+                    views = batch.views[:, 0].to(device, memory_format=memory_format)  # (B, 1, 3, S, S) -> (B, 3, S, S)
+                    found = compute(views)
                 labels = batch.labels.to(device)
                 losses = [F.cross_entropy(c(x), labels) for c, x in zip(classifiers, found.values(), strict=True)]
                 sum(losses).backward()
@@ -104,7 +107,7 @@ def train_one_cycle_probes(
         logits: dict[str, list[np.ndarray]] = {layer: [] for layer in dims}
         with torch.no_grad():
             for batch in loader.iterate_center(fraction=center_crop):
-                found = compute(batch.views[:, 0].to(device))
+                found = compute(batch.views[:, 0].to(device, memory_format=memory_format))
                 for classifier, (layer, features) in zip(classifiers, found.items(), strict=True):
                     logits[layer].append(classifier(features).cpu().numpy())
     with write_hdf5(probes) as file:

@@ -104,10 +104,11 @@ class ModelBase(Strict):
     protocols: Distinct[Protocol] | None = Field(None, min_length=1)
     """How category accuracy is measured; Table 1 prints the first. The weighted kNN is measured in any case. null: softmax
     for supervised networks that are trained here, else weighted kNN."""
-    layers: Literal["all", "blocks"] | Annotated[list[str], Field(min_length=1)] = "all"
-    """Layers whose RSMs are compared with the brain. all: every module that has parameters of its own or no children;
-    blocks: the elements of the network's lists of modules, as the residual blocks of a ResNet, and what stands beside these
-    lists; or module names, `*` for any one part between dots, `output` for what the network returns."""
+    layers: Literal["all", "blocks", "released_code"] | Annotated[list[str], Field(min_length=1)] = "all"
+    """Layers whose RSMs are compared with the brain. all: every module that has parameters of its own or no children, each
+    of its calls; blocks: the elements of the network's lists of modules, as the residual blocks of a ResNet, and what stands
+    beside these lists; released_code: every module without children, its last call alone, as the authors' code has it; or
+    module names, `*` for any one part between dots, `output` for what the network returns."""
     dataset: Name
     """Data set to train on and to measure category accuracy on."""
     unavailable: str | None = Field(None, min_length=1)

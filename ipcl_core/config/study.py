@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -198,8 +199,18 @@ def _explain(problem: dict, raw: dict) -> str:
     if problem["type"] == "value_error":
         return ": ".join(filter(None, [key, str(problem["ctx"]["error"])]))
     found = "" if problem["type"] == "missing" else f"; found: {_shorten(problem['input'])}"
-    hint = "; for a number write no quotes, and an exponent as in 1.0e-4" if problem["type"] == "float_type" else ""
+    hint = ""
+    if problem["type"] in ("int_type", "float_type", "bool_type") and _is_quoted(problem["input"]):
+        hint = (
+            "; for a number write no quotes, and an exponent as in 1.0e-4 (what stands inside --config KEY={...} is text to "
+            "Snakemake: write these keys into a file and give it by --configfile, behind the others)"
+        )
     return f"{key or 'the configuration'}: {problem['msg']}{found}{hint}"
+
+
+def _is_quoted(value) -> bool:
+    """Whether text is that of a number or of a truth value."""
+    return isinstance(value, str) and bool(re.fullmatch(r"[-+.\d]+([eE][-+]?\d+)?|true|false", value.strip(), re.I))
 
 
 def _shorten(value) -> str:

@@ -81,7 +81,7 @@ def extract_activations(
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
             views = torch.stack([transform_stimulus(path, spec.preprocessing) for path in batch])
-            outputs = compute(views.to(device))
+            outputs = compute(views.to(device, memory_format=torch.contiguous_format))
             found = {layer: output.float().cpu().numpy() for layer, output in outputs.items() if output[0].numel() > 1}
             for layer, values in found.items():
                 finite = np.isfinite(values.reshape(len(batch), -1)).all(1)

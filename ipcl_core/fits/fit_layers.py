@@ -78,8 +78,11 @@ def find_best_layers(fits: pd.DataFrame) -> pd.DataFrame:
         fits: table of `fit_layers`.
 
     Returns:
-        Indexed by region, in the order of `fits`: layer, layer_index, r. A region where no layer has an r gets none of them.
+        Indexed by region, in the order of `fits`: layer, layer_index, r, n_layers (the layers that have an r, of which it is
+        the maximum). A region where no layer has an r gets none of the first three, and n_layers 0.
     """
     group = fits[fits["participant"] == "group"].dropna(subset="r").set_index("region")[["layer", "layer_index", "r"]]
     best = [rows.iloc[[find_best(rows["r"])]] for _, rows in group.groupby(level=0)]
-    return pd.concat([group[:0], *best]).reindex(fits["region"].unique())
+    regions = fits["region"].unique()
+    n_layers = group.index.value_counts().reindex(regions, fill_value=0)
+    return pd.concat([group[:0], *best]).reindex(regions).assign(n_layers=n_layers)

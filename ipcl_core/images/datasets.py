@@ -24,6 +24,9 @@ from .decoding import IMAGE_SUFFIXES
 
 log = logging.getLogger(__name__)
 
+FEW = 3
+"""So many images beside the class folders are passed over with a warning; more are an error."""
+
 
 def export_twemoji(
     pictures: str | Path, labels: str | Path, folder: str | Path, *, val_fraction: float, seed: int
@@ -128,6 +131,8 @@ def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | No
 def list_images(folder: str | Path) -> pd.DataFrame:
     """List the images of one split; names that begin with a dot are passed over.
 
+    What lies beside the class folders is passed over with a warning.
+
     Args:
         folder: holds one sub-folder a class.
 
@@ -135,8 +140,8 @@ def list_images(folder: str | Path) -> pd.DataFrame:
         One row an image, sorted by class and name: path (relative to `folder`), class.
 
     Raises:
-        ValueError: there is no folder, no class, fewer than two classes, a class without images, or a name that is not
-            UTF-8.
+        ValueError: there is no folder, no class, fewer than two classes, a class without images, a name that is not UTF-8,
+            or more than FEW images beside the class folders.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -148,6 +153,7 @@ def list_images(folder: str | Path) -> pd.DataFrame:
         raise ValueError(
             f"{folder}: its sub-folders are splits, not classes; give {folder / 'train'} or {folder / 'val'}"
         )
+    _report_beside(folder)
     rows = []
     for name in classes:
         paths = _find_images(folder / name)
@@ -155,6 +161,22 @@ def list_images(folder: str | Path) -> pd.DataFrame:
             raise ValueError(f"{folder / name}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
         rows += [(f"{name}/{path}", name) for path in paths]
     return pd.DataFrame(rows, columns=["path", "class"])
+
+
+def _report_beside(folder: Path) -> None:
+    """Warn of files beside the class folders; refuse many images, as an interrupted sorting leaves them."""
+    beside = sorted(c.name for c in folder.iterdir() if not c.name.startswith(".") and not c.is_dir())
+    images = [name for name in beside if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    if len(images) > FEW:
+        raise ValueError(
+            f"{folder}: {len(images)} images lie beside the class folders, among them {images[0]}; was the sorting into "
+            "classes interrupted? Move them into their classes, or elsewhere"
+        )
+    if beside:
+        log.warning(
+            "%s: %d files beside the class folders are passed over, %d images among them, the first %s",
+            *(folder, len(beside), len(images), (images or beside)[0]),
+        )
 
 
 def list_flat_images(folder: str | Path, labels: str | Path) -> pd.DataFrame:

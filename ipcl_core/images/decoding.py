@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = {".avif", ".bmp", ".dib", ".eps", ".exr", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe"}
 IMAGE_SUFFIXES |= {".jpeg", ".jpg", ".jxl", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".svg", ".tga"}
@@ -20,6 +20,17 @@ IMAGE_SUFFIXES |= {".tif", ".tiff", ".webp"}
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # of Pillow; others may start programs (EPS)
 MAX_SIDE = 65535  # .beton files store sides as 16-bit numbers
 SMART_BYTES = 128 * 128 * 3
+ORIENTATION = 0x0112  # EXIF
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Orientation -> what puts such a picture upright."""
 
 
 def list_stimuli(folder: str | Path) -> list[Path]:
@@ -30,8 +41,8 @@ def list_stimuli(folder: str | Path) -> list[Path]:
 def read_image(path: str | Path, shortest_side: int | None = None, background: str = "white") -> np.ndarray:
     """Decode an image file, whatever its suffix says, and shrink it.
 
-    EXIF rotation is applied; transparent pixels show the background; grey, palette and CMYK become RGB; 16-bit levels are
-    divided by 256; of an animation the first frame is read.
+    EXIF rotation is applied, where its orientation can be read; transparent pixels show the background; grey, palette and
+    CMYK become RGB; 16-bit levels are divided by 256; of an animation the first frame is read.
 
     Args:
         path: the image file.
@@ -53,7 +64,9 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(source, formats=FORMATS) as image:
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
+            turn = TURNS.get(_read_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode == "F":
         raise ValueError("floating-point pixels, whose range is unknown")
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's conversion would clip, not scale
@@ -75,6 +88,17 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background
         size = tuple(max(shortest_side, round(side * ratio)) for side in image.size)
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
     return image
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 (upright) where there is none, or none that can be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            orientation = image.getexif().get(ORIENTATION, 1)
+        except Exception:  # of damaged EXIF, Pillow raises errors of many kinds
+            return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 @dataclass

@@ -312,8 +312,42 @@ def build_network(spec: NetworkSpec, weights: str | None = None) -> nn.Module:
 def initialize_network(spec: NetworkSpec, seed: int, weights: str | None = None) -> nn.Module:
     """Build a network with the initial weights that `seed` gives, or with published ones (`build_own_network`).
 
-    It is on the CPU, wherever a builder of the user's puts it.
+    It is on the CPU, wherever a builder of the user's puts it. Lazy modules get their shapes, and draw their weights, in a
+    pass of one picture of zeros; a network that has some is then in evaluation mode.
+
+    Raises:
+        ValueError: see `build_network`; a lazy module cannot be made, or takes no part in the pass.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_network(spec, weights).cpu()
+        network = build_network(spec, weights)
+        if empty := next((name for name, tensor in _list_tensors(network) if tensor.is_meta), None):
+            raise ValueError(
+                f"{spec.architecture}: {empty} is on the device meta and holds no numbers; build it on the CPU"
+            )
+        network.cpu()  # which a network of the user's may override
+        if _list_lazy(network):
+            network.eval()
+            side = spec.preprocessing.image_size
+            try:
+                with torch.no_grad():
+                    network(torch.zeros(1, 3, side, side))
+            except Exception as error:
+                raise ValueError(
+                    f"{spec.architecture}: has lazy modules, whose shapes a picture of {side} x {side} pixels is to give, but "
+                    f"that pass failed: {type(error).__name__}: {error}"
+                ) from error
+            if left := _list_lazy(network):
+                raise ValueError(
+                    f"{spec.architecture}: {left[0]} is lazy and takes no part in a pass; give it its shape"
+                )
+        return network
+
+
+def _list_tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*network.named_parameters(), *network.named_buffers()]
+
+
+def _list_lazy(network: nn.Module) -> list[str]:
+    """Names of the parameters and buffers that have no shape yet."""
+    return [name for name, tensor in _list_tensors(network) if nn.parameter.is_lazy(tensor)]

@@ -17,17 +17,34 @@ from ..files import check_readable, write_whole
 from .architectures import NetworkSpec, initialize_network
 
 
+def list_tensors(network: nn.Module, spec: NetworkSpec) -> dict[str, Tensor]:
+    """Return the state dict of a network.
+
+    Raises:
+        ValueError: it holds something else than plain tensors, which cannot be stored.
+    """
+    state = network.state_dict()
+    for name, tensor in state.items():
+        hint = "give the network as it was before that, with floating-point weights"
+        if not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"{spec.architecture}: {name} of its state dict is no tensor and cannot be stored (if quantised, {hint})"
+            )
+        if tensor.is_quantized or tensor.layout is not torch.strided:
+            kind = f"quantised: {hint}" if tensor.is_quantized else "sparse: give it as an ordinary tensor"
+            raise ValueError(f"{spec.architecture}: {name} of its state dict is {kind}")
+    return state
+
+
 def save_network(network: nn.Module, spec: NetworkSpec, path: str | Path) -> None:
     """Write weights and specification to one safetensors file.
 
     Raises:
-        ValueError: the network's state dict holds something else than tensors.
+        ValueError: see `list_tensors`.
     """
-    tensors = {}
-    for name, tensor in network.state_dict().items():
-        if not isinstance(tensor, Tensor):
-            raise ValueError(f"{spec.architecture}: {name} of its state dict is no tensor, and cannot be stored")
-        tensors[name] = tensor.clone(memory_format=torch.contiguous_format)  # a copy, as two names may share a tensor
+    # copies, as two names may share a tensor
+    state = list_tensors(network, spec).items()
+    tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state}
     with write_whole(path) as temporary:
         save_file(tensors, temporary, metadata={"network": spec.model_dump_json()})
 
@@ -41,6 +58,8 @@ def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path
         ValueError: the weights do not fit the network or are not finite; the message begins with `source`.
     """
     for name, tensor in state.items():
+        if tensor.is_quantized:
+            raise ValueError(f"{source}: {name} is quantised; give the weights as they were before")
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{source}: {name} holds non-finite values")
     try:
@@ -99,4 +118,6 @@ def load_network(path: str | Path, model: dict | None = None) -> tuple[nn.Module
                 f"{path}: would be built by {found}, the model's block says {allowed if model else 'nothing'}; to build it is "
                 "to run code, so the two must be the same"
             )
-    return fill_network(spec, state, path).eval(), spec
+    network = fill_network(spec, state, path)
+    network.eval()  # returns nothing where a network of the user's overrides train()
+    return network, spec

@@ -102,7 +102,27 @@ def build_own_network(
                 network = _call(_find_function(module, name), architecture, arguments)
     if not isinstance(network, nn.Module):
         raise ValueError(f"{architecture}: returns {_describe(network)}, not a torch.nn.Module")
+    _refuse_wrapped(network, architecture)
     return network
+
+
+def _refuse_wrapped(network: "nn.Module", architecture: str) -> None:
+    """Refuse what is a Module but shows no layers."""
+    import torch
+
+    kind, wanted = _describe(network), "return the network as Python code, with the weights as state_dict"
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ValueError(f"{architecture}: returns TorchScript ({kind}), in which no layer can be recorded; {wanted}")
+    if isinstance(network, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+        raise ValueError(f"{architecture}: returns {kind} around the network; return what is inside (its .module)")
+    if hasattr(network, "_orig_mod"):
+        raise ValueError(f"{architecture}: returns a compiled network; return it before torch.compile (its ._orig_mod)")
+    try:
+        network.eval()
+    except NotImplementedError as error:
+        raise ValueError(f"{architecture}: returns an exported program ({error}); {wanted}") from None
+    except Exception as error:
+        raise ValueError(f"{architecture}: eval() of the network failed: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

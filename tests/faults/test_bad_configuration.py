@@ -64,6 +64,12 @@ def test_unknown_key_is_refused_at_every_level(model, above):
         ("brains.objects92.stimuli", "animate", "'all' or 'inanimate'"),
         ("brains.objects72.regions", {}, "at least 1 item"),
         ("recipes.ipcl.epochs", "100", "valid integer"),
+        (
+            "knn.k",
+            "7",
+            "valid integer; found: '7'; for a number write no quotes, and an exponent as in 1.0e-4 (what stands inside",
+        ),
+        ("keep_activations", "true", "text to Snakemake: write these keys into a file and give it by --configfile"),
         ("recipes.ipcl.epochs", 0, "greater than or equal to 1"),
         ("recipes.ipcl.epochs", True, "valid integer"),
         ("recipes.ipcl.batch_size", 1, "greater than or equal to 2"),

@@ -109,6 +109,150 @@ def test_networks_that_cannot_be_used(code, tmp_path, block, layers, message):
     assert not (tmp_path / "weights.safetensors").exists()
 
 
+PARTS = """
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(3, 8, 5, 2, 2), nn.Identity(), nn.Linear(8, 10)
+        self.aux, self.state, self.built = nn.Identity(), None, True
+        self.build()
+    def build(self): pass
+    def look(self, y): return y.mean((2, 3))
+    def forward(self, x): return self.fc(self.look(self.norm(self.conv(x)).relu()))
+def changed(**members): return type("Network", (Network,), members)()
+"""
+DEPENDENT = {  # what build() returns -> the layer whose answer depends on other pictures, on those before or on chance
+    "changed(build=lambda s: setattr(s, 'norm', nn.BatchNorm2d(8, track_running_stats=False)))": "norm",
+    "changed(build=lambda s: setattr(s, 'norm', nn.BatchNorm2d(8)), train=lambda s, mode=True: nn.Module.train(s, True))": (
+        r"norm .*\(in training mode although it was asked for evaluation: conv, norm, fc\)"
+    ),
+    "changed(look=lambda s, y: s.aux(y + 0.01 * torch.randn_like(y)).mean((2, 3)))": "aux",
+    "changed(forward=lambda s, x: (s.aux(torch.rand_like(y := s.conv(x))), s.fc(y.mean((2, 3))))[1])": "aux",
+    "changed(look=lambda s, y: nn.functional.dropout(y.mean((2, 3))))": "fc",
+    "changed(look=lambda s, y: s.aux((y - y.min()) / (y.max() - y.min())).mean((2, 3)))": "aux",
+    "changed(look=lambda s, y: s.aux((y - y.mean(0))).mean((2, 3)))": "aux",
+    "changed(build=lambda s: setattr(s, 'aux', nn.MultiheadAttention(8, 2)), "
+    "look=lambda s, y: s.aux(*3 * [y.flatten(2).mT])[0].mean(1))": "aux",  # batch_first forgotten
+    "Remembers()": "aux",
+    "Follows()": "aux",
+    "Counts()": "aux",
+}
+STATES = """
+class Remembers(Network):
+    def look(self, y):
+        now = y.mean((0, 2, 3))
+        self.state = now if self.state is None else 0.99 * self.state + 0.01 * now
+        return self.aux(y - self.state[:, None, None]).mean((2, 3))
+class Counts(Network):
+    def look(self, y):
+        self.state = (self.state or 0) + (len(y) > 1)
+        return self.aux(y.roll(self.state, 1)).mean((2, 3))
+class Follows(Network):
+    def build(self): self.register_buffer("level", torch.zeros(8))
+    def look(self, y):
+        self.level.mul_(0.95).add_(y.mean((0, 2, 3)), alpha=0.05)
+        return self.aux(y - self.level[:, None, None]).mean((2, 3))
+"""
+
+
+@pytest.mark.parametrize("made", DEPENDENT)
+@pytest.mark.parametrize("layers", ["all", ["norm", "aux", "fc"]])
+def test_answer_to_a_picture_must_be_its_own(code, tmp_path, made, layers):
+    """Alone, among others, and once more: the first layer that answers otherwise is named."""
+    name = code(f"{PARTS}{STATES}\ndef build(): return {made}")
+    wanted = r" answers the same picture differently when it is alone, among others, or shown again"
+    layer, _, more = DEPENDENT[made].partition(" ")
+    layers = [layer] if layers != "all" else layers
+    with pytest.raises(ValueError, match=rf"{name}:build: layer {layer}{wanted}{more and ' '}{more}"):
+        make(tmp_path, layers=layers, architecture=f"{name}:build")
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            "changed(look=lambda s, y: s.aux(torch.fft.rfft2(y)).abs().mean((2, 3)))",
+            "layer aux returns complex numbers",
+        ),
+        ("changed(forward=lambda s, x: torch.fft.fft(Network.forward(s, x)))", "layer output returns complex numbers"),
+        (
+            "changed(look=lambda s, y: s.aux(y.mean((2, 3)).to_sparse()).to_dense())",
+            "layer aux returns a sparse or nested",
+        ),
+        (
+            "changed(forward=lambda s, x: s.fc((y := s.conv(x).mean((2, 3)))[: 1 + (len(y) > 2)]))",
+            "no axis counts|answers 2",
+        ),
+        ("Network().half()", "are its weights, which are float16, to be float32.*conv .Conv2d. failed"),
+        ("Network().double()", "are its weights, which are float64, to be float32"),
+        (
+            "changed(build=lambda s: setattr(s, 'norm', nn.LazyConv2d(4, 1)))",
+            r"has lazy modules, .* 64 x 64 .*that pass failed",
+        ),
+        (
+            "changed(build=lambda s: setattr(s, 'more', nn.LazyLinear(3)))",
+            "more.weight is lazy and takes no part in a pass",
+        ),
+        (
+            "changed(look=lambda s, y: s._modules.setdefault('late', nn.Linear(8, 8))(y.mean((2, 3))))",
+            "late.weight is made in",
+        ),
+        ("Network().to('meta')", "conv.weight is on the device meta and holds no numbers"),
+        ("nn.DataParallel(Network())", r"returns an object of class DataParallel .*its \.module"),
+        ("changed(train=lambda s: s)", r"eval\(\) of the network failed: TypeError: .*positional argument"),
+        ("torch.compile(Network())", r"returns a compiled network; return it before torch\.compile"),
+        (
+            "torch.jit.script(nn.Conv2d(3, 4, 5))",
+            "returns TorchScript .*return the network as Python code, with the weights",
+        ),
+        (
+            "torch.export.export(Network().eval(), (torch.zeros(1, 3, 64, 64),)).module()",
+            r"returns an exported program \(Calling eval",
+        ),
+        (
+            "changed(build=lambda s: setattr(s, 'norm', torch.jit.script(nn.BatchNorm2d(8))))",
+            "layer norm is TorchScript, in which nothing can be recorded",
+        ),
+        ("torch.ao.quantization.quantize_dynamic(Network(), {nn.Linear})", r"fc\._packed.* is no tensor .*before that"),
+        (
+            "changed(build=lambda s: s.register_buffer('table', torch.quantize_per_tensor(torch.ones(2), 1, 0, torch.qint8)))",
+            "table of its state dict is quantised: give the network as it was before that",
+        ),
+        (
+            "changed(build=lambda s: s.register_buffer('mask', torch.eye(2).to_sparse()))",
+            "mask of its state dict is sparse",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # torch's, of what it will remove
+def test_networks_without_plain_layers_or_weights(code, tmp_path, made, message):
+    name = code(f"{PARTS}\ndef build(): return {made}")
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path, architecture=f"{name}:build")
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_layer_that_some_pictures_do_not_reach_is_refused(code, tmp_path):
+    """Zeros do, so that it seems to be a layer like all others."""
+    text = """
+class Exits(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.flat, self.fc, self.more = nn.Flatten(), nn.Linear(3 * 64 * 64, 4, bias=False), nn.Linear(4, 4)
+    def forward(self, x):
+        y = self.fc(self.flat(x))
+        goes_on = y[:, 0] <= 0
+        return y.index_put((goes_on,), self.more(y[goes_on]))
+"""
+    name = code(text)
+    with pytest.raises(
+        ValueError, match=r"Exits: layer more answers \d of 3 images: which ones it is given depends on them"
+    ):
+        make(tmp_path, architecture=f"{name}:Exits")
+    make(tmp_path, layers=["fc"], architecture=f"{name}:Exits")
+
+
 @pytest.mark.parametrize(
     ("alter", "message"),
     [

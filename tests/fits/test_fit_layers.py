@@ -148,3 +148,4 @@ def test_best_layers_by_hand():
     assert list(best.index) == ["V1", "IT", "none", "tie"]
     assert best["layer"].tolist()[:2] + best["layer"].tolist()[3:] == ["b", "a", "a"]
     assert_allclose(best["r"], [0.3, -0.3, math.nan, 0.2], rtol=0, atol=0)
+    assert best["n_layers"].tolist() == [3, 2, 0, 3]  # those that have an r

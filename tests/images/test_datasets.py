@@ -35,7 +35,6 @@ def test_images_are_listed_by_class_and_name(tmp_path):
     for name in ("dog/b.PNG", "dog/a.jpg", "dog/deep/er.webp", "cat/z.jpeg", "Zebra/1.bmp"):
         save(tmp_path / name)
     (tmp_path / "cat" / "notes.txt").write_text("no picture")
-    (tmp_path / "readme.png").write_text("not in a class")
     found = list_images(tmp_path)
     assert list(found.itertuples(index=False, name=None)) == [
         ("Zebra/1.bmp", "Zebra"),
@@ -111,6 +110,25 @@ def test_pictures_that_cannot_be_decoded_are_not_passed_over(tmp_path):
         CorruptImageError, match=r"4 of 6 images cannot be decoded.*\n.*dog/b\.AVIF: UnidentifiedImageError"
     ):
         convert(tmp_path, tmp_path / "target", on_corrupt="error")
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 9])
+def test_images_beside_the_class_folders_are_said_and_many_refused(tmp_path, caplog, n):
+    """Of an interrupted sorting of ImageNet's validation images, most lie there."""
+    for name in ("cat/a.png", "dog/a.png", *(f"ILSVRC2012_val_{i}.JPEG" for i in range(n)), ".hidden.png"):
+        save(tmp_path / name)
+    for name in ("n01440764.tar", ".DS_Store"):
+        (tmp_path / name).touch()
+    if n > 3:
+        message = (
+            rf"{n} images lie beside the class folders, among them ILSVRC2012_val_0\.JPEG; was the sorting into classes"
+        )
+        with pytest.raises(ValueError, match=message):
+            list_images(tmp_path)
+        return
+    assert list_images(tmp_path)["path"].tolist() == ["cat/a.png", "dog/a.png"]
+    said = f"{n + 1} files beside the class folders are passed over, {n} images among them, the first ILSVRC2012_val_0.JPEG"
+    assert said in caplog.text
 
 
 def test_linked_folder_of_images_is_refused(tmp_path):

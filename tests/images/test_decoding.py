@@ -1,4 +1,5 @@
 import os
+import struct
 from io import BytesIO
 
 import numpy as np
@@ -6,6 +7,8 @@ import pytest
 from conftest import convert
 from numpy.testing import assert_allclose
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torchvision.datasets.folder import default_loader
 
 from ipcl_core.images.decoding import encode_images, read_image
 from ipcl_core.images.shards import read_images
@@ -91,7 +94,10 @@ def test_cmyk_image(tmp_path, picture):
         (1, None),
         (2, Image.Transpose.FLIP_LEFT_RIGHT),
         (3, Image.Transpose.ROTATE_180),
+        (4, Image.Transpose.FLIP_TOP_BOTTOM),
+        (5, Image.Transpose.TRANSPOSE),
         (6, Image.Transpose.ROTATE_270),
+        (7, Image.Transpose.TRANSVERSE),
         (8, Image.Transpose.ROTATE_90),
     ],
 )
@@ -100,6 +106,57 @@ def test_exif_rotation_is_applied(tmp_path, picture, orientation, turn):
     exif[0x0112] = orientation
     picture.save(tmp_path / "a.png", exif=exif)
     check(tmp_path / "a.png", np.asarray(picture if turn is None else picture.transpose(turn)))
+
+
+def make_exif(orientation: bytes, *, more: bytes = b"", n: int = 1) -> bytes:
+    """EXIF of one folder of `n` entries, little-endian: orientation's 12 bytes, then `more`."""
+    return b"Exif\0\0II*\0\x08\0\0\0" + n.to_bytes(2, "little") + orientation + more
+
+
+def make_entry(tag: int, kind: int, count: int, value: bytes) -> bytes:
+    return struct.pack("<HHI4s", tag, kind, count, value)
+
+
+TURNED = make_entry(0x0112, 3, 1, b"\x06\0")
+ODD_EXIF = {  # what Pillow cannot write again, or cannot read -> whether the picture is turned
+    "reference of GPS of unknown type": (
+        make_exif(TURNED, n=2, more=make_entry(0x8825, 4, 1, b"\x26\0\0\0") + 4 * b"\0" + b"\x02\0"
+                  + make_entry(1, 7, 1, b"N") + make_entry(5, 2, 2, b"0\0") + 4 * b"\0"),
+        True,
+    ),
+    "entry that lies outside": (make_exif(TURNED, n=2, more=make_entry(0x010F, 2, 900, b"\xff\xff\0\0") + 4 * b"\0"), True),
+    "cut off": (make_exif(TURNED[:7]), False),
+    "no folder": (b"Exif\0\0II*\0\xff\xff\xff\0", False),
+    "other bytes": (b"Exif\0\0\x01\x02\x03\x04\x05\x06\x07\x08", False),
+    "empty": (b"Exif\0\0", False),
+    "orientation 0": (make_exif(make_entry(0x0112, 3, 1, b"\0\0") + 4 * b"\0"), False),
+    "orientation 9": (make_exif(make_entry(0x0112, 3, 1, b"\x09\0") + 4 * b"\0"), False),
+    "orientation that is text": (make_exif(make_entry(0x0112, 2, 2, b"6\0") + 4 * b"\0"), False),
+    "two orientations": (make_exif(make_entry(0x0112, 3, 2, b"\x06\0\x03\0") + 4 * b"\0"), True),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")  # of Pillow, of what it cannot read
+@pytest.mark.parametrize("name", ODD_EXIF)
+def test_of_odd_exif_the_orientation_alone_is_read(tmp_path, picture, name):
+    """As torchvision's image folders read such files; EXIF that cannot be read counts as none."""
+    exif, turned = ODD_EXIF[name]
+    plain = make_bytes(picture, "JPEG")
+    length = (len(exif) + 2).to_bytes(2, "big")
+    (tmp_path / "a.jpg").write_bytes(plain[:2] + b"\xff\xe1" + length + exif + plain[2:])
+    default_loader(str(tmp_path / "a.jpg"))
+    with Image.open(BytesIO(plain)) as image:
+        check(tmp_path / "a.jpg", np.asarray(image.transpose(Image.Transpose.ROTATE_270) if turned else image))
+
+
+def test_exif_that_is_an_error_to_read_counts_as_none(tmp_path, picture):
+    """As text of a PNG file, by ImageMagick, that is no hexadecimal number."""
+    info = PngInfo()
+    info.add_text("Raw profile type exif", "\nexif\n      3\nzz")
+    picture.save(tmp_path / "a.png", pnginfo=info)
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(ValueError, match="hexadecimal"):
+        image.getexif()
+    check(tmp_path / "a.png", np.asarray(default_loader(str(tmp_path / "a.png"))))
 
 
 @pytest.mark.parametrize("size", [(90, 60), (60, 90), (64, 64), (300, 41)])

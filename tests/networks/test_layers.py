@@ -7,7 +7,7 @@ from conftest import make_spec
 from torch import nn
 from torch.testing import assert_close
 
-from ipcl_core.networks.architectures import build_network
+from ipcl_core.networks.architectures import build_network, initialize_network
 from ipcl_core.networks.layers import check_layers, choose_layers, record_layers
 
 
@@ -103,6 +103,52 @@ def test_chosen_layers_alone_are_recorded(nested):
         recorded = compute(x)
     assert list(recorded) == ["0.0", "0.1", "output"]
     assert_close(recorded["0.1"], nested[0](x).detach(), rtol=0, atol=0)
+
+
+def test_released_code_takes_the_last_call_of_what_has_no_children(nested):
+    assert list(choose_layers(nested, "released_code")) == ["0.0.0", "0.0.1", "0.1.0.inner", "0.1.1", "1"]
+    network, x = Twice().eval(), torch.randn(3, 4)
+    with record_layers(network, "released_code", shape=(4,)) as compute, torch.inference_mode():
+        for _ in range(2):
+            recorded = compute(x)
+            assert list(recorded) == ["norm", "relu", "last"]
+            assert_close(recorded["relu"], (recorded["norm"].clamp(min=0) - 0.5).clamp(min=0), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "n_all", "n_released"), [("resnet18", 61, 53), ("resnet50", 159, 127), ("alexnet_gn", 27, 27)]
+)
+def test_numbers_of_layers(architecture, n_all, n_released):
+    """The released code lists as many (its feature_extractor.py, on networks with an L2 norm)."""
+    network = initialize_network(make_spec(architecture=architecture, width=1.0), 0).eval()
+    for layers, n in (("all", n_all), ("released_code", n_released)):
+        with record_layers(network, layers, shape=(3, 64, 64)) as compute, torch.inference_mode():
+            assert len(compute(torch.zeros(1, 3, 64, 64))) == n
+
+
+def test_names_that_would_make_folders_or_stand_for_the_network():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name in ("conv", "conv/bn", "output"):
+                self.add_module(name, nn.Linear(4, 4))
+
+        def forward(self, x):
+            for child in self.children():
+                x = child(x)
+            return x + 1
+
+    network, x = Odd(), torch.randn(2, 4)
+    for layers in ("all", "blocks", "released_code", ["conv", "conv/bn", "output (module)"], ["con*", "output*"]):
+        with record_layers(network, layers, shape=(4,)) as compute, torch.inference_mode():
+            recorded = compute(x)
+        names = ["conv", "conv:bn", "output (module)"]
+        assert list(recorded) == (names if layers != ["con*", "output*"] else [*names, "output"])
+        if "output" in recorded:
+            assert_close(recorded["output"], recorded["output (module)"] + 1, rtol=0, atol=0)
+    network.add_module("conv:bn", nn.Linear(4, 4))
+    with pytest.raises(ValueError, match="Odd: two modules are called conv:bn, where / is written as :"):
+        choose_layers(network)
 
 
 # ---- blocks ----------------------------------------------------------------------------------------------------------

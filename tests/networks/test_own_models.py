@@ -13,13 +13,17 @@ import torchvision
 import yaml
 from configurations import change, explain
 from conftest import DEVICES, make_spec
+from numpy.testing import assert_allclose
 from own_models import BLOCK, describe, make
 from safetensors.torch import save_file
 from snakemake.utils import update_config
+from torch import nn
 from torch.testing import assert_close
 
-from ipcl_core.config import load_config
-from ipcl_core.fits.activations import extract_activations
+from ipcl_core.accuracy.embedding import embed_dataset
+from ipcl_core.config import Preprocessing, load_config
+from ipcl_core.fits.activations import extract_activations, transform_stimulus
+from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import load_network
 from ipcl_core.networks.own_builders import find_files
@@ -62,7 +66,10 @@ def read_blocks(language: str) -> list[str]:
         ({"architecture": "alexnet_gn", "state_dict": "a", "arguments": {"a": 1}}, "arguments: alexnet_gn takes none"),
         ({"architecture": "nets:build", "width": 0.5}, "models.mine.width: leave it out"),
         ({"architecture": "nets:build", "head": "mlp"}, "models.mine.head: leave it out"),
-        ({"architecture": "nets:build", "layers": "block"}, "models.mine.layers: Input should be 'all' or 'blocks'"),
+        (
+            {"architecture": "nets:build", "layers": "block"},
+            "models.mine.layers: Input should be 'all', 'blocks' or 'released_code'",
+        ),
         ({"architecture": "nets:build", "layers": []}, "models.mine.layers: "),
         ({"architecture": "nets:build", "preprocessing": {"interpolation": "cubic"}}, "'bilinear' or 'bicubic'"),
         ({"architecture": "nets:build", "preprocessing": {"center_crop": 0.0}}, "preprocessing.center_crop: "),
@@ -269,6 +276,71 @@ class Tied(nn.Module):
     assert spec.dim == 8 and str(tmp_path) not in sys.path
     assert_close(network.b.weight, network.c.weight, rtol=0, atol=0)
     del sys.modules["parts_beside"]
+
+
+def test_lazy_modules_are_drawn_by_the_seed(code, tmp_path):
+    """As the same network with its shapes given: the lazy weights come behind the others, in the order of the pass."""
+    lazy = (
+        "nn.Sequential(nn.LazyConv2d(8, 5, 2), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(10), nn.Linear(10, 3))"
+    )
+    name = code(f"def build(): return {lazy}")
+    block = {"architecture": f"{name}:build", "seed": 5}
+    states = []
+    for rubbish in (1, 2):
+        torch.manual_seed(rubbish)
+        make(tmp_path, **block)
+        states.append(load_network(tmp_path / "weights.safetensors", describe(**block))[0].state_dict())
+    torch.manual_seed(5)
+    last, conv, linear = nn.Linear(10, 3), nn.Conv2d(3, 8, 5, 2), nn.Linear(8 * 30 * 30, 10)
+    for state in states:
+        assert_close(state["0.weight"], conv.weight.detach(), rtol=0, atol=0)
+        assert_close(state["3.weight"], linear.weight.detach(), rtol=0, atol=0)
+        assert_close(state["4.weight"], last.weight.detach(), rtol=0, atol=0)
+        assert_close(state["1.running_mean"], torch.zeros(8), rtol=0, atol=0)
+    make(tmp_path, **block | {"seed": 6})
+    assert not torch.equal(load_network(tmp_path / "weights.safetensors", describe(**block))[0][0].weight, conv.weight)
+
+
+ODD = """
+class Odd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.add_module("conv", nn.Conv2d(3, 8, 5, 2, 2))
+        self.add_module("conv/bn", nn.BatchNorm2d(8))
+        self.output = nn.Linear(8 * 32 * 32, 10)
+    def train(self, mode=True):
+        super().train(mode)  # and returns nothing
+    def cpu(self):
+        super().cpu()
+    def forward(self, x):
+        y = getattr(self, "conv/bn")(self.conv(x))
+        return 2 * self.output(y.view(len(y), -1))  # an error with channels last
+"""
+
+
+def test_network_with_odd_names_and_methods(code, tmp_path, photo, raw_split):
+    """A name with a slash beside its prefix, a child called output, train() and cpu() that return nothing, and view."""
+    block = {"architecture": f"{code(ODD)}:Odd"}
+    layers = ["conv", "conv:bn", "output (module)"]
+    make(tmp_path, accuracy_layers=["conv/bn", "output (module)"], **block)
+    network, _ = load_network(weights := tmp_path / "weights.safetensors", describe(**block))
+    (tmp_path / "stimuli").mkdir()
+    for i in range(3):
+        photo.crop((20 * i, 0, 20 * i + 64, 64)).save(tmp_path / f"stimuli/{i}.png")
+    extract_activations(weights, tmp_path / "stimuli", tmp_path / "a.h5", model=describe(**block))
+    make_rsms(tmp_path / "a.h5", tmp_path / "r.h5")
+    views = torch.stack(
+        [transform_stimulus(tmp_path / f"stimuli/{i}.png", Preprocessing(image_size=64)) for i in range(3)]
+    )
+    with h5py.File(tmp_path / "a.h5") as file, h5py.File(tmp_path / "r.h5") as rsms, torch.inference_mode():
+        assert list(file.attrs["layers"]) == list(rsms.attrs["layers"]) == layers
+        assert_close(2 * torch.tensor(file["layers/output (module)"][:]), network(views), rtol=0, atol=1e-5)
+        assert file["layers/conv:bn"].shape == rsms["layers/conv:bn"].shape[:1] + (8, 32, 32)
+    settings = {"center_crop": 1.0, "max_dim": None, "n_threads": 1, "model": describe(**block)}
+    embed_dataset(weights, {"val": raw_split.beton}, tmp_path / "e.h5", layers=["output", *layers], **settings)
+    with h5py.File(tmp_path / "e.h5") as file:
+        assert list(file.attrs["layers"]) == ["output", *layers]
+        assert_allclose(file["val/layers/output"], 2 * file["val/layers/output (module)"][:], rtol=1e-6)
 
 
 def test_networks_of_timm(tmp_path):

@@ -3,8 +3,11 @@
 import io
 import math
 import stat
+import sys
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -117,20 +120,80 @@ def test_cornet_z(tmp_path):
         assert_close(load_network(tmp_path / "w.safetensors")[0](draw_images(2, 64)), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_file_that_needs_to_run_code_is_refused(tmp_path):
-    """As the released Wusnets do, which hold their memory bank as a Python object."""
-    save_state(tmp_path / "lemniscate.pth", {"module.fc.bias": torch.zeros(3)}, lemniscate=nn.Linear(2, 2))
-    with pytest.raises(
-        ValueError, match=r"(?s)lemniscate\.pth: is no file of plain tensors.*save its state dict alone"
-    ):
-        read_state(tmp_path / "lemniscate.pth", "lemniscate")
+@pytest.fixture
+def memory_bank():
+    """An object as Wu et al.'s script saves beside the weights, of a class that is gone when the file is read."""
+    names = ("lib", "lib.NCEAverage", "lib.alias_multinomial")
+    modules = {name: ModuleType(name) for name in names}
+
+    class AliasMethod:
+        def __init__(self):
+            self.prob, self.alias = torch.zeros(5), torch.zeros(5, dtype=torch.long)
+
+    class NCEAverage(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.multinomial, self.K = AliasMethod(), 3
+            self.register_buffer("params", torch.tensor([3.0, 0.07, -1.0, 0.5]))
+            self.register_buffer("memory", torch.rand(5, 8))
+
+    for kind, module in ((AliasMethod, "lib.alias_multinomial"), (NCEAverage, "lib.NCEAverage")):
+        kind.__module__, kind.__qualname__ = module, kind.__name__
+        setattr(modules[module], kind.__name__, kind)
+    sys.modules.update(modules)
+    yield NCEAverage()
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["torch 1.6", "torch 0.4"])
+@pytest.mark.filterwarnings("ignore")  # torch's, of the classes' source code
+def test_lemniscate_file_as_its_script_saves_it(tmp_path, memory_bank, zipped):
+    """With the memory bank as an object, the optimizer and the accuracy; the weights alone are taken."""
+    theirs = torchvision.models.resnet18(num_classes=24).eval()
+    state = {f"module.{name}": tensor for name, tensor in theirs.state_dict().items() if "num_batches" not in name}
+    optimizer = torch.optim.SGD(theirs.parameters(), 0.03, momentum=0.9)
+    content = {"epoch": 200, "arch": "resnet18", "state_dict": OrderedDict(state), "lemniscate": memory_bank}
+    content |= {"best_prec1": torch.tensor(0.41), "optimizer": optimizer.state_dict()}
+    torch.save(content, tmp_path / "a.pth.tar", _use_new_zipfile_serialization=zipped)
+    for name in [name for name in sys.modules if name.split(".")[0] == "lib"]:
+        del sys.modules[name]
+    with pytest.raises(ValueError, match=r"a\.pth\.tar: is no file of plain tensors"):
+        read_state(tmp_path / "a.pth.tar", "open_ipcl")
+    convert_weights(tmp_path / "a.pth.tar", make_model("resnet18", "lemniscate", dim=24), tmp_path / "w.safetensors")
+    with torch.inference_mode():
+        expected = functional.normalize(theirs(draw_images(2, 64)))
+        assert_close(load_network(tmp_path / "w.safetensors")[0](draw_images(2, 64)), expected, rtol=1e-6, atol=1e-7)
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("format", ["lemniscate", "open_ipcl"])
+def test_no_code_of_a_file_runs(tmp_path, format, zipped):
+    state, trap = {"module.fc.bias": torch.zeros(3)}, Malicious(tmp_path / "touched")
+    for content in ({"state_dict": state, "more": trap}, {"state_dict": state | {"module.fc.weight": trap}}):
+        torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        if format == "lemniscate" and "more" in content:
+            assert list(read_state(tmp_path / "a.pth", format)) == ["resnet.fc.bias"]
+        else:
+            with pytest.raises(ValueError, match=r"a\.pth: (is no file of plain tensors|holds no state dict)"):
+                read_state(tmp_path / "a.pth", format)
+    assert not (tmp_path / "touched").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"PK\x03\x04 cut"])
-def test_file_that_is_something_else_is_refused(tmp_path, content):
+@pytest.mark.parametrize("format", ["open_ipcl", "lemniscate"])
+def test_file_that_is_something_else_is_refused(tmp_path, content, format):
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.pth: is no file of plain tensors"):
-        read_state(tmp_path / "a.pth", "open_ipcl")
+        read_state(tmp_path / "a.pth", format)
 
 
 @pytest.mark.parametrize("content", [{}, [], {"state_dict": {"a": 5}}, torch.zeros(2)])

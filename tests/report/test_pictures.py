@@ -35,6 +35,21 @@ def test_stimuli_are_all_shown_in_the_order_of_their_names(tmp_path):
     assert figure.get_suptitle() == "Greys: 5 stimuli"
 
 
+def test_stimuli_are_shown_as_networks_see_them(tmp_path):
+    """Turned as EXIF says, on white where they are transparent."""
+    (tmp_path / "stimuli").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    picture.paste((200, 0, 0, 255), (0, 0, 40, 20))
+    picture.save(tmp_path / "stimuli/a.png", exif=exif)
+    with matplotlib.rc_context(STYLE):
+        canvas = np.asarray(plot_figure_stimuli(tmp_path / "stimuli", title="").axes[0].images[0].get_array())
+    height, width = canvas.shape[:2]
+    assert canvas[height // 4, width // 4].tolist() == [255, 255, 255]
+    assert canvas[3 * height // 4, width // 4].tolist() == [200, 0, 0]
+
+
 def test_no_stimuli_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no stimuli"):
         plot_figure_stimuli(tmp_path, title="")

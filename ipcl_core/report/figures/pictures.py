@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
-from ...images.decoding import list_stimuli
+from ...images.decoding import list_stimuli, read_image
 from .style import WIDTH, File, finish, save
 
 
@@ -27,7 +27,7 @@ def plot_figure_stimuli(stimuli: File, *, title: str) -> Figure:
     canvas = Image.new("RGB", (n_columns * pitch, math.ceil(len(paths) / n_columns) * pitch), "white")
     for index, path in enumerate(paths):
         row, column = divmod(index, n_columns)
-        image = ImageOps.pad(Image.open(path).convert("RGB"), (side, side), color="white")
+        image = ImageOps.pad(Image.fromarray(read_image(path)), (side, side), color="white")
         canvas.paste(image, (column * pitch + 4, row * pitch + 4))
     width = min(WIDTH, 0.6 * n_columns)
     figure = Figure(figsize=(width, width * canvas.height / canvas.width + 0.35))

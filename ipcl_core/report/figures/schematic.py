@@ -18,6 +18,7 @@ from .style import COLORS, GREY, WIDTH, File, save
 HEIGHT = 2.75
 CENTER, RADIUS = (4.45, 1.3), 0.95
 """Inches: of the circle that stands for the unit sphere."""
+MATH = {"parse_math": True}
 
 
 def draw_figure1(
@@ -59,16 +60,17 @@ def plot_figure1(image: np.ndarray, views: np.ndarray, *, network: str, dim: int
     n = len(views)
     shades = matplotlib.colormaps["Blues"](np.linspace(0.45, 0.95, n))
     _show(ax, image, 0.1, 0.85, 0.9, "k")
-    ax.text(0.55, 1.85, "image $x$", ha="center")
+    ax.text(0.55, 1.85, "image $x$", ha="center", **MATH)
     side = min(0.44, 2.2 / n - 0.04)
     heights = HEIGHT / 2 - 0.12 + (np.arange(n)[::-1] - (n - 1) / 2) * (side + 0.04)
     for i, (view, middle) in enumerate(zip(views, heights, strict=True)):
         _show(ax, view, 1.45, middle - side / 2, side, shades[i])
         _draw_arrow(ax, (1.03, 1.3), (1.42, middle))
         _draw_arrow(ax, (1.48 + side, middle), (2.42, 1.3 + 0.35 * (middle - 1.3)))
-    ax.text(1.45 + side / 2, 2.62, f"{n} augmented views $x_i$", ha="center")
+    ax.text(1.45 + side / 2, 2.62, f"{n} augmented views $x_i$", ha="center", **MATH)
     ax.add_patch(Polygon([(2.45, 0.75), (2.45, 1.85), (3.1, 1.6), (3.1, 1.0)], fc="#EDEDED", ec="k", lw=0.8))
-    ax.text(2.775, 1.3, f"$f_\\theta$\n{network}".replace(" ", "\n"), ha="center", va="center")
+    name = f"$f_\\theta$\n{network}".replace(" ", "\n")
+    ax.text(2.775, 1.3, name, ha="center", va="center", **MATH)
     _draw_arrow(ax, (3.13, 1.3), (CENTER[0] - RADIUS - 0.04, 1.3))
     _draw_sphere(ax, shades)
     ax.text(CENTER[0], 2.62, f"unit sphere, {dim} dimensions", ha="center")
@@ -105,9 +107,9 @@ def _draw_sphere(ax: Axes, shades: np.ndarray) -> None:
     ax.plot(*prototype, "*", color="#D9A400", ms=10, mec="k", mew=0.5, zorder=7)
     for dx, dy in ((0.55, -0.15), (0.3, -0.55), (-0.2, -0.7), (-0.6, -0.35), (0.72, 0.2), (0.02, -0.33), (0.6, 0.5)):
         ax.plot(x + dx, y + dy, "o", color=GREY, ms=3.5, zorder=5)
-    ax.text(x - 0.62, y + 0.02, "prototype $\\bar{z}$", ha="left", va="center", zorder=8)
+    ax.text(x - 0.62, y + 0.02, "prototype $\\bar{z}$", ha="left", va="center", zorder=8, **MATH)
     ax.annotate("", prototype, (x - 0.4, y + 0.1), arrowprops={"arrowstyle": "-", "lw": 0.5}, zorder=6)
-    ax.text(x, 0.15, "each $z_i$ towards its prototype,\naway from the queue", ha="center", va="center")
+    ax.text(x, 0.15, "each $z_i$ towards its prototype,\naway from the queue", ha="center", va="center", **MATH)
 
 
 def _draw_queue(ax: Axes, size: int, shades: np.ndarray) -> None:
@@ -118,7 +120,7 @@ def _draw_queue(ax: Axes, size: int, shades: np.ndarray) -> None:
         color = shades[row] if row < min(len(shades), 5) else "#DDDDDD"
         ax.add_patch(Rectangle((left, top - (row + 1) * height), width, height, fc=color, ec="w", lw=0.8))
     ax.text(left + width / 2, 2.62, "memory queue", ha="center")
-    ax.text(left + width / 2, 2.42, f"$K$ = {size:,} newest samples", ha="center")
+    ax.text(left + width / 2, 2.42, f"$K$ = {size:,} newest samples", ha="center", **MATH)
     ax.text(left + width / 2, 0.4, "oldest leave", ha="center", va="center", color=GREY)
     _draw_arrow(ax, (left + width / 2, top - n_rows * height - 0.02), (left + width / 2, 0.47), GREY)
     _draw_arrow(ax, (CENTER[0] + 0.35, CENTER[1] + 0.6), (left - 0.04, top - 0.25), COLORS["IPCL"], -0.15)

@@ -29,6 +29,8 @@ STYLE = {
     **dict.fromkeys(("font.size", "axes.titlesize", "figure.labelsize"), 7),
     **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    # titles and names are the user's own: a $ is a $; text with formulas says parse_math=True
+    **dict.fromkeys(("text.parse_math", "text.usetex"), False),
     "figure.constrained_layout.use": True,
     "xtick.minor.width": 0.3,
     "svg.hashsalt": "ipcl",

@@ -1,0 +1,105 @@
+"""
+What a network does with a few pictures, before it is used: whether each picture is answered by itself, and the memory format.
+"""
+
+from contextlib import suppress
+
+import torch
+from torch import Tensor, nn
+
+from .architectures import NetworkSpec
+from .layers import Layers, find_tensor, record_layers
+
+TOLERANCE = 1e-3
+"""Largest difference of two responses, as a share of the response's spread over units. float32 in another order of sums gives
+1e-6 to 1e-4; a difference of this size moves a correlation by less than 1e-6."""
+
+
+def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_layers: list[str]) -> dict[str, Tensor]:
+    """Return every layer's response to three pictures of noise, once all that is asked of it is found right.
+
+    Each layer must answer a picture alone, among others, and once more afterwards in the same way, within TOLERANCE.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        spec: its specification.
+        layers, accuracy_layers: those that are asked for, see `choose_layers`.
+
+    Returns:
+        Layer -> (3, ...) in the layer's own type; "output" is what the network returns.
+
+    Raises:
+        ValueError: the network cannot take pictures of this size; a layer is not there, is not called or returns no tensor;
+            a response is not finite, or depends on the other pictures or on those before.
+    """
+    side, preprocessing = spec.preprocessing.image_size, spec.preprocessing
+    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    pictures = (torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) - mean) / std
+    responses = {}
+    for chosen in (layers, [*accuracy_layers, "output"]):
+        with record_layers(network, chosen, shape=(3, side, side)) as compute, torch.inference_mode():
+            together = compute(pictures.clone())  # a network may write into its input
+            for layer, found in together.items():
+                if not found.isfinite().all():
+                    raise ValueError(
+                        f"{spec.architecture}: layer {layer} gives non-finite activations to a picture of noise"
+                    )
+            for i in range(len(pictures)):
+                alone = compute(pictures[i : i + 1].clone())
+                _refuse_difference(network, spec, {layer: found[i : i + 1] for layer, found in together.items()}, alone)
+            _refuse_difference(network, spec, together, compute(pictures.clone()))
+        responses |= together
+    return responses
+
+
+def find_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> str | None:
+    """Return the first layer whose responses (B, ...) differ by more than TOLERANCE, or None.
+
+    The difference and the spread of a picture's response over units are Euclidean norms; half precision anywhere in the
+    network allows sixteen of its rounding steps. A response that is alike in all units may differ by 1e-5 of itself.
+    """
+    steps = [torch.finfo(found.dtype).eps for found in first.values() if found.is_floating_point()]
+    tolerance = max([TOLERANCE, *(16 * step for step in steps)])
+    for layer, found in first.items():
+        a, b = (tensor.flatten(1).double() for tensor in (found, second[layer]))  # (B, ...) -> (B, d)
+        allowed = tolerance * (a - a.mean(1, keepdim=True)).norm(dim=1) + 1e-5 * a.norm(dim=1)
+        if a.shape != b.shape or not ((a - b).norm(dim=1) <= allowed).all():
+            return layer
+    return None
+
+
+def _refuse_difference(network: nn.Module, spec: NetworkSpec, first: dict, second: dict) -> None:
+    if layer := find_difference(first, second):
+        training = [name for name, module in network.named_modules() if name and module.training]
+        hint = (
+            f" (in training mode although it was asked for evaluation: {', '.join(training[:3])})" if training else ""
+        )
+        raise ValueError(
+            f"{spec.architecture}: layer {layer} answers the same picture differently when it is alone, among others, or "
+            f"shown again{hint}. An answer must not depend on other pictures, on those before, or on chance: BatchNorm needs "
+            "running statistics, states must begin anew in each pass, noise and dropout must be off in evaluation mode"
+        )
+
+
+def place_network(network: nn.Module, device: torch.device, side: int) -> torch.memory_format:
+    """Put a network on a device, with channels last where it can take that; return the memory format of its pictures.
+
+    Channels last is faster. It is an error for `view` behind a convolution and for three-dimensional convolutions; and a
+    network that gives other numbers with it gets the ordinary format too.
+
+    Args:
+        network: in evaluation mode.
+        device: where it shall be.
+        side: S of its pictures (B, 3, S, S).
+    """
+    network.to(device)
+    pictures = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    # what is wrong in both formats shows when the network is used
+    with torch.no_grad(), suppress(Exception):
+        expected = find_tensor(network(pictures.clone()))
+        nn.Module.to(network, memory_format=torch.channels_last)
+        found = find_tensor(network(pictures.clone(memory_format=torch.channels_last)))
+        if find_difference({"output": expected[None]}, {"output": found[None]}) is None:
+            return torch.channels_last
+    nn.Module.to(network, memory_format=torch.contiguous_format)
+    return torch.contiguous_format
