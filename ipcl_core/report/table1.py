@@ -18,7 +18,7 @@ from ..fits.fit_layers import find_best_layers
 from ..rsa.noise_ceiling import SPLIT_HALF
 
 File = str | Path
-PARTS = ("r", "r_published", "r_difference", "layer", "noise_ceiling", "n_participants")
+PARTS = ("r", "r_published", "r_difference", "layer", "n_layers", "noise_ceiling", "n_participants")
 """Of a region's columns."""
 PUBLISHED_DATASET, PUBLISHED_BRAIN = "imagenet", "magri_konkle_2019"
 """What the published numbers were measured on: name of the data set, source of the brain data."""
@@ -50,11 +50,12 @@ def make_table1(
     Args:
         models, brains: name -> block of the configuration, in the table's order.
         table: CSV to write. Accuracy in %: `top1` by the protocol of the accuracies' headline row, named in
-            `top1_protocol`, and every protocol in a column of its own; `n_test` images. For each region: `<region>_r`,
-            `<region>_layer` (best layer, or that none has an r), `<region>_noise_ceiling` (split-half),
-            `<region>_n_participants` (0: only a group average). Where the paper's data were used and it has the number:
-            `<column>_published`, and `<column>_difference`, measured minus published; where nothing of a study was
-            published, no such columns. A model that is unavailable has its row, its reason and no measured number.
+            `top1_protocol`, and every protocol in a column of its own; `n_test` images. For each region:
+            `<region>_r`, `<region>_layer` (best layer, or that none has an r), `<region>_n_layers` (of how many r is
+            the largest), `<region>_noise_ceiling` (split-half), `<region>_n_participants` (0: only a group average).
+            Where the paper's data were used and it has the number: `<column>_published`, and `<column>_difference`,
+            measured minus published; where nothing of a study was published, no such columns. A model that is
+            unavailable has its row, its reason and no measured number.
         accuracies: CSV of `measure_accuracies` of each model that is available.
         fits: CSV of `fit_layers` of each of them and each brain data set.
         ceilings: CSV of `statistics.measure_noise_ceilings` of each brain data set.
@@ -84,6 +85,7 @@ def make_table1(
                 if best is not None:
                     r, layer = best.loc[region, ["r", "layer"]]
                     row |= {f"{region}_r": round(r, 4), f"{region}_layer": layer if r == r else "no layer has an r"}
+                    row[f"{region}_n_layers"] = best.at[region, "n_layers"]
                 if known is not None and data.source == PUBLISHED_BRAIN and region in known.index:
                     row[f"{region}_r_published"] = known[region]
                 row[f"{region}_noise_ceiling"] = round(ceiling["r"], 4)
@@ -128,7 +130,7 @@ def _arrange(table: pd.DataFrame) -> pd.DataFrame:
     for name in [name for name in columns if name.endswith("_published")]:
         measured = name.removesuffix("_published")
         table[f"{measured}_difference"] = (table.get(measured) - table[name]).round(4)
-    counts = ["dim", "n_test", *(f"{region}_n_participants" for region in regions)]
+    counts = ["dim", "n_test", *(f"{region}_{part}" for region in regions for part in ("n_layers", "n_participants"))]
     return table[[name for name in order if name in table]].astype({name: "Int64" for name in counts if name in table})
 
 
@@ -230,6 +232,8 @@ def _print_brain(table: pd.DataFrame, title: str) -> tuple[str, str]:
                 sign = "+" if label == "diff." else ""
                 values = rows[column].round(decimals) + 0.0  # no -0.00
                 cells[heading, label] = [f"{value:{sign}.{decimals}f}" if value == value else "-" for value in values]
+        if (column := f"{heading}_n_layers") in rows:
+            cells[heading, "of"] = [f"{n:.0f}" if n == n else "-" for n in rows[column].astype(float)]
         if name == "top1":
             cells[heading, "by"] = [re.sub(r" \(.*", "", by) if by == by else "-" for by in rows["top1_protocol"]]
             cells[heading, "n"] = [f"{n:.0f}" if n == n else "-" for n in rows["n_test"]]

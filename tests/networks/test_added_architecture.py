@@ -17,6 +17,7 @@ from ipcl_core.networks.architectures import NetworkSpec, Normalize, initialize_
 from ipcl_core.networks.network_files import load_network
 from ipcl_core.networks.published_weights import RENAMES
 from ipcl_core.report.table1 import make_table1, print_table1
+from ipcl_core.rsa.noise_ceiling import SPLIT_HALF
 from ipcl_core.training.train import train_network
 
 
@@ -67,16 +68,21 @@ def test_added_architecture_is_trained_and_printed(one_convolution, raw_split, t
     output = network.eval()(torch.randn(2, 3, 64, 64))
     assert_close(output.norm(dim=1), torch.ones(2), rtol=1e-5, atol=0)
 
-    keys = ("framework", "architecture", "dim", "width", "source", "origin", "reason", "dataset")
-    row = {"model": "first", "accuracy": tmp_path / "accuracy.csv"} | {key: model[key] for key in keys}
-    row["accuracy"].write_text(
-        "protocol,layer,top1,top5,k,tau,n_bank,n_query,headline\nweighted kNN,output,40,80,5,0.07,90,9,True\n"
+    accuracy, fits, ceilings = tmp_path / "accuracy.csv", tmp_path / "fits.csv", tmp_path / "ceilings.csv"
+    accuracy.write_text(
+        "dataset,model,protocol,layer,top1,top5,k,tau,n_bank,n_query,headline\n"
+        "pictures,first,weighted kNN,output,40,80,5,0.07,90,9,True\n"
     )
-    fits, ceilings = tmp_path / "fits.csv", tmp_path / "ceilings.csv"
-    fits.write_text("region,layer,layer_index,participant,r,n_pairs\nIT,conv,0,group,0.25,28\n")
-    ceilings.write_text("distance,region,kind,r,n_participants\ncorrelation,IT,split-half,0.5,4\n")
-    brain = {"brain": "one", "source": "own", "ceilings": ceilings, "fits": {"first": fits}}
-    make_table1([row], [brain], tmp_path / "table1.csv")
+    fits.write_text("brain,model,region,layer,layer_index,participant,r,n_pairs\none,first,IT,conv,0,group,0.25,28\n")
+    ceilings.write_text(f"brain,distance,region,kind,r,n_participants\none,correlation,IT,{SPLIT_HALF},0.5,4\n")
+    make_table1(
+        {"first": study.models["first"]},
+        {"one": study.brains["objects92"]},
+        tmp_path / "table1.csv",
+        accuracies=[accuracy],
+        fits=[fits],
+        ceilings=[ceilings],
+    )
     print_table1(tmp_path / "table1.csv", {"one": "One"}, tex=tmp_path / "a.tex", page=tmp_path / "a.html")
     assert (
         "OneConv-7 x0.5" in (tmp_path / "a.html").read_text() and "OneConv-7 x0.5" in (tmp_path / "a.tex").read_text()

@@ -191,6 +191,8 @@ def test_table1_by_hand(small, tmp_path):
     assert_allclose(small["V1_r"], r, rtol=0, atol=1e-12)
     assert small["V1_layer"].tolist()[:3] == ["b"] * 3
     assert_allclose(small["V1_noise_ceiling"], [0.9124] * 4 + [0.5] * 4, rtol=0, atol=0)
+    assert_allclose(small["V1_n_layers"], [3, 3, 3, math.nan] * 2, rtol=0, atol=0)
+    assert_allclose(small["IT_n_layers"], [3, 3, 3, *[math.nan] * 5], rtol=0, atol=0)
     assert_allclose(small["IT_r"], [0.3124, 0.2124, 0.1124, *[math.nan] * 5], rtol=0, atol=1e-12)
     assert small["IT_noise_ceiling"].isna().all()
     assert small["V1_n_participants"].eq(10).all() and small["IT_n_participants"].tolist()[:4] == [0] * 4
@@ -328,7 +330,7 @@ class Page(HTMLParser):
             self.rows[-1][-1][0] += data
 
 
-COLUMNS = {"top1": 4, "EarlyV": 9, "pOTC": 12, "aOTC": 15}  # of the measured numbers in the printed table
+COLUMNS = {"top1": 4, "EarlyV": 9, "pOTC": 13, "aOTC": 17}  # of the measured numbers in the printed table
 
 
 @pytest.fixture(scope="module")
