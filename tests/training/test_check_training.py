@@ -17,12 +17,19 @@ def check(tmp_path):
     """Return a function that checks the study's first model on 130 images of three classes."""
     summary = tmp_path / "train.json"
     write_json({"n_images": 130, "classes": ["a", "b", "c"]}, summary)
-    study = load_config(STUDY).model_dump()
+    study = load_config(STUDY)
 
     def check(*, k=130, probes=None, name="first", **model):
-        settings = {name: study["probes"][name] | (probes or {}).get(name, {}) for name in study["probes"]}
-        models = {name: study["models"][name] | model}
-        check_training(study | {"models": models, "probes": settings, "knn": {"k": k}}, name, summary)
+        changed = {
+            protocol: getattr(study.probes, protocol).model_copy(update=settings)
+            for protocol, settings in (probes or {}).items()
+        }
+        parts = {
+            "models": {name: study.models[name].model_copy(update=model)},
+            "probes": study.probes.model_copy(update=changed),
+            "knn": study.knn.model_copy(update={"k": k}),
+        }
+        check_training(study.model_copy(update=parts), name, summary)
 
     return check
 
