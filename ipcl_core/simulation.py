@@ -8,7 +8,7 @@ writes into the folder
     stimuli, order.txt                   crops of a photograph
     patterns/{participant}_{region}.npy  stimuli x voxels
     expected.csv                         region, its true layer, the r and the noise ceiling to be expected
-    study.yaml                           a configuration for them; what to run stands at its head
+    study.yaml                           a configuration for them; docs/own_brain.md says what to run
 
 Each stimulus' activations z_i (centred over units, of unit length) reach a voxel through random weights, and independent
 noise of standard deviation sigma is added. Over voxels, the patterns of stimuli i and j then correlate by

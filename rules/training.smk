@@ -4,7 +4,7 @@ Networks trained here.
 NEEDS  <results>/data/{dataset}/train.beton
 MAKES  <results>/models/{model}/checked                   empty: nothing was found that would end the training for good
        <results>/models/{model}/weights.safetensors       weights, architecture and preprocessing
-       <results>/models/{model}/log.csv                   loss, speed and spread of the embeddings
+       <results>/models/{model}/log.csv                   loss (mean since the last row), speed, spread of the embeddings
        <results>/models/{model}/provenance.json           recipe, seed, data
 
 A training that was interrupted goes on from <results>/models/{model}/checkpoint.pt, which is no declared output. On SIGTERM

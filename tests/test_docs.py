@@ -68,7 +68,7 @@ def test_table_of_folders_names_every_stage():
     )
     rules = {name for _, names, _ in rows for name in re.findall(r"[\w/]+\.smk", names)}
     there = {str(path.relative_to(REPOSITORY / "rules")) for path in (REPOSITORY / "rules").rglob("*.smk")}
-    assert rules | {"common.smk", "inputs.smk", "cluster.smk", "fits/weighting.smk"} == there | {"fits/activations.smk"}
+    assert rules | {"common.smk", "inputs.smk", "cluster.smk"} == there
     folders = {name for *_, names in rows for name in re.findall(r"\b(\w+)/", names)}
     packages = {path.parent.name for path in (REPOSITORY / "ipcl_core").glob("*/__init__.py")}
     assert packages - {"config"} <= folders

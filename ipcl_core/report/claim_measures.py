@@ -275,7 +275,7 @@ def measure_dimension(study: Study) -> Iterator[Measured]:
         yield Measured(region, value, value - half, value + half, len(rows), f"{cells.nunique()} architectures")
 
 
-def measure_accuracy(study: Study) -> Iterator[Measured]:
+def measure_prediction_by_accuracy(study: Study) -> Iterator[Measured]:
     rows = study.table.dropna(subset="top1")
     _require(len(rows) > 3 and rows["top1"].nunique() > 1, "four models at least, and different accuracies")
     for region in study.regions:

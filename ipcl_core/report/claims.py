@@ -19,7 +19,6 @@ from .claim_measures import (
     CannotJudge,
     Measured,
     Study,
-    measure_accuracy,
     measure_architecture,
     measure_best_alexnet,
     measure_best_self_supervised,
@@ -31,6 +30,7 @@ from .claim_measures import (
     measure_highest,
     measure_layer_types,
     measure_original_alexnet,
+    measure_prediction_by_accuracy,
     measure_same_training,
     measure_supervised_alexnets,
     measure_twins,
@@ -169,7 +169,7 @@ CLAIMS = [
         "emergent top-1 classification accuracy was not predictive of brain similarity",
         "Pearson correlation of top-1 with r over models, by each model's protocol; Fisher interval. Predictive would be a "
         "positive correlation of .3, Cohen's medium, or more",
-        *(0.3, "<", measure_accuracy),
+        *(0.3, "<", measure_prediction_by_accuracy),
     ),
     Claim(
         "hierarchy_weak",

@@ -1,7 +1,7 @@
 """
 How sure a similarity of RSMs is: bootstrap over participants and stimuli, permutations, held-out choice of layers.
 
-All functions take RSVs (see `rsa`) and do every resample and layer at once, in blocks of bounded memory. A resample of the
+All functions take RSVs (`similarity`) and do every resample and layer at once, in blocks of bounded memory. A resample of the
 stimuli is how often each one was drawn; pairs of one and the same stimulus are left out, as in rsatoolbox.
 
 Source: Nili et al. 2014 (permutations); Schütt et al. 2023, eLife 12:e82566 (bootstraps and their correction).

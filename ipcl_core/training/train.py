@@ -134,7 +134,8 @@ def train_network(
         data_sha256: of the .beton file, from its summary.
         weights: safetensors file to write.
         log: CSV to write: epoch, minibatch, images, seconds, images_per_s, waiting (share of the time for which the step
-            waited for the loader), lr, loss, collapsed_loss, embedding_std, effective_rank.
+            waited for the loader), lr, loss (mean since the last row), collapsed_loss, embedding_std and
+            effective_rank (of one view of each image of the row's last minibatch; of a supervised network's output).
         provenance: JSON to write: network, recipe, seed, data, seconds, precision, number of processes. Commit, versions and
             hardware stand in the job's record (`records`).
         n_threads: processor threads of loading and of training on the CPU, of each process.
@@ -206,7 +207,7 @@ def _train_or_recall(training: Training, saver: Saver) -> None:
 
 
 def _describe(training: Training, data_sha256: str) -> dict:
-    """Return what is kept beside the weights: network, recipe, seed, data, duration, code and machine."""
+    """Return what is kept beside the weights: network, recipe, seed, data, duration, precision."""
     return {
         "network": training.spec.model_dump(),
         "recipe": training.recipe.model_dump(),

@@ -34,9 +34,10 @@ function makeMatrices() {
 
 function getMatrices() {
   const { rsms, layers } = getBrain().models[state.model];
+  const region = getBrain().regions[state.region];
   return {
     model: { stored: rsms[state.layer], title: `${state.model}, ${layers[state.layer]}` },
-    brain: { stored: getBrain().regions[state.region].rsm, title: `${state.region}, mean of the participants` },
+    brain: { stored: region.rsm, title: `${state.region}, ${region.n_participants ? "mean of the participants" : "group average"}` },
   };
 }
 
