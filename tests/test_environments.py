@@ -91,9 +91,9 @@ def test_container_has_the_packages_of_the_setup():
 
 def find_scripts(environment: str) -> list[str]:
     """Scripts of the rules that run in an environment."""
-    rules = "".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    rules = "".join(path.read_text() for path in (REPOSITORY / "rules").rglob("*.smk"))
     within = r"(?:(?!\nrule ).)*?"
-    pattern = rf'conda:\s+"../envs/(\w+).yaml"{within}script:\s+"../(workflow_scripts/\w+.py)"'
+    pattern = rf'conda:\s+"(?:../)+envs/(\w+).yaml"{within}script:\s+"(?:../)+(workflow_scripts/\w+.py)"'
     pairs = re.findall(pattern, rules, re.DOTALL)
     return sorted({script for name, script in pairs if name == environment})
 

@@ -58,11 +58,14 @@ def test_hostile_name_is_refused(block, name):
         *(("brains.objects92.title", value) for value in ("a\nb", "")),
         *(("models.first.framework", value) for value in ("a\nb", "")),
         *(
-            ("models.theirs.package", value)
+            ("models.theirs.weights.package", value)
             for value in ("net", "net>=1.0", "net==1.0 --index-url http://x", "-r x==1")
         ),
-        *(("models.theirs.package", value) for value in ("net==1.0\nother==1.0", "git+https://x/y==1", "./net==1.0")),
-        *(("models.theirs.sha256", value) for value in ("0" * 63, "g" * 64, "0" * 64 + "\n", "")),
+        *(
+            ("models.theirs.weights.package", value)
+            for value in ("net==1.0\nother==1.0", "git+https://x/y==1", "./net==1.0")
+        ),
+        *(("models.theirs.weights.hash", f"sha256:{value}") for value in ("g" * 64, "0" * 64 + "\n", "")),
     ],
 )
 def test_hostile_value_is_refused(path, value):

@@ -328,7 +328,7 @@ def test_network_with_odd_names_and_methods(code, tmp_path, photo, raw_split):
     for i in range(3):
         photo.crop((20 * i, 0, 20 * i + 64, 64)).save(tmp_path / f"stimuli/{i}.png")
     extract_activations(weights, tmp_path / "stimuli", tmp_path / "a.h5", model=describe(**block))
-    make_rsms(tmp_path / "a.h5", tmp_path / "r.h5")
+    make_rsms(tmp_path / "a.h5", tmp_path / "r.h5", brain="b", model="m")
     views = torch.stack(
         [transform_stimulus(tmp_path / f"stimuli/{i}.png", Preprocessing(image_size=64)) for i in range(3)]
     )
