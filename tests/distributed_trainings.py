@@ -113,12 +113,12 @@ def embed_and_vote(beton: str, folder: Path) -> None:
 
 def check_bits(loader: ViewLoader, checkpoint: Path) -> None:
     """Every process: interrupted within a group of gradients and resumed by as many processes, the same bits come out."""
-    whole = make(loader, "prototypes")
+    whole = make(loader, "prototypes", leftover_gradients="carry")
     finish(whole, checkpoint)
     with pytest.MonkeyPatch.context() as patch, suppress(Interrupted):
         interrupt(patch, 11)
-        finish(make(loader, "prototypes", checkpoint_minutes=1e-9), checkpoint)
-    resumed = make(loader, "prototypes")
+        finish(make(loader, "prototypes", leftover_gradients="carry", checkpoint_minutes=1e-9), checkpoint)
+    resumed = make(loader, "prototypes", leftover_gradients="carry")
     resume(resumed, checkpoint)
     assert resumed.step == 9
     finish(resumed, checkpoint)
