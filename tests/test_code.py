@@ -117,3 +117,18 @@ def test_every_rule_with_a_script_has_one_of_its_own():
         "join_shards",
     }
     assert set(named) - set(coded) == not_repeated | {"check_node"}
+
+
+def test_modules_and_functions_are_short():
+    """400 lines a module, 60 a function without its docstring."""
+    long = []
+    for file in [*PACKAGE.rglob("*.py"), *SCRIPTS]:
+        text = file.read_text(encoding="utf-8")
+        if len(text.splitlines()) > 400:
+            long.append(str(file))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                docstring = ast.get_docstring(node, clean=False) or ""
+                if node.end_lineno - node.lineno - docstring.count("\n") > 60:
+                    long.append(f"{file}: {node.name}")
+    assert long == []
