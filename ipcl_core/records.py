@@ -89,7 +89,13 @@ def find_commit() -> str | None:
     return None
 
 
-def record_job(job, *sources: str | Path, folders: dict[str, str | Path] | None = None, kept: bool = True) -> None:
+def record_job(
+    job,
+    *sources: str | Path,
+    folders: dict[str, str | Path] | None = None,
+    kept: bool = True,
+    again: bool = False,
+) -> None:
     """Write the record of a job that has just made its outputs.
 
     Args:
@@ -98,6 +104,7 @@ def record_job(job, *sources: str | Path, folders: dict[str, str | Path] | None 
         sources: files and folders that were read though they are no declared input.
         folders: split -> folder that images were read from, or root -> that of torchvision; named, and too large to be hashed.
         kept: whether the workflow keeps the outputs once the jobs that need them are done.
+        again: whether the outputs are those that an earlier job wrote, unchanged: its time, code and machine stay.
     """
     root = Path((job.config.get("pathvars") or {}).get("results", "results")).absolute()
     outputs = {}
@@ -119,7 +126,19 @@ def record_job(job, *sources: str | Path, folders: dict[str, str | Path] | None 
         "outputs": outputs,
         "kept": kept,
     }
-    write_json(record, root / "provenance" / f"{next(iter(outputs))}.json")
+    path = root / "provenance" / f"{next(iter(outputs))}.json"
+    write_json(record | (_find_origin(path, outputs) if again else {}), path)
+
+
+def _find_origin(path: Path, outputs: dict[str, dict]) -> dict:
+    """Return when, where and by which code a record says that the same bytes were made; {} where it is not of them."""
+    try:
+        made = read_json(path)
+        if any(made["outputs"][name]["sha256"] != output["sha256"] for name, output in outputs.items()):
+            return {}
+        return {key: made[key] for key in ("time", "commit", "versions", "hardware", "seconds", "threads", "code")}
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def name_artifact(path: str | Path, root: Path) -> str:

@@ -55,7 +55,7 @@ def hash_results(folder: Path) -> dict[str, str]:
                     content = pd.read_csv(path).drop(columns=TIMES).to_csv().encode()
                 case "explorer.html":
                     content = re.sub(rb'"time":"[^"]*","seconds":[^,]*,', b"", path.read_bytes())
-                case "provenance.json":
+                case "provenance.json" | "training.json":
                     content = b""
                 case _:
                     content = path.read_bytes()
@@ -77,10 +77,11 @@ def put_back(study: Path, kept: Path) -> None:
 
 
 def remove(study: Path, kind: str) -> list[str]:
-    """Remove the artifacts of one kind of job; return them as targets."""
+    """Remove the artifacts of one kind of job, of trainings what is kept of them too; return the artifacts as targets."""
     artifacts = [study / "results" / name for name in KINDS[kind][1]]
     for path in artifacts:
         path.unlink()
+        shutil.rmtree(path.with_name("finished"), ignore_errors=True)
     return [str(path.relative_to(study)) for path in artifacts]
 
 

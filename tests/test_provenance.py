@@ -21,7 +21,15 @@ SCRIPTS = sorted((Path(__file__).parents[1] / "workflow_scripts").glob("*.py"))
 
 
 def run_job(
-    rule: str, inputs: list, outputs: dict[str, str], *sources, kept=True, params=None, folders=None, **wildcards
+    rule: str,
+    inputs: list,
+    outputs: dict[str, str],
+    *sources,
+    params=None,
+    folders=None,
+    kept=True,
+    again=False,
+    **wildcards,
 ) -> None:
     """Write the outputs into results/ and record them, as a workflow script does."""
     for name, text in outputs.items():
@@ -38,7 +46,7 @@ def run_job(
         output=[f"results/{name}" for name in outputs],
         scriptdir=SCRIPTS[0].parent,
     )
-    record_job(job, *sources, folders=folders, kept=kept)
+    record_job(job, *sources, folders=folders, kept=kept, again=again)
 
 
 def make_study() -> None:
@@ -120,6 +128,31 @@ def test_record_by_hand(study):
     assert made["sha256"] == hashlib.sha256(b"weights first").hexdigest() and made["size"] == len("weights first")
     assert record["versions"]["python"].startswith("3.") and {"numpy", "torch"} <= record["versions"].keys()
     assert record["commit"] == find_commit() and {"host", "processor", "gpu"} <= record["hardware"].keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "again", "same"), [("weights first", True, True), ("weights first", False, False), ("x", True, False)]
+)
+def test_record_of_bytes_that_were_made_before(study, text, again, same):
+    """Time, code and machine are those of the job that made them; what was read is what was read now."""
+    path, before = "results/provenance/models/first/weights.safetensors.json", "2020-01-01T00:00:00+00:00"
+    write_json(read_json(path) | {"time": before, "code": {"a.py": "0"}, "commit": "f", "seconds": 99.0}, path)
+    Path("results/data/moved.beton").write_text("beton")
+    run_job("train_model", ["results/data/moved.beton"], {"models/first/weights.safetensors": text}, again=again)
+    found = read_json(path)
+    kept = [found["time"] == before, found["code"] == {"a.py": "0"}, found["commit"] == "f", found["seconds"] == 99.0]
+    assert kept == [same] * 4 and found["inputs"] == {"data/moved.beton": hashlib.sha256(b"beton").hexdigest()}
+    output = found["outputs"]["models/first/weights.safetensors"]
+    assert output["mtime_ns"] == Path("results/models/first/weights.safetensors").stat().st_mtime_ns
+    assert output["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"outputs": {}}'])
+def test_lost_or_damaged_record_of_bytes_that_were_made_before(study, content):
+    path = Path("results/provenance/models/first/weights.safetensors.json")
+    path.unlink() if content is None else path.write_text(content)
+    run_job("train_model", [], {"models/first/weights.safetensors": "weights first"}, again=True)
+    assert read_json(path)["commit"] == find_commit()
 
 
 def test_outputs_of_a_job_share_its_record(study):

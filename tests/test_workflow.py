@@ -428,3 +428,27 @@ def test_wrong_configuration_is_named(study, change, message):
     (study / "wrong.yaml").write_text(change)
     said = run(study, "--dry-run", configs=("study.yaml", "wrong.yaml"), ok=False)
     assert message in said and "Traceback" not in said
+
+
+def test_training_of_the_same_data_is_not_repeated(study):
+    """Of two shards the .beton file has the same bytes; the training's job gives back what it wrote, and its record keeps the
+    training's time and code. Other data train."""
+    model, log = study / "results/models/ipcl_alexnet_gn", study / "logs/models/ipcl_alexnet_gn.log"
+    files = [model / name for name in ("weights.safetensors", "log.csv", "provenance.json")]
+    files += [study / "results/data/twemoji/train.beton"]
+    target, configs = "results/models/ipcl_alexnet_gn/weights.safetensors", ("study.yaml", "data.yaml")
+
+    def describe():
+        record = Results.read(study / "results").records["models/ipcl_alexnet_gn/weights.safetensors"]
+        return [path.read_bytes() for path in files], [record[key] for key in ("time", "seconds", "code")]
+
+    before = describe()
+    (study / "data.yaml").write_text("datasets: {twemoji: {n_shards: 2}}")
+    jobs = count_jobs(run(study, target, configs=configs))
+    assert jobs["encode_shard"] == 2 and jobs["train_model"] == 1
+    assert "this training has finished before" in log.read_text() and describe() == before
+    assert trace([str(study / target)]) == 0 and "Nothing to be done" in run(study, target, configs=configs)
+    (study / "data.yaml").write_text("datasets: {twemoji: {storage: {shortest_side: 60}}}")
+    run(study, target, configs=configs)
+    assert "finished before" not in log.read_text()
+    assert all(now != then for now, then in zip(describe()[0], before[0], strict=True))

@@ -14,6 +14,11 @@ CHECKPOINT_KEYS = {"checkpoint_minutes", "checkpoint_steps"}
 """Of a recipe: no result depends on them."""
 
 
+def describe_training(spec: NetworkSpec, recipe: config.Recipe, seed: int, data_sha256: str) -> str:
+    """Return as a text, the fingerprint, which training it is: by the data's content, not their place or age."""
+    return repr((spec, recipe.model_dump(exclude=CHECKPOINT_KEYS), seed, data_sha256))
+
+
 class Training:
     """A network with its objective, its optimizer, its position, and the log so far.
 
@@ -50,7 +55,7 @@ class Training:
         self.optimizer = build_optimizer(self.network, recipe.optimizer)
         self.forward = torch.compile(self.network) if recipe.compile and device.type == "cuda" else self.network
         self.autocast = device.type == "cuda" and choose_precision(recipe.precision)  # the objective: single precision
-        self.fingerprint = repr((spec, recipe.model_dump(exclude=CHECKPOINT_KEYS), seed, data_sha256))
+        self.fingerprint = describe_training(spec, recipe, seed, data_sha256)
         self.step, self.seconds, self.rows = 0, 0.0, []
         self.losses: list[torch.Tensor] = []  # since the last row of the log
 
