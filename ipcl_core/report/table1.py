@@ -4,6 +4,7 @@ Table 1: what was measured, beside what was published, as CSV, LaTeX and HTML.
 
 import html
 import itertools
+import math
 import re
 from collections.abc import Iterable
 from importlib.resources import files
@@ -67,7 +68,7 @@ def make_table1(
             Where the paper's data were used and it has the number: `<column>_published`, and `<column>_difference`,
             measured minus published; where nothing of a study was published, no such columns. A model that is
             unavailable has its row, its reason and no measured number.
-        accuracies: CSV of `measure_accuracies` of each model that is available.
+        accuracies: CSV of `measure_accuracies` of each model that is available and has a data set.
         fits: CSV of `fit_layers` of each of them and each brain data set.
         ceilings: CSV of `statistics.measure_noise_ceilings` of each brain data set.
 
@@ -78,7 +79,8 @@ def make_table1(
     """
     published = read_published()
     available = [name for name, model in models.items() if model.origin != "unavailable"]
-    learned = read_named(accuracies, ["dataset", "model"], [(models[name].dataset, name) for name in available])
+    measured = [(models[name].dataset, name) for name in available if models[name].dataset is not None]
+    learned = read_named(accuracies, ["dataset", "model"], measured)
     fitted = read_named(fits, ["brain", "model"], itertools.product(brains, available))
     limits = read_named(ceilings, ["brain"], [(brain,) for brain in brains])
     rows = []
@@ -114,9 +116,9 @@ def choose_ceilings(ceilings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _describe_accuracy(accuracy: pd.DataFrame | None) -> dict:
-    """Return Table 1's columns of accuracy; nothing without a table."""
+    """Return Table 1's columns of accuracy; without a table, empty ones."""
     if accuracy is None:
-        return {}
+        return {"top1": math.nan, "top1_protocol": None, "n_test": math.nan}
     headline = accuracy[accuracy["headline"]].squeeze()
     row = {"top1": round(headline["top1"], 2), "top1_protocol": _describe(headline), "n_test": int(headline["n_query"])}
     for protocol, top1 in accuracy.drop_duplicates("protocol").set_index("protocol")["top1"].items():
@@ -236,7 +238,8 @@ def _print_brain(table: pd.DataFrame, title: str) -> tuple[str, str]:
     for heading, name in (("Framework", "framework"), ("Architecture", "network"), ("Origin", "origin")):
         cells["", heading] = rows[name]
     cells["", "Dim"] = [f"{dim:.0f}" if dim == dim else "-" for dim in rows["dim"]]
-    for name, heading, decimals in [("top1", "Top-1 (%)", 1), *((f"{region}_r", region, 2) for region in regions)]:
+    accuracy = [("top1", "Top-1 (%)", 1)] if table["dataset"].notna().any() else []
+    for name, heading, decimals in [*accuracy, *((f"{region}_r", region, 2) for region in regions)]:
         measured = rows[name].round(decimals)
         groups = [block[name].round(decimals) for block in blocks] if name == "top1" else [measured]
         bold[heading, "here"] = [len(group) > 1 and value == group.max() for group in groups for value in group]
@@ -263,9 +266,10 @@ def _caption(table: pd.DataFrame, title: str, regions: list[str]) -> str:
         said = [f"n = {table[f'{region}_n_participants'].iloc[0]:.0f} participants"] if ceiling == ceiling else []
         number = f"{region} {ceiling:.2f}" if said else f"{region} none"
         ceilings.append(f"{number} ({'; '.join([*said, *filter(None, [note])])})")
+    accuracy = table["dataset"].notna().any()
     return (
-        f"{title}. Top-1 accuracy on n test images, and the best layer's r with the group RSM of each region. "
-        f"Bold: the highest top-1 of a block, the highest r of a region. "
+        f"{title}. {'Top-1 accuracy on n test images, and the' if accuracy else 'The'} best layer's r with the group RSM "
+        f"of each region. Bold: {'the highest top-1 of a block, ' if accuracy else ''}the highest r of a region. "
         f"Split-half noise ceilings: {', '.join(ceilings)}."
     )
 

@@ -247,6 +247,13 @@ def test_figure3_markers_are_the_tables_numbers(paper):
         assert low < paper.rows[f"{region}_r"].min() and high > paper.rows[f"{region}_r"].max()
 
 
+def test_figure3_leaves_out_models_without_accuracy(tmp_path):
+    study = Study(tmp_path, DEMO[:5] + [DEMO[5] | {"dataset": None, "top1": None}], {"IT": 0.6})
+    figure = study.plot("figure3")
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(figure.axes[0].lines) == 5 + (CEILING in names) and not {"Pretrained", "EfficientNet-lite0"} & {*names}
+
+
 def test_figure3_markers_tell_framework_and_architecture(demo):
     lines = read_lines(demo.plot("figure3").axes[0])
     assert lines["ipcl"].get_markerfacecolor() == COLORS["IPCL"]

@@ -144,6 +144,22 @@ def test_model_without_any_r_says_so(tmp_path):
     assert row["IT_layer"] == "b" and row["origin"] == "own code"
 
 
+@pytest.mark.parametrize("others", [True, False])
+def test_model_without_data_set_has_no_accuracy(tmp_path, others):
+    study = write_study(tmp_path)
+    study["models"] = {
+        name: describe(dataset="d" if others and name == "ipcl" else None) for name in study["models"] if name != "lost"
+    }
+    study["accuracies"] = study["accuracies"][:1] if others else []
+    make_table1(**study, table=tmp_path / "table1.csv")
+    table = pd.read_csv(tmp_path / "table1.csv", index_col="model")
+    assert table.loc[["labelled", "neighbours"], ["dataset", "top1", "top1_protocol", "n_test"]].isna().all(axis=None)
+    assert table["V1_r"].notna().all() and table["top1"].notna().any() == others
+    files = {"tex": tmp_path / "t.tex", "page": tmp_path / "t.html"}
+    print_table1(tmp_path / "table1.csv", {"one": "1", "two": "2"}, **files)
+    assert ("top-1" in files["page"].read_text().lower()) == ("top-1" in files["tex"].read_text().lower()) == others
+
+
 def test_layers_that_are_numbers_keep_their_names(tmp_path):
     fits = write_fits(tmp_path / "f.csv", "one", "nets", {"V1": 0.3})
     fits.write_text(fits.read_text().replace(",b,", ",1,").replace(",a,", ",0,").replace(",c,", ",2,"))
