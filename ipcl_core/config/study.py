@@ -211,6 +211,8 @@ def _explain(problem: dict, raw: dict) -> str:
             "; for a number write no quotes, and an exponent as in 1.0e-4 (what stands inside --config KEY={...} is text to "
             "Snakemake: write these keys into a file and give it by --configfile, behind the others)"
         )
+    if problem["type"] == "string_type" and isinstance(problem["input"], int | float):
+        hint = "; text that YAML takes for a number or for yes or no needs quotes"
     return f"{key or 'the configuration'}: {problem['msg']}{found}{hint}"
 
 
