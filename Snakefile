@@ -52,7 +52,7 @@ rule all:
         expand(
             "<results>/figures/{brain}/{figure}.{format}",
             brain=study.brains,
-            figure=["figure2", "figure3", "stimuli", "layers", "pairs"],
+            figure=["figure2", "stimuli", "layers", "pairs", *(["figure3"] if measured else [])],
             format=["svg", "png", "pdf"],
         ),
         "<results>/statistics.csv",
@@ -66,7 +66,7 @@ rule all:
         # what the table is made of, so that a lost artifact is made again
         expand(
             "<results>/data/{dataset}/{split}.beton",
-            dataset={model.dataset for model in available.values()},
+            dataset={model.dataset for model in measured.values()},
             split=["train", "val"],
         ),
         expand("<results>/models/{model}/weights.safetensors", model=available),
@@ -74,7 +74,7 @@ rule all:
         expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
         [
             f"<results>/{stage}/{model.dataset}/{name}.{suffix}"
-            for name, model in available.items()
+            for name, model in measured.items()
             for stage, suffix in [("embeddings", "h5"), ("accuracy", "csv")]
         ],
 

@@ -191,7 +191,7 @@ def estimate_costs(
     for name, model in study.models.items():
         if model.origin == "unavailable":
             continue
-        n_train, n_val = count_images(study, model.dataset, results, images)
+        n_train, n_val = (0, 0) if model.dataset is None else count_images(study, model.dataset, results, images)
         block = model.model_dump()
         alike = repr({key: block.get(key) for key in COUNTED})
         if alike not in networks:

@@ -48,7 +48,7 @@ MODEL = {
     "width": 0.25,
     "preprocessing": {"image_size": 64},
     "layers": ["conv_block_*", "fc6", "fc7", "fc8"],
-    "dataset": "twemoji",
+    "dataset": None,
     "seed": 0,
 }
 TRUE_LAYERS = {"EarlyV": "conv_block_2", "IT": "conv_block_5"}
@@ -166,7 +166,6 @@ def _make_study(folder: Path) -> dict:
     return {
         "title": "A simulated brain",
         "pathvars": {name: f"{name}/simulated" for name in ("results", "logs", "benchmarks")},
-        "datasets": {"twemoji": {"source": "twemoji"}},
         "brains": {
             "simulated": {
                 "source": "own",

@@ -17,7 +17,7 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-available = study.available
+available, measured = study.available, study.measured
 
 
 def list_from(blocks, source):

@@ -93,6 +93,31 @@ def test_workflow_finds_the_layers_and_the_ceilings(simulated):
 
 
 @pytest.mark.workflow
+def test_study_to_start_from_needs_a_brain_alone(simulated):
+    """config/own_study.yaml on the simulated brain, its networks that are downloaded left out."""
+    folder, _ = simulated
+    text = (REPOSITORY / "config/own_study.yaml").read_text()
+    simulate, run = re.findall(r"^#   (.*)$", text, re.MULTILINE)
+    assert f"    {simulate}\n" in (REPOSITORY / "docs/own_brain.md").read_text() and run.endswith(
+        "config/own_study.yaml"
+    )
+    study = yaml.safe_load(text)
+    study["models"] = {name: study["models"][name] for name in ("untrained_alexnet_gn", "pixels")}
+    study["figure2_models"] = ["untrained_alexnet_gn"]
+    (folder / "own.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    arguments = ["--cores", "2", "--configfile", "own.yaml"]
+    said = snakemake(folder, ["--dry-run", *arguments])
+    assert count_jobs(said)["initialize_model"] == 2 and "figure2" in said
+    assert not {"train_model", "embed_images", "measure_accuracy", "list_images", "figure3"} & {*count_jobs(said)}
+    snakemake(folder, [*arguments, "--", "results/own/table1.csv"])
+    table = read_csv(folder / "results/own/table1.csv").set_index("model")
+    assert list(table.index) == list(study["models"]) and table["top1"].isna().all()
+    best = table.loc["untrained_alexnet_gn"]
+    assert best["EarlyV_r"] > table.at["pixels", "EarlyV_r"] and best["EarlyV_noise_ceiling"] > 0.6
+    assert (folder / "results/own/table1.html").exists()
+
+
+@pytest.mark.workflow
 def test_another_brain_makes_its_own_jobs_only(simulated):
     """Distances of one region of the same participants, as a second block; then one changed file of the first brain."""
     folder, arguments = simulated

@@ -102,7 +102,7 @@ def embed_dataset(
     memory_format = place_network(network, device, side)
     with (
         record_features(network, kept, max_dim, side=side) as compute,
-        torch.inference_mode(),
+        torch.no_grad(),
         write_hdf5(embeddings) if part == 0 else nullcontext() as file,
     ):
         for split, beton in betons.items():

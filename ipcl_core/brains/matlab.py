@@ -18,6 +18,8 @@ from ..files import open_hdf5
 
 SMALL = 100_000
 """Values of a variable beside the one that is asked for, up to which it is read as a list of names."""
+OPAQUE = 3
+"""MATLAB_object_decode of tables, strings, dates and other objects, whose dataset holds no data but their numbers."""
 
 
 class NoVariableError(ValueError):
@@ -40,7 +42,21 @@ def read_mat(path: Path, name: str | None = None) -> np.ndarray:
     except NotImplementedError:
         with open_hdf5(path) as file:
             return _convert(file, file, None if name is None else _split(name))
-    return _make_struct({key: value for key, value in found.items() if not key.startswith("__")}, (1, 1))
+    return _make_struct({key: _fill(value) for key, value in found.items() if not key.startswith("__")}, (1, 1))
+
+
+def _fill(value):
+    """Return a variable with the sparse matrices in it, in whatever depth, as arrays."""
+    if scipy.sparse.issparse(value):
+        return value.toarray()
+    if value.dtype.names is not None:
+        for name in value.dtype.names:
+            value[name] = _fill(value[name])
+    elif value.dtype == object:
+        for place, one in np.ndenumerate(value):
+            if isinstance(one, np.ndarray) or scipy.sparse.issparse(one):
+                value[place] = _fill(one)
+    return value
 
 
 def follow(struct: np.ndarray, name: str, where: str) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -80,6 +96,8 @@ def finish(value: np.ndarray, name: str, where: str) -> np.ndarray:
         raise ValueError(
             f"{where}: {name} is a struct; say which field, as in {where.rsplit('/')[-1]}#{name}/{names[0]}"
         )
+    if value.dtype.kind == "U":
+        raise ValueError(f"{where}: {name} holds no numbers, but {next(iter(value.ravel()), 'an empty text')}")
     if value.dtype != object:
         return value
     if value.size != max(value.shape, default=0):
@@ -196,6 +214,8 @@ def _dereference(item: h5py.Dataset, file: h5py.File, parts: list[str]) -> np.nd
 def _convert_dataset(item: h5py.Dataset, file: h5py.File, parts: list[str] | None) -> np.ndarray:
     kind = item.attrs.get("MATLAB_class", b"")
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if item.attrs.get("MATLAB_object_decode", 0) == OPAQUE:
+        return np.array(f"an object of MATLAB's class {kind}, which only MATLAB can read")
     if item.attrs.get("MATLAB_empty", 0):
         shape = tuple(int(side) for side in item[()])
         return np.empty(shape, dtype=object) if kind == "cell" else np.zeros(shape)

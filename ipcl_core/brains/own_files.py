@@ -16,6 +16,9 @@ from ..files import check_readable, is_there, open_hdf5
 from .matlab import SMALL, NoVariableError, finish, follow, list_texts, read_mat
 from .names import Labels
 
+AFFINE = 1e-3
+"""Largest difference of two affines, of a mask and of volumes, that is rounding: millimetres, and millimetres a voxel."""
+
 
 class NotThereError(ValueError):
     """There is no such file, or no such variable in it."""
@@ -176,7 +179,12 @@ def _read_csv(path: Path) -> Content:
     wrong = wrong[int(header) :, int(index) :]
     if wrong.any():
         row, column = np.argwhere(wrong)[0] + [int(header), int(index)]
-        raise ValueError(f"{path}: row {row + 1}, column {column + 1} holds '{cells[row, column]}', which is no number")
+        cell = cells[row, column]
+        separator = next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in cell), None)
+        hint = (
+            f"; cells are separated by {separator}: give commas between cells, points in numbers" if separator else ""
+        )
+        raise ValueError(f"{path}: row {row + 1}, column {column + 1} holds '{cell[:40]}', which is no number{hint}")
     numbers = numbers[int(header) :, int(index) :]
     names = [one for one in labels if one and numbers.shape[one.axis] > 1]
     if 1 in numbers.shape:
@@ -216,6 +224,7 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
         raise NotThereError(f"{mask}: there is no such file")
     try:
         import nibabel
+        from nilearn.image import new_img_like
         from nilearn.masking import apply_mask
     except ImportError as error:
         raise ValueError(
@@ -223,8 +232,14 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
             "version that envs/requirements.in names with pip, in the environment that this job runs in"
         ) from None
     try:
-        if (kind := nibabel.load(path).get_data_dtype()).kind not in "fiu":  # apply_mask would drop the imaginary part
+        image, region = nibabel.load(path), nibabel.load(mask)
+        if (kind := image.get_data_dtype()).kind not in "fiu":  # apply_mask would drop the imaginary part
             raise ValueError(f"found numbers of type {kind}, needs real ones")
-        return apply_mask(str(path), str(mask), ensure_finite=False)
+        if np.allclose(
+            image.affine, region.affine, rtol=0, atol=AFFINE
+        ):  # nilearn takes no rounding of another program
+            region = new_img_like(image, region.get_fdata())
+        values = apply_mask(image, region, ensure_finite=False)
+        return values[:, 0] if values.ndim == 3 and values.shape[1] == 1 else values  # X x Y x Z x 1 x volumes
     except Exception as error:  # nibabel's and nilearn's are of many kinds
         raise ValueError(f"{path}: cannot be read with the mask {mask}: {error}") from None

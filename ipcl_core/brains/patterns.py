@@ -146,6 +146,8 @@ def keep_reliable(patterns: np.ndarray, reliability: np.ndarray, threshold: floa
         ValueError: the reliabilities are not one number a voxel.
     """
     reliability = np.atleast_1d(reliability)
+    if reliability.dtype == bool:  # a mask
+        reliability = reliability.astype(np.float64)
     if reliability.ndim == 3 or 1 in reliability.shape:
         reliability = reliability.ravel()
     if reliability.shape != patterns.shape[1:]:

@@ -109,8 +109,9 @@ class ModelBase(Strict):
     of its calls; blocks: the elements of the network's lists of modules, as the residual blocks of a ResNet, and what stands
     beside these lists; released_code: every module without children, its last call alone, as the authors' code has it; or
     module names, `*` for any one part between dots, `output` for what the network returns."""
-    dataset: Name
-    """Data set to train on and to measure category accuracy on."""
+    dataset: Name | None
+    """Data set to train on and to measure category accuracy on. null, of models that are not trained here: no category
+    accuracy is measured."""
     unavailable: str | None = Field(None, min_length=1)
     """Why these weights can be neither trained nor fetched. Such a model keeps its row in Table 1, with this reason, and
     nothing is computed for it."""
@@ -147,6 +148,8 @@ class Trained(ModelBase):
     """A network trained here, or one whose weights are fetched instead."""
 
     source: Literal["trained"] = "trained"
+    dataset: Name
+    """Data set to train on and to measure category accuracy on."""
     recipe: Name
     seed: Seed = 0
     """Seed of the initial weights, the image order, the views and the negatives."""

@@ -35,7 +35,7 @@ class Config(Strict):
     """Heads the report."""
     pathvars: dict[Literal["results", "logs", "benchmarks"], Folder] = {}
     """Folders, each another one, relative to the working directory or absolute: results, logs, benchmarks."""
-    datasets: dict[Name, Dataset] = Field(min_length=1)
+    datasets: dict[Name, Dataset] = {}
     brains: dict[Name, Brain] = Field(min_length=1)
     recipes: dict[Name, Recipe] = {}
     models: dict[Name, Model] = Field(min_length=1)
@@ -90,7 +90,8 @@ class Config(Strict):
     @model_validator(mode="after")
     def _references_exist(self):
         for name, model in self.models.items():
-            _require(model.dataset, self.datasets, f"models.{name}.dataset", "datasets")
+            if model.dataset is not None:
+                _require(model.dataset, self.datasets, f"models.{name}.dataset", "datasets")
             if isinstance(model, Trained):
                 _require(model.recipe, self.recipes, f"models.{name}.recipe", "recipes")
                 supervised = self.recipes[model.recipe].objective.name == "supervised"
@@ -115,6 +116,11 @@ class Config(Strict):
     def available(self) -> dict[str, Model]:
         """The models that have weights here or from elsewhere."""
         return {name: model for name, model in self.models.items() if model.origin != "unavailable"}
+
+    @property
+    def measured(self) -> dict[str, Model]:
+        """The available models whose category accuracy is measured."""
+        return {name: model for name, model in self.available.items() if model.dataset is not None}
 
     def choose_protocols(self, name: str) -> list[str]:
         """Return the accuracy protocols of a model: the one that Table 1 prints, then the others."""
@@ -205,6 +211,8 @@ def _explain(problem: dict, raw: dict) -> str:
             "; for a number write no quotes, and an exponent as in 1.0e-4 (what stands inside --config KEY={...} is text to "
             "Snakemake: write these keys into a file and give it by --configfile, behind the others)"
         )
+    if problem["type"] == "string_type" and isinstance(problem["input"], int | float):
+        hint = "; text that YAML takes for a number or for yes or no needs quotes"
     return f"{key or 'the configuration'}: {problem['msg']}{found}{hint}"
 
 

@@ -74,7 +74,7 @@ def extract_activations(
     with (
         write_hdf5(activations) as file,
         record_layers(network, layers, shape=(3, side, side)) as compute,
-        torch.inference_mode(),
+        torch.no_grad(),
     ):
         file["stimuli"] = [path.stem for path in paths]
         file.attrs["network"] = spec.model_dump_json()

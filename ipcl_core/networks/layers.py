@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Literal
 
@@ -114,9 +115,9 @@ def record_layers(
 
     Outputs are cloned when they are made, so that an in-place ReLU behind a layer does not change what is recorded. A
     module that runs more than once in a pass is recorded as name, name#2, name#3, ...; with released_code its last call
-    alone is, as name. Where a module returns a tuple, list or dictionary, its first tensor is taken. The axis that counts
-    the images, found by two passes of one and two zero images, becomes the first. Modules that are not called, return no
-    tensor, or have no such axis (windows of several images in one axis) are left out, which is logged.
+    alone is, as name. Where a module returns a tuple, list, dictionary or dataclass, its first tensor is taken. The axis
+    that counts the images, found by two passes of one and two zero images, becomes the first. Modules that are not called,
+    return no tensor, or have no such axis (windows of several images in one axis) are left out, which is logged.
 
     Args:
         network: in evaluation mode.
@@ -177,9 +178,11 @@ def _put_images_first(network: nn.Module, layer: str, tensor: Tensor | None, axi
 
 
 def find_tensor(output) -> Tensor | None:
-    """Return a module's output, or the first tensor in a tuple, list or dictionary; None where there is no tensor."""
+    """Return a module's output, or the first tensor in a tuple, list, dictionary or dataclass; None where there is none."""
     if isinstance(output, Mapping):
         output = tuple(output.values())
+    elif is_dataclass(output):
+        output = tuple(getattr(output, field.name) for field in fields(output))
     if isinstance(output, tuple | list):
         return next((tensor for tensor in map(find_tensor, output) if tensor is not None), None)
     return output if isinstance(output, Tensor) else None

@@ -67,8 +67,10 @@ def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{source}: {error}") from None
     wanted = network.state_dict().keys()
-    shortened = {name.partition(".")[2]: tensor for name, tensor in state.items()}
-    if not wanted & state.keys() and shortened.keys() <= wanted and len(shortened) == len(state):
+    shortened = state
+    while len(shortened) == len(state) and not wanted & shortened.keys() and all("." in name for name in shortened):
+        shortened = {name.partition(".")[2]: tensor for name, tensor in shortened.items()}
+    if shortened.keys() <= wanted and len(shortened) == len(state):
         state = shortened
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)

@@ -102,7 +102,7 @@ def convert_weights(file: str | Path, model: dict, path: str | Path) -> NetworkS
 
 
 def load_state(file: str | Path, *, skip_objects: bool = False) -> dict[str, Tensor]:
-    """Read a state dict, alone or under the key state_dict, from a file of torch.save.
+    """Read a state dict from a file of torch.save: alone, under the key state_dict, or the only one under any key.
 
     Args:
         file: its path.
@@ -119,13 +119,21 @@ def load_state(file: str | Path, *, skip_objects: bool = False) -> dict[str, Ten
             f"{file}: is no file of plain tensors; one that holds other objects may run code and is not read. If you "
             f"trust it, load it yourself and save its state dict alone, with torch.save. ({reason})"
         ) from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    parts = content if isinstance(content, dict) else {}
+    states = {"state_dict": parts["state_dict"]} if _is_state(parts.get("state_dict")) else {}
+    states = states or {key: part for key, part in [("", content), *parts.items()] if _is_state(part)}
+    if len(states) > 1:
+        raise ValueError(f"{file}: holds several state dicts, {', '.join(map(str, states))}; save the one to use alone")
+    if not states:
         found = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
         raise ValueError(
             f"{file}: holds no state dict, alone or under the key state_dict (found: {found or 'nothing'})"
         )
-    return state
+    return next(iter(states.values()))
+
+
+def _is_state(part) -> bool:
+    return isinstance(part, dict) and bool(part) and all(isinstance(tensor, Tensor) for tensor in part.values())
 
 
 def _load_tensors(file: str | Path):

@@ -37,7 +37,7 @@ def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_
     pictures = (torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) - mean) / std
     responses = {}
     for chosen in (layers, [*accuracy_layers, "output"]):
-        with record_layers(network, chosen, shape=(3, side, side)) as compute, torch.inference_mode():
+        with record_layers(network, chosen, shape=(3, side, side)) as compute, torch.no_grad():
             together = compute(pictures.clone())  # a network may write into its input
             for layer, found in together.items():
                 if not found.isfinite().all():

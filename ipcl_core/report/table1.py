@@ -4,6 +4,7 @@ Table 1: what was measured, beside what was published, as CSV, LaTeX and HTML.
 
 import html
 import itertools
+import math
 import re
 from collections.abc import Iterable
 from importlib.resources import files
@@ -18,7 +19,16 @@ from ..fits.fit_layers import find_best_layers
 from ..rsa.noise_ceiling import SPLIT_HALF
 
 File = str | Path
-PARTS = ("r", "r_published", "r_difference", "layer", "n_layers", "noise_ceiling", "n_participants")
+PARTS = (
+    "r",
+    "r_published",
+    "r_difference",
+    "layer",
+    "n_layers",
+    "noise_ceiling",
+    "noise_ceiling_note",
+    "n_participants",
+)
 """Of a region's columns."""
 PUBLISHED_DATASET, PUBLISHED_BRAIN = "imagenet", "magri_konkle_2019"
 """What the published numbers were measured on: name of the data set, source of the brain data."""
@@ -52,11 +62,13 @@ def make_table1(
         table: CSV to write. Accuracy in %: `top1` by the protocol of the accuracies' headline row, named in
             `top1_protocol`, and every protocol in a column of its own; `n_test` images. For each region:
             `<region>_r`, `<region>_layer` (best layer, or that none has an r), `<region>_n_layers` (of how many r is
-            the largest), `<region>_noise_ceiling` (split-half), `<region>_n_participants` (0: only a group average).
+            the largest), `<region>_noise_ceiling` (split-half), `<region>_noise_ceiling_note` (why there is none, or that
+            participants may not agree at all; no such column where no region has one), `<region>_n_participants`
+            (0: only a group average).
             Where the paper's data were used and it has the number: `<column>_published`, and `<column>_difference`,
             measured minus published; where nothing of a study was published, no such columns. A model that is
             unavailable has its row, its reason and no measured number.
-        accuracies: CSV of `measure_accuracies` of each model that is available.
+        accuracies: CSV of `measure_accuracies` of each model that is available and has a data set.
         fits: CSV of `fit_layers` of each of them and each brain data set.
         ceilings: CSV of `statistics.measure_noise_ceilings` of each brain data set.
 
@@ -67,7 +79,8 @@ def make_table1(
     """
     published = read_published()
     available = [name for name, model in models.items() if model.origin != "unavailable"]
-    learned = read_named(accuracies, ["dataset", "model"], [(models[name].dataset, name) for name in available])
+    measured = [(models[name].dataset, name) for name in available if models[name].dataset is not None]
+    learned = read_named(accuracies, ["dataset", "model"], measured)
     fitted = read_named(fits, ["brain", "model"], itertools.product(brains, available))
     limits = read_named(ceilings, ["brain"], [(brain,) for brain in brains])
     rows = []
@@ -89,6 +102,8 @@ def make_table1(
                 if known is not None and data.source == PUBLISHED_BRAIN and region in known.index:
                     row[f"{region}_r_published"] = known[region]
                 row[f"{region}_noise_ceiling"] = round(ceiling["r"], 4)
+                if pd.notna(ceiling["note"]):
+                    row[f"{region}_noise_ceiling_note"] = ceiling["note"]
                 row[f"{region}_n_participants"] = ceiling["n_participants"]
             rows.append(row)
     write_csv(_arrange(pd.DataFrame(rows)), table)
@@ -101,9 +116,9 @@ def choose_ceilings(ceilings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _describe_accuracy(accuracy: pd.DataFrame | None) -> dict:
-    """Return Table 1's columns of accuracy; nothing without a table."""
+    """Return Table 1's columns of accuracy; without a table, empty ones."""
     if accuracy is None:
-        return {}
+        return {"top1": math.nan, "top1_protocol": None, "n_test": math.nan}
     headline = accuracy[accuracy["headline"]].squeeze()
     row = {"top1": round(headline["top1"], 2), "top1_protocol": _describe(headline), "n_test": int(headline["n_query"])}
     for protocol, top1 in accuracy.drop_duplicates("protocol").set_index("protocol")["top1"].items():
@@ -223,7 +238,8 @@ def _print_brain(table: pd.DataFrame, title: str) -> tuple[str, str]:
     for heading, name in (("Framework", "framework"), ("Architecture", "network"), ("Origin", "origin")):
         cells["", heading] = rows[name]
     cells["", "Dim"] = [f"{dim:.0f}" if dim == dim else "-" for dim in rows["dim"]]
-    for name, heading, decimals in [("top1", "Top-1 (%)", 1), *((f"{region}_r", region, 2) for region in regions)]:
+    accuracy = [("top1", "Top-1 (%)", 1)] if table["dataset"].notna().any() else []
+    for name, heading, decimals in [*accuracy, *((f"{region}_r", region, 2) for region in regions)]:
         measured = rows[name].round(decimals)
         groups = [block[name].round(decimals) for block in blocks] if name == "top1" else [measured]
         bold[heading, "here"] = [len(group) > 1 and value == group.max() for group in groups for value in group]
@@ -244,17 +260,24 @@ def _print_brain(table: pd.DataFrame, title: str) -> tuple[str, str]:
 
 
 def _caption(table: pd.DataFrame, title: str, regions: list[str]) -> str:
-    ceilings = [
-        f"{region} " + (f"{ceiling:.2f} (n = {n:.0f} participants)" if ceiling == ceiling else f"none (one {single})")
-        for region in regions
-        for ceiling, n in [table[[f"{region}_noise_ceiling", f"{region}_n_participants"]].iloc[0]]
-        for single in ["participant" if n else "group average"]
-    ]
+    ceilings = []
+    for region in regions:
+        ceiling, note = table[f"{region}_noise_ceiling"].iloc[0], read_note(table, region)
+        said = [f"n = {table[f'{region}_n_participants'].iloc[0]:.0f} participants"] if ceiling == ceiling else []
+        number = f"{region} {ceiling:.2f}" if said else f"{region} none"
+        ceilings.append(f"{number} ({'; '.join([*said, *filter(None, [note])])})")
+    accuracy = table["dataset"].notna().any()
     return (
-        f"{title}. Top-1 accuracy on n test images, and the best layer's r with the group RSM of each region. "
-        f"Bold: the highest top-1 of a block, the highest r of a region. "
+        f"{title}. {'Top-1 accuracy on n test images, and the' if accuracy else 'The'} best layer's r with the group RSM "
+        f"of each region. Bold: {'the highest top-1 of a block, ' if accuracy else ''}the highest r of a region. "
         f"Split-half noise ceilings: {', '.join(ceilings)}."
     )
+
+
+def read_note(table: pd.DataFrame, region: str) -> str:
+    """Return the note on a region's noise ceiling, from one brain's rows of Table 1; empty where there is none."""
+    notes = table.get(f"{region}_noise_ceiling_note")
+    return "" if notes is None or pd.isna(notes.iloc[0]) else notes.iloc[0]
 
 
 def _list_reasons(table: pd.DataFrame) -> list[str]:

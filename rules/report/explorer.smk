@@ -14,7 +14,7 @@ rule explorer:
     input:
         table="<results>/table1.csv",
         statistics="<results>/statistics.csv",
-        accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
+        accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in measured.items()],
         ceilings=expand("<results>/statistics/{brain}/noise_ceilings.csv", brain=study.brains),
         brains=expand("<results>/brain/{brain}/brain.h5", brain=study.brains),
         stimuli=expand("<results>/brain/{brain}/stimuli", brain=study.brains),

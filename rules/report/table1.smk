@@ -10,7 +10,7 @@ MAKES  <results>/table1.{csv,tex,html}                    one row a model and br
 
 rule table1:
     input:
-        accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in available.items()],
+        accuracies=[f"<results>/accuracy/{model.dataset}/{name}.csv" for name, model in measured.items()],
         fits=expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
         ceilings=expand("<results>/statistics/{brain}/noise_ceilings.csv", brain=study.brains),
     output:

@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose
 from own_brains import NAMES, PARTICIPANTS, REGIONS, Own, make_own
 from PIL import Image
 from rsatoolbox.rdm import RDMs
+from scipy.sparse import csc_matrix
 from scipy.spatial.distance import pdist, squareform
 
 from ipcl_core.brains.patterns import whiten_noise
@@ -58,6 +59,8 @@ PATTERNS = {
     "npz of one array": (".npz", lambda path, array: np.savez(path, betas=array), ""),
     "mat": (".mat", lambda path, array: scipy.io.savemat(path, {"runs": {"betas": array, "n": 1}}), "#runs/betas"),
     "mat of one array": (".mat", lambda path, array: scipy.io.savemat(path, {"betas": array}), ""),
+    "sparse mat": (".mat", lambda path, array: scipy.io.savemat(path, {"betas": csc_matrix(array)}), ""),
+    "sparse in a struct": (".mat", lambda path, array: scipy.io.savemat(path, {"d": {"b": csc_matrix(array)}}), "#d/b"),
     "h5": (".h5", save_h5, "#runs/betas"),
     "csv": (".csv", lambda path, array: np.savetxt(path, array, delimiter=","), ""),
     "csv with names": (".csv", lambda path, array: pd.DataFrame(array, NAMES).to_csv(path), ""),
@@ -252,6 +255,9 @@ def test_only_reliable_voxels_are_kept(own):
     files = own.write(np.save)
     own.patterns = kept
     check(own, files=files, reliability=str(own.folder / "{participant}_{region}_r.npy"), reliability_threshold=0.3)
+    for path in own.folder.glob("*_r.npy"):  # a mask
+        np.save(path, np.load(path) > 0.3)
+    check(own, files=files, reliability=str(own.folder / "{participant}_{region}_r.npy"), reliability_threshold=0.5)
     assert_allclose(read_patterns(own.brain, "IT")["sub-02"][0], kept["sub-02", "IT"], rtol=0, atol=0)
 
 
@@ -319,6 +325,22 @@ def test_nifti_volumes_with_masks(own):
     nibabel.Nifti1Image(volumes, np.eye(4)).to_filename(own.folder / "sub-02.nii.gz")
     with pytest.raises(ValueError, match=r"sub-02: the pattern of 6 stimuli .* not finite, in 1 of 25 voxels"):
         check(own, **templates)
+
+
+def test_fifth_axis_and_rounded_affines(own):
+    """Volumes X x Y x Z x 1 x n, as some programs write them; masks whose affine another program has rounded, or moved."""
+    templates = write_nifti(own)
+    for path in own.folder.glob("sub-0?.nii.gz"):
+        volumes = nibabel.load(path).get_fdata()
+        nibabel.Nifti1Image(volumes[:, :, :, None], np.eye(4)).to_filename(path)
+    for moved in (1e-4, 0.1):
+        for path in own.folder.glob("sub-0?_*.nii.gz"):
+            mask = nibabel.load(path).get_fdata().astype(np.uint8)
+            nibabel.Nifti1Image(mask, np.eye(4) + moved * np.eye(4, k=3)).to_filename(path)
+        if moved < 0.01:
+            check(own, **templates, atol=1e-6)
+    with pytest.raises(ValueError, match="affine"):
+        own.import_all(**templates)
 
 
 def test_complex_volumes_are_refused(own):

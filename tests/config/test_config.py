@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from configurations import STUDY, change, remove
+from configurations import STUDY, change, explain, remove
 from conftest import another_user
 from snakemake.utils import update_config
 
@@ -73,9 +73,19 @@ def test_configuration_cannot_be_changed_afterwards():
         study.knn.k = 5
 
 
-@pytest.mark.parametrize("path", [ROOT / "config.yaml", ROOT / "config" / "demo.yaml"], ids=lambda path: path.name)
-def test_configuration_file_of_the_project_is_accepted(path):
-    load_config(yaml.safe_load(path.read_text()))
+@pytest.mark.parametrize("name", ["config.yaml", "config/demo.yaml", "config/own_study.yaml"])
+def test_configuration_file_of_the_project_is_accepted(name):
+    load_config(yaml.safe_load((ROOT / name).read_text()))
+
+
+def test_networks_that_exist_need_no_data_set():
+    study = change("models.untrained.dataset", None)
+    assert list(load_config(study).measured) == [name for name in study["models"] if name != "untrained"]
+    study["models"] = {"untrained": study["models"]["untrained"]}
+    del study["datasets"], study["recipes"]
+    assert not load_config(study | {"figure2_models": ["untrained"]}).measured
+    assert "models.first.dataset" in explain(change("models.first.dataset", None))
+    assert "models.untrained.dataset: Field required" in explain(remove("models.untrained.dataset"))
 
 
 def test_seeds_are_laid_over_the_demo():

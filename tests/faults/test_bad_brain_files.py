@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+from mat73 import save_mat73
 from own_brains import NAMES, put, refuse
 from PIL import Image
 from rsatoolbox.rdm import RDMs
@@ -198,10 +199,28 @@ FILES = {
     "semicolons": (
         "x.csv",
         lambda path: path.write_text("1;2\n3;4\n5;6\n"),
-        r"x\.csv: row 2, column 1 holds '3;4', which",
+        r"x\.csv: row 2, column 1 holds '3;4', which is no number; cells are separated by semicolons: give commas",
+    ),
+    "tabs": (
+        "x.csv",
+        lambda path: path.write_text("1\t2\n3\t4\n5\t6\n"),
+        r"which is no number; cells are separated by tabs",
+    ),
+    "MATLAB's table": (
+        "x.mat#betas",
+        lambda path: write_object(path),
+        r"x\.mat: betas holds no numbers, but an object of MATLAB's class table, which only MATLAB can read",
     ),
     "folder": ("x.npy", lambda path: path.mkdir(), r"x\.npy: cannot be read"),
 }
+
+
+def write_object(path: Path) -> None:
+    """A table in version 7.3: six numbers, which say where in the file its parts are."""
+    save_mat73(path, n=np.ones((2, 2)))
+    with h5py.File(path, "r+") as file:
+        file["betas"] = np.array([[3707764736], [2], [1], [1], [1], [1]], np.uint32)
+        file["betas"].attrs.update(MATLAB_class=np.bytes_("table"), MATLAB_object_decode=np.int32(3))
 
 
 @pytest.mark.parametrize(("name", "write", "message"), FILES.values(), ids=FILES)

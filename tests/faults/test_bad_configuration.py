@@ -62,6 +62,12 @@ def test_unknown_key_is_refused_at_every_level(model, above):
         ("datasets.pictures.storage.jpeg_quality", 101, "less than or equal to 100"),
         ("datasets.emoji.val_fraction", 1, "less than 1"),
         ("brains.objects92.stimuli", "animate", "'all' or 'inanimate'"),
+        ("title", yaml.safe_load("007"), "found: 7; text that YAML takes for a number or for yes or no needs quotes"),
+        (
+            "title",
+            yaml.safe_load("NO"),
+            "found: False; text that YAML takes for a number or for yes or no needs quotes",
+        ),
         ("brains.objects72.regions", {}, "at least 1 item"),
         ("recipes.ipcl.epochs", "100", "valid integer"),
         (
@@ -165,7 +171,7 @@ def test_alternative_that_does_not_exist_is_refused(path, where):
 
 
 @pytest.mark.parametrize(
-    "path", ["title", "datasets", "recipes.ipcl.epochs", "models.first.dataset", "brains.objects72.betas"]
+    "path", ["title", "brains", "recipes.ipcl.epochs", "models.first.dataset", "brains.objects72.betas"]
 )
 def test_missing_key_is_refused(path):
     assert f"{path}: Field required" in explain(remove(path))
@@ -312,7 +318,7 @@ def test_names_of_alternatives_are_left_out_of_the_key():
         ("models.first.seed", 2**32, "less than 4294967296"),
         ("models.first.dim", 10**12, "less than or equal to 100000"),
         ("datasets.pictures", [], "datasets.pictures"),
-        ("datasets", {}, "at least 1 item"),
+        ("datasets", {}, "'pictures' is not defined under datasets; defined: none"),
         ("models", {}, "at least 1 item"),
         ("models.first.layers", [], "at least 1 item"),
         ("knn.k", 0, "greater than or equal to 1"),

@@ -277,10 +277,12 @@ def test_state_dict_of_another_network(tmp_path):
     torch.save({"model": 1, "epoch": 3}, tmp_path / "a.pth")
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "b.pth")
     (tmp_path / "c.safetensors").write_bytes(b"torn")
+    torch.save({name: {"weight": torch.ones(1)} for name in ("student", "teacher")}, tmp_path / "d.pth")
     for name, message in (
         ("a.pth", r"holds no state dict, alone or under the key state_dict \(found: model, epoch\)"),
         ("b.pth", r"does not fit alexnet_gn: .*\(0 of its 122 names are among the network's"),
         ("c.safetensors", "is no whole safetensors file"),
+        ("d.pth", "holds several state dicts, student, teacher; save the one to use alone"),
     ):
         with pytest.raises(ValueError, match=rf"{re.escape(name)}: {message}"):
             make(tmp_path, architecture="alexnet_gn", dim=8, state_dict=str(tmp_path / name))

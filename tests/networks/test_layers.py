@@ -1,4 +1,5 @@
 import logging
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -197,6 +198,12 @@ def test_blocks_of_our_resnets_are_torchvisions():
 # ---- networks of other people ----------------------------------------------------------------------------------------
 
 
+@dataclass
+class Fields:
+    first: None
+    second: torch.Tensor
+
+
 class Mixed(nn.Module):
     """Layers whose outputs are a tuple, a dictionary, time first, windows of images, nothing, and one that is not called."""
 
@@ -212,13 +219,14 @@ class Mixed(nn.Module):
         super().__init__()
         self.pair = self.Returns(lambda x: (None, [x + 1, x + 2]))
         self.named = self.Returns(lambda x: {"out": x[1][0] * 2, "aux": x})
-        self.time_first = self.Returns(lambda x: x["out"].T)
+        self.fields = self.Returns(lambda x: Fields(None, x["out"]))
+        self.time_first = self.Returns(lambda x: x.second.T)
         self.windows = self.Returns(lambda x: x.T.reshape(-1, 2))
         self.nothing = self.Returns(lambda x: "no tensor")
         self.unused = nn.Linear(2, 2)
 
     def forward(self, x):
-        x = self.windows(self.time_first(self.named(self.pair(x))))
+        x = self.windows(self.time_first(self.fields(self.named(self.pair(x)))))
         self.nothing(x)
         return x.reshape(-1, 4)
 
@@ -228,9 +236,10 @@ def test_outputs_of_any_kind_are_recorded_with_the_images_first(caplog):
     x = torch.arange(12.0).reshape(3, 4)
     with record_layers(Mixed().eval(), shape=(4,)) as compute:
         recorded = compute(x)
-    assert list(recorded) == ["pair", "named", "time_first"]
+    assert list(recorded) == ["pair", "named", "fields", "time_first"]
     assert_close(recorded["pair"], x + 1, rtol=0, atol=0)
     assert_close(recorded["named"], recorded["time_first"], rtol=0, atol=0)
+    assert_close(recorded["named"], recorded["fields"], rtol=0, atol=0)
     assert_close(recorded["named"], 2 * (x + 1), rtol=0, atol=0)
     said = [(record.levelname, record.getMessage()) for record in caplog.records]
     windows = "Mixed: layer windows returns (2, 2) and (4, 2) for one and two images: no axis counts the images"

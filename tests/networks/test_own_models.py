@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -238,7 +239,7 @@ def test_network_that_its_builder_puts_on_a_gpu(code, tmp_path, device):
     assert network.place == "cpu" and not network.conv.weight.is_cuda
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module._orig_mod."])
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 def test_state_dict_for_one_of_ours(tmp_path, prefix, suffix):
     """A supervised network has as many outputs as the file; the hash is recorded."""
@@ -246,7 +247,7 @@ def test_state_dict_for_one_of_ours(tmp_path, prefix, suffix):
     network = initialize_network(spec, 7)
     state = {prefix + name: tensor for name, tensor in network.state_dict().items()}
     file = tmp_path / f"mine.{suffix}"
-    save_file(state, file) if suffix == "safetensors" else torch.save({"state_dict": state, "epoch": 3}, file)
+    save_file(state, file) if suffix == "safetensors" else torch.save({"model": state, "epoch": 3}, file)
     block = {"architecture": "alexnet_gn", "width": 1 / 32, "state_dict": str(file)}
     found, origin = make(tmp_path, layers="blocks", **block)
     assert found == spec and origin["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -341,6 +342,36 @@ def test_network_with_odd_names_and_methods(code, tmp_path, photo, raw_split):
     with h5py.File(tmp_path / "e.h5") as file:
         assert list(file.attrs["layers"]) == ["output", *layers]
         assert_allclose(file["val/layers/output"], 2 * file["val/layers/output (module)"][:], rtol=1e-6)
+
+
+SLOPE = """
+class Slope(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+    def energy(self, x):
+        return self.conv(x).pow(2).mean((1, 2, 3)).sum()
+    def forward(self, x):
+        with torch.enable_grad():
+            y = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.energy(y), y)
+        return torch.cat([slope, torch.func.grad(self.energy)(x)], 1)
+"""
+
+
+def test_network_may_take_gradients_in_its_forward_pass(code, tmp_path, photo):
+    """As models of energies do; in torch's inference mode the first kind is an error, and the second gives zeros."""
+    block = {"architecture": f"{code(SLOPE)}:Slope"}
+    make(tmp_path, **block)
+    (tmp_path / "stimuli").mkdir()
+    for i in range(3):
+        photo.crop((20 * i, 0, 20 * i + 64, 64)).save(tmp_path / f"stimuli/{i}.png")
+    weights, activations = tmp_path / "weights.safetensors", tmp_path / "a.h5"
+    extract_activations(weights, tmp_path / "stimuli", activations, layers=["output"], model=describe(**block))
+    with h5py.File(activations) as file:
+        first, second = np.split(file["layers/output"][0].reshape(6, 64, 64), 2)
+    assert abs(first).max() > 1e-6
+    assert_allclose(first, second, rtol=1e-4, atol=1e-9)
 
 
 def test_networks_of_timm(tmp_path):

@@ -4,6 +4,7 @@ import re
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from figure_studies import ALEXNET, CEILING, DEMO, PAPER, RESNET, TITLE, Study, model
 from matplotlib.colors import to_hex
@@ -204,6 +205,20 @@ def test_ceiling_is_drawn_where_there_is_one(demo):
     assert "(no noise ceiling)" in demo.plot("figure2", models=("ipcl",)).axes[0].get_ylabel()
 
 
+def test_figure2_says_where_participants_may_not_agree(tmp_path):
+    study = Study(tmp_path, DEMO, {"V1": 0.03, "IT": 0.6})
+    note = "participants may not agree at all: r of each with the others -0.10 to 0.12"
+    pd.read_csv(study.table).assign(V1_noise_ceiling_note=note, IT_noise_ceiling_note=None).to_csv(study.table)
+    figure = study.plot("figure2", models=("ipcl",))
+    v1, it = [label for ax in figure.axes if (label := " ".join(ax.get_ylabel().split()))]
+    assert v1 == "V1 correlation r (participants may not agree at all)" and it == "IT correlation r"
+    with matplotlib.rc_context(STYLE):
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in find_texts(figure)]
+    (long,) = [box for box, text in zip(boxes, find_texts(figure), strict=True) if "agree" in text.get_text()]
+    assert sum(box.overlaps(long) for box in boxes) == 1 and long.x0 >= 0
+
+
 def test_legend_names_no_ceiling_where_no_region_has_one(tmp_path):
     study = Study(tmp_path, DEMO, {"EarlyV": math.nan})
     for name, arguments in (("figure2", {"models": ("ipcl",)}), ("figure3", {}), ("layers", {})):
@@ -230,6 +245,13 @@ def test_figure3_markers_are_the_tables_numbers(paper):
             assert_allclose(lines[name].get_xydata(), [[row["top1"], row[f"{region}_r"]]], rtol=0, atol=0)
         low, high = ax.get_ylim()
         assert low < paper.rows[f"{region}_r"].min() and high > paper.rows[f"{region}_r"].max()
+
+
+def test_figure3_leaves_out_models_without_accuracy(tmp_path):
+    study = Study(tmp_path, DEMO[:5] + [DEMO[5] | {"dataset": None, "top1": None}], {"IT": 0.6})
+    figure = study.plot("figure3")
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(figure.axes[0].lines) == 5 + (CEILING in names) and not {"Pretrained", "EfficientNet-lite0"} & {*names}
 
 
 def test_figure3_markers_tell_framework_and_architecture(demo):

@@ -50,7 +50,8 @@ def write_ceilings(path: Path, brain: str, r: dict[str, float]) -> Path:
     rows = [(d, region, kind, 0.123, 10) for d, kind in others for region in r]
     rows += [("correlation", region, SPLIT_HALF, value, 0 if math.isnan(value) else 10) for region, value in r.items()]
     columns = ["distance", "region", "kind", "r", "n_participants"]
-    write_csv(pd.DataFrame(rows, columns=columns).assign(brain=brain), path)
+    table = pd.DataFrame(rows, columns=columns).assign(brain=brain)
+    write_csv(table.assign(note=table["n_participants"].map({0: "one group average"})), path)
     return path
 
 
@@ -141,6 +142,22 @@ def test_model_without_any_r_says_so(tmp_path):
     row = pd.read_csv(tmp_path / "table1.csv").iloc[0]
     assert row["V1_layer"] == "no layer has an r" and math.isnan(row["V1_r"])
     assert row["IT_layer"] == "b" and row["origin"] == "own code"
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_model_without_data_set_has_no_accuracy(tmp_path, others):
+    study = write_study(tmp_path)
+    study["models"] = {
+        name: describe(dataset="d" if others and name == "ipcl" else None) for name in study["models"] if name != "lost"
+    }
+    study["accuracies"] = study["accuracies"][:1] if others else []
+    make_table1(**study, table=tmp_path / "table1.csv")
+    table = pd.read_csv(tmp_path / "table1.csv", index_col="model")
+    assert table.loc[["labelled", "neighbours"], ["dataset", "top1", "top1_protocol", "n_test"]].isna().all(axis=None)
+    assert table["V1_r"].notna().all() and table["top1"].notna().any() == others
+    files = {"tex": tmp_path / "t.tex", "page": tmp_path / "t.html"}
+    print_table1(tmp_path / "table1.csv", {"one": "1", "two": "2"}, **files)
+    assert ("top-1" in files["page"].read_text().lower()) == ("top-1" in files["tex"].read_text().lower()) == others
 
 
 def test_layers_that_are_numbers_keep_their_names(tmp_path):
@@ -387,6 +404,29 @@ def test_texts_are_escaped(small, tmp_path):
     assert read.open == [] and "lost is unavailable: <b>_no_ copy</b>, 50% & $1" in read.texts and not read.addresses
     assert "<i>" not in page and "<b>" not in page and "A &amp; B" in page
     assert "none (one group average)" in page
+
+
+def test_note_on_a_ceiling_stands_beside_it_and_in_the_caption(tmp_path):
+    doubt = "participants may not agree at all: r of each with the others -0.10 to 0.12"
+    study = write_study(tmp_path)
+    for path in study["ceilings"]:
+        ceilings = pd.read_csv(path).astype({"note": object})
+        ceilings.loc[(ceilings["region"] == "V1") & (ceilings["brain"] == "one"), "note"] = doubt
+        ceilings.to_csv(path, index=False)
+    make_table1(**study, table=tmp_path / "table1.csv")
+    table = pd.read_csv(tmp_path / "table1.csv").set_index(["brain", "model"])
+    assert table.loc["one", "V1_noise_ceiling_note"].eq(doubt).all()
+    assert table.loc["one", "IT_noise_ceiling_note"].eq("one group average").all()
+    assert table.loc["two", "V1_noise_ceiling_note"].isna().all()
+    titles, files = {"one": "1", "two": "2"}, {"tex": tmp_path / "t.tex", "page": tmp_path / "t.html"}
+    print_table1(tmp_path / "table1.csv", titles, **files)
+    one, two = [caption for caption in Page(files["page"].read_text()).texts if "noise ceilings" in caption]
+    assert f"V1 0.91 (n = 10 participants; {doubt}), IT none (one group average)." in one
+    assert "V1 0.50 (n = 10 participants)." in two
+    for path in study["ceilings"]:
+        pd.read_csv(path).assign(note=None).to_csv(path, index=False)
+    make_table1(**study, table=tmp_path / "without.csv")
+    assert not [name for name in pd.read_csv(tmp_path / "without.csv") if name.endswith("_note")]
 
 
 def test_page_is_utf8_in_any_locale(small, tmp_path):

@@ -93,9 +93,8 @@ def _describe_study(
     """Return what the page shows."""
     fits = read_csv(statistics)
     fits["comparator"] = name_comparators(fits["comparator"], fits["distance"])
-    learned = read_named(
-        accuracies, ["dataset", "model"], [(model.dataset, name) for name, model in study.available.items()]
-    )
+    measured = [(model.dataset, name) for name, model in study.measured.items()]
+    learned = read_named(accuracies, ["dataset", "model"], measured)
     limits = read_named(ceilings, ["brain"], [(brain,) for brain in study.brains])
     matrices = pair_rsms(rsms, itertools.product(study.brains, study.available))
     files_of, pictures_of = ({Path(path).parent.name: path for path in paths} for paths in (brains, stimuli))

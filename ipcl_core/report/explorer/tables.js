@@ -116,7 +116,8 @@ function nameWeights(model) {
 
 function listModelSources(model) {
   const files = [`rsa/${state.brain}/${model}.csv`, `statistics/${state.brain}/${model}.csv`];
-  files.push(`accuracy/${study.models[model].dataset}/${model}.csv`);
+  const { dataset } = study.models[model];
+  if (dataset !== null) files.push(`accuracy/${dataset}/${model}.csv`);
   return { model, files };
 }
 

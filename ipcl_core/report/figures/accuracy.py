@@ -23,6 +23,7 @@ def draw_figure3(table: File, *, brain: str, title: str, svg: File, png: File, p
 def plot_figure3(table1: File, *, brain: str, title: str) -> Figure:
     """Return the Figure of `draw_figure3`."""
     table, regions, colors = read_tables(table1, brain)
+    table = table.dropna(subset=["top1"])
     markers = assign({}, table["network"], MARKERS)
     styles = {name: {"label": name, "marker": "o"} | _fill(name, colors) for name in table["framework"].unique()}
     styles |= {name: {"label": name, "marker": mark, "mfc": "w", "mec": GREY} for name, mark in markers.items()}

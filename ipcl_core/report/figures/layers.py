@@ -5,6 +5,7 @@ Layer by layer: figure 2 and supplementary figure 2.
 import itertools
 import math
 import re
+import textwrap
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..table1 import read_fits
+from ..table1 import read_fits, read_note
 from .style import CEILING, GREY, TICKS, WIDTH, File, assign, find_limits, finish, list_ceilings, read_tables, save
 
 COLUMN, BAR, LABEL_SPACING = 1.5, 0.105, 8.5 / 72
@@ -78,7 +79,9 @@ def plot_figure2(table1: File, fits: list[File], *, brain: str, title: str, mode
     for row, (region, ceiling) in zip(axes, regions.items(), strict=True):
         shown = [curve[region] for curve in curves.values()]
         row[0].set_ylim(find_limits(*shown, table[f"{region}_r"], [ceiling, 0]))
-        row[0].set_ylabel(f"{region}\ncorrelation r" + ("\n(no noise ceiling)" if math.isnan(ceiling) else ""))
+        note = "no noise ceiling" if math.isnan(ceiling) else read_note(table, region).partition(":")[0]
+        words = textwrap.wrap(f"({note})", 18) if note else []
+        row[0].set_ylabel("\n".join([region, "correlation r", *words]))
         for ax, panel in zip(row[:-1], panels, strict=True):
             _draw_curves(ax, panel, curves, region, colors)
         _draw_bars(row[-1], table, region, colors)
