@@ -68,7 +68,12 @@ def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path
         raise ValueError(f"{source}: {error}") from None
     wanted = network.state_dict().keys()
     shortened = state
-    while len(shortened) == len(state) and not wanted & shortened.keys() and all("." in name for name in shortened):
+    while (
+        shortened
+        and len(shortened) == len(state)
+        and not wanted & shortened.keys()
+        and all("." in name for name in shortened)
+    ):
         shortened = {name.partition(".")[2]: tensor for name, tensor in shortened.items()}
     if shortened.keys() <= wanted and len(shortened) == len(state):
         state = shortened

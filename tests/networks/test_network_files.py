@@ -72,3 +72,10 @@ def test_non_finite_weights_are_refused(tmp_path, value):
     spoil(tmp_path / "weights.safetensors", **{"fc8.0.bias": bias})
     with pytest.raises(ValueError, match=r"weights.safetensors: fc8\.0\.bias holds non-finite values"):
         load_network(tmp_path / "weights.safetensors")
+
+
+def test_network_without_parameters_comes_back(tmp_path):
+    spec = make_spec(architecture="pixels", dim=3072, width=1.0, l2norm=False)
+    save_network(initialize_network(spec, 0), spec, tmp_path / "weights.safetensors")
+    network, found = load_network(tmp_path / "weights.safetensors")
+    assert found == spec and not network.state_dict()
