@@ -49,7 +49,7 @@ def test_page_holds_the_files_numbers(path, study):
                     values = fits.loc[(model, region), column].to_numpy()
                     assert_allclose(np.array(shown[column], float), values, atol=1e-5, equal_nan=True)
     for model, layers in LAYERS.items():
-        with h5py.File(path.parent / f"rsm/b/{model}.h5") as file:
+        with h5py.File(study["table"].parent / f"rsm/b/{model}.h5") as file:
             for layer, stored in zip(layers, brain["models"][model]["rsms"], strict=True):
                 rsv, error = vectorize_rsm(file[f"layers/{layer}"][:]), (stored["high"] - stored["low"]) / 508
                 assert_allclose(read_rsm(stored), rsv, atol=1.0001 * error, rtol=0, equal_nan=True)
@@ -224,7 +224,7 @@ def test_pointing_at_a_layer_shows_its_rsm_beside_the_brains(view, study):
         assert_allclose([ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2], place, atol=1)
         assert view.inner_text("#model-title") == f"{model}, {layer}"
         assert view.inner_text("#brain-title").startswith(region)
-        with h5py.File(path.parent / f"rsm/b/{model}.h5") as file:
+        with h5py.File(study["table"].parent / f"rsm/b/{model}.h5") as file:
             rsm = file[f"layers/{layer}"][:]
         low, high = (np.unravel_index(f(rsm + 2 * sign * np.eye(N_STIMULI)), rsm.shape)
                      for f, sign in ((np.argmin, 1), (np.argmax, -1)))  # fmt: skip
@@ -264,7 +264,7 @@ def test_pointing_at_a_cell_shows_its_two_stimuli(view, study):
     assert [picture.get_attribute("alt") for picture in pictures.all()] == ["Stimulus 09 object", "Stimulus 04 object"]
     assert pictures.first.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [85, 128]
     model, layer = view.inner_text("#model-title").split(", ")
-    with h5py.File(study["brains"][0]["rsms"][model]) as file:
+    with h5py.File(study["table"].parent / f"rsm/b/{model}.h5") as file:
         rsm = file[f"layers/{layer}"][:]
     said, error = re.search(r"r = (\S+) \(± (\S+), quantised", view.inner_text("#cell")).groups()
     assert abs(float(said.replace("\u2212", "-")) - rsm[9, 4]) <= float(error) + 6e-4
@@ -272,7 +272,7 @@ def test_pointing_at_a_cell_shows_its_two_stimuli(view, study):
 
 @in_browser
 def test_models_comparator_and_ceilings_are_chosen(view, study):
-    ceilings = pd.read_csv(study["brains"][0]["ceilings"]).set_index(["region", "kind"])["r"]
+    ceilings = pd.read_csv(study["ceilings"][0]).set_index(["region", "kind"])["r"]
     names = (
         "id => document.getElementById(id).data.filter(t => t.meta).map(t => [t.meta.model, t.line.color, t.y.length])"
     )
@@ -354,7 +354,7 @@ def test_every_number_says_where_it_comes_from(view, path):
     for name in (weights, "statistics/b/first.csv", "accuracy/d/first.csv", "rsm/b/first.h5"):
         assert f"{name}: SHA-256 {compute_sha256(path.parent / name)}; rule " in said
     data = read_study(path)["records"][weights]
-    assert f"commit {data['commit'] or 'unknown'}" in said and '"epochs": 5' in said and '"seed": 7' in said
+    assert f"commit {data['commit'] or 'unknown'}" in said and '"epochs": 100' in said and '"seed": 7' in said
     assert "second" not in said and "made anew" not in said
     view.evaluate(
         "name => { study.records[name].sha256 = 'other'; showProvenance('', listModelSources('first')); }", weights
