@@ -52,7 +52,7 @@ def stop_at_unknown_names(words):
     names = {"brain": study.brains, "dataset": study.datasets, "model": available}
     for word in words:
         unknown = []
-        for output in [str(output) for rule in workflow.rules for output in rule.output]:
+        for output in [str(output) for made in workflow.rules for output in made.output]:
             parts = re.split(r"\{(\w+).*?\}", output)  # text, wildcard, text, ...
             pattern = "".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
             if match := re.fullmatch(pattern, word):

