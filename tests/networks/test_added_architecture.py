@@ -74,7 +74,7 @@ def test_added_architecture_is_trained_and_printed(one_convolution, raw_split, t
         "pictures,first,weighted kNN,output,40,80,5,0.07,90,9,True\n"
     )
     fits.write_text("brain,model,region,layer,layer_index,participant,r,n_pairs\none,first,IT,conv,0,group,0.25,28\n")
-    ceilings.write_text(f"brain,distance,region,kind,r,n_participants\none,correlation,IT,{SPLIT_HALF},0.5,4\n")
+    ceilings.write_text(f"brain,distance,region,kind,r,n_participants,note\none,correlation,IT,{SPLIT_HALF},0.5,4,\n")
     make_table1(
         {"first": study.models["first"]},
         {"one": study.brains["objects92"]},
