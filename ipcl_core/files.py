@@ -100,32 +100,50 @@ def read_named(paths: Iterable[str | Path], names: Sequence[str], wanted: Iterab
     Args:
         paths: CSVs of `write_csv`, in any order.
         names: columns with one value in each file, such as brain and model.
-        wanted: the values of these columns that there must be a file of.
+        wanted: see `pair_files`.
 
     Returns:
         Values of `names`, as in `wanted` -> table.
 
     Raises:
-        ValueError: a file does not say, says more than one thing, or what is not wanted; two say the same; one is lacking.
+        ValueError: a file lacks a column of `names`, or has several values in them; see `pair_files`.
     """
-    wanted, found = [tuple(values) for values in wanted], {}
+    tables, said = {path: read_csv(path) for path in paths}, []
     for path in paths:
-        table = read_csv(path)
-        if lacking := [name for name in names if name not in table]:
+        if lacking := [name for name in names if name not in tables[path]]:
             raise ValueError(f"{path}: does not say which {' and '.join(lacking)} it is of; make it again")
-        said = list(table[list(names)].drop_duplicates().itertuples(index=False, name=None))
-        text = ", ".join(" ".join(map(str, values)) for values in said) or "nothing"
-        if len(said) != 1 or said[0] not in wanted:
-            asked = f"wanted are {', '.join(' '.join(values) for values in wanted)}"
-            raise ValueError(f"{path}: its columns {', '.join(names)} say that it is of {text}; {asked}")
-        if said[0] in found:
-            raise ValueError(
-                f"{path}: its columns {', '.join(names)} say that it is of {text}, and so do another file's"
-            )
-        found[said[0]] = table
-    if missing := [" ".join(values) for values in wanted if values not in found]:
-        raise ValueError(f"no file is of {', '.join(missing)} by its columns {', '.join(names)}")
-    return {values: found[values] for values in wanted}
+        rows = tables[path][list(names)].drop_duplicates().itertuples(index=False, name=None)
+        found = list(rows)
+        if len(found) != 1:
+            raise ValueError(f"{path}: is of {len(found)} {' and '.join(names)}, not of one; make it again")
+        said.append((path, found[0]))
+    return {values: tables[path] for values, path in pair_files(said, wanted).items()}
+
+
+def pair_files(said: Iterable[tuple[str | Path, tuple]], wanted: Iterable[tuple]) -> dict[tuple, str | Path]:
+    """Pair files by what they say that they are of, never by their order.
+
+    Args:
+        said: path and names, such as those of a brain and a model, of each file.
+        wanted: the names that there must be a file of.
+
+    Returns:
+        Names, in the order of `wanted` -> path.
+
+    Raises:
+        ValueError: a file is of something else, two are of the same, or one is lacking.
+    """
+    wanted, found = [tuple(names) for names in wanted], {}
+    for path, names in said:
+        text = " ".join(names)
+        if names not in wanted:
+            raise ValueError(f"{path}: says that it is of {text}; wanted are {', '.join(map(' '.join, wanted))}")
+        if names in found:
+            raise ValueError(f"{path}: says that it is of {text}, and so does {found[names]}")
+        found[names] = path
+    if missing := [" ".join(names) for names in wanted if names not in found]:
+        raise ValueError(f"no file says that it is of {', '.join(missing)}")
+    return {names: found[names] for names in wanted}
 
 
 def write_json(value, path: str | Path) -> None:

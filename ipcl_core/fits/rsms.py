@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..files import open_hdf5, write_hdf5
+from ..files import open_hdf5, pair_files, write_hdf5
 from ..rsa.similarity import compute_rsm, measure_distances
 
 
@@ -59,20 +59,5 @@ def name_rows(table: pd.DataFrame, rsms: str | Path) -> pd.DataFrame:
 
 
 def pair_rsms(rsms: Iterable[str | Path], wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str | Path]:
-    """Return (brain, model) -> file of `make_rsms`, by what the files say.
-
-    Raises:
-        ValueError: one is of another brain or model than `wanted`, two are of the same, or one is not there.
-    """
-    wanted, found = list(wanted), {}
-    for path in rsms:
-        if (said := read_names(path)) not in wanted:
-            raise ValueError(
-                f"{path}: says that it is of {' '.join(said)}; wanted are {', '.join(map(' '.join, wanted))}"
-            )
-        if said in found:
-            raise ValueError(f"{path}: says that it is of {' '.join(said)}, and so does {found[said]}")
-        found[said] = path
-    if missing := [" ".join(names) for names in wanted if names not in found]:
-        raise ValueError(f"no file says that it is of {', '.join(missing)}")
-    return {names: found[names] for names in wanted}
+    """Return (brain, model) -> file of `make_rsms`, by what the files say; arguments and errors of `files.pair_files`."""
+    return pair_files(((path, read_names(path)) for path in rsms), wanted)
