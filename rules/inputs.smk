@@ -141,8 +141,12 @@ def get_own_brain_files(wildcards):
 
 
 def get_brain(wildcards):
-    """A brain data set's block without its title, which only tables and figures show."""
-    return study.brains[wildcards.brain].model_dump(exclude={"title"})
+    """A brain data set's block as far as its import depends on it."""
+    return study.brains[wildcards.brain].model_dump(exclude={"title", "averaged"})
+
+
+def get_averaged(wildcards):
+    return getattr(study.brains[wildcards.brain], "averaged", "activations")
 
 
 def get_title(wildcards):

@@ -64,7 +64,7 @@ def test_known_figures_of_the_92_images(brain, packages):
     }[subset]
     stimuli, (early, it) = read_brain(folder / "brain.h5")
     assert len(stimuli) == len(list_stimuli(folder / "stimuli")) == expected["n"]
-    assert [path.stem for path in list_stimuli(folder / "stimuli")] == stimuli
+    assert list(list_stimuli(folder / "stimuli")) == stimuli
     assert (early.name, early.group, it.name, it.group) == ("EarlyV", True, "IT", False)
     assert it.participants == ["BE", "KO", "SN", "TI"]
     kept = [int(name[:2]) - 1 for name in stimuli]

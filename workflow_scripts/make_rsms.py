@@ -11,5 +11,6 @@ make_rsms(
     brain=snakemake.wildcards.brain,
     model=snakemake.wildcards.model,
     distances=snakemake.params.distances,
+    averaged=snakemake.params.averaged,
 )
 record_job(snakemake)

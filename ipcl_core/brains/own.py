@@ -45,14 +45,14 @@ def import_own_brain(layout: OwnData, stimuli_folder: str | Path, brain: str | P
     conditions = list_conditions(layout.stimuli, layout.order)
     parsed, seen, said = [], {}, set()
     for region in layout.regions:
-        found = _read_region(layout, conditions, region, seen, said)
+        found = _read_region(layout, list(conditions), region, seen, said)
         patterns, rsvs = zip(*found.values(), strict=True)
         logger.info("%s: %d participant(s): %s", region, len(found), ", ".join(found))
         if len(found) == 1:
             logger.warning("%s: one participant: no noise ceiling, and nothing over participants", region)
         patterns = list(patterns) if layout.kind == "patterns" else None
         parsed.append(Region(region, np.stack(rsvs), list(found), group=False, patterns=patterns))
-    names = copy_stimuli(conditions, Path(layout.stimuli), Path(stimuli_folder), layout.background)
+    names = copy_stimuli(conditions.items(), Path(layout.stimuli), Path(stimuli_folder), layout.background)
     write_brain(brain, names, parsed)
 
 

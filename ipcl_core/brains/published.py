@@ -126,7 +126,7 @@ def import_magri_konkle_2019(
         parsed.append(
             Region(region, np.stack(rsvs), [f"{number:02d}" for number in kept], group=False, patterns=arrays)
         )
-    names = copy_stimuli(conditions, Path(images), Path(stimuli_folder), background)
+    names = copy_stimuli([(name, [name]) for name in conditions], Path(images), Path(stimuli_folder), background)
     write_brain(brain, names, parsed)
 
 

@@ -5,6 +5,8 @@ The images that participants saw: which, in which order, and a folder of them.
 import logging
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -23,30 +25,34 @@ def strip_suffix(name: str) -> str:
     return Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
 
 
-def copy_stimuli(conditions: list[str], images: Path, folder: Path, background: str = "white") -> list[str]:
-    """Write each condition's image as a PNG whose name sorts in the order of the conditions; return the names.
+def copy_stimuli(
+    conditions: Iterable[tuple[str, Sequence[str]]], images: Path, folder: Path, background: str = "white"
+) -> list[str]:
+    """Write each condition's picture as a PNG whose name sorts in the order of the conditions; return the names.
+
+    Several pictures of a condition stand in a folder of its name.
 
     Args:
-        conditions: names of the images, with or without a suffix.
+        conditions: the name of each, and those of its pictures (see `list_conditions`).
         images: folder of the images.
         folder: receives the PNG files.
         background: colour behind transparent pixels.
 
     Raises:
-        ValueError: there is no folder, a condition has no image or several, or its image cannot be decoded.
+        ValueError: there is no folder, a condition has no picture, one picture stands for two images or in two places, or an
+            image cannot be decoded.
     """
     if not images.is_dir():
         raise ValueError(f"{images}: is no folder; stimuli are a folder with one image a condition")
-    stems = [strip_suffix(name) for name in conditions]
+    stems, pictures = zip(*((strip_suffix(name), names) for name, names in conditions), strict=True)
     if len(set(stems)) < len(stems):
         raise ValueError(f"the conditions hold a name twice: {next(stem for stem in stems if stems.count(stem) > 1)!r}")
-    found = _find_images(stems, images)
-    digits = max(2, len(str(len(stems))))
-    names = [f"{i + 1:0{digits}d}_{re.sub(r'[^A-Za-z0-9_-]+', '_', stem)}" for i, stem in enumerate(stems)]
-    folder.mkdir(parents=True, exist_ok=True)
-    cropped, transparent = [], []
-    for stem, name in zip(stems, names, strict=True):
-        path = found[stem]
+    names, cropped, transparent = _number(stems), [], []
+    targets = {}
+    for name, paths in zip(names, _find_pictures(pictures, images), strict=True):
+        places = [name] if len(paths) == 1 else [f"{name}/{one}" for one in _number([path.stem for path in paths])]
+        targets |= dict(zip(places, paths, strict=True))
+    for name, path in targets.items():
         try:
             pixels = read_image(path, background=background)
             differ = (read_image(path, background="black") != read_image(path, background="white")).any()
@@ -59,9 +65,11 @@ def copy_stimuli(conditions: list[str], images: Path, folder: Path, background: 
             cropped.append(f"{path.name}: the central {min(width, height)} of {width} x {height} pixels")
         if differ:
             transparent.append(path.name)
-        Image.fromarray(pixels).save(folder / f"{name}.png")
+        target = folder / f"{name}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(target)
     if cropped:
-        n = f"{len(cropped)} of {len(names)}"
+        n = f"{len(cropped)} of {len(targets)}"
         logger.warning("%s: %s stimuli are not square; models see only their centre, of %s", images, n, cropped[0])
     if transparent:
         logger.warning(
@@ -69,27 +77,57 @@ def copy_stimuli(conditions: list[str], images: Path, folder: Path, background: 
             "background to the colour that participants saw",
             images,
             len(transparent),
-            len(names),
+            len(targets),
             transparent[0],
             background,
         )
     return names
 
 
-def _find_images(stems: list[str], images: Path) -> dict[str, Path]:
+def _number(stems: Sequence[str]) -> list[str]:
+    """Return names of files that sort in this order, of letters that every file system takes."""
+    digits = max(2, len(str(len(stems))))
+    return [f"{i + 1:0{digits}d}_{re.sub(r'[^A-Za-z0-9_-]+', '_', stem)}" for i, stem in enumerate(stems)]
+
+
+def _find_pictures(conditions: Sequence[Sequence[str]], images: Path) -> list[list[Path]]:
+    """Return the images of each condition by their names; the name of a folder stands for all images in it."""
+    listed = {images: _list_images(images)}
+
+    def find(name: str) -> list[Path]:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{name}: leaves {images}; pictures are named below it")
+        parent = (images / name).parent
+        if parent not in listed:
+            listed[parent] = _list_images(parent) if parent.is_dir() else {}
+        if path := listed[parent].get(strip_suffix(Path(name).name)):
+            return [path]
+        folder = images / name
+        return list(_list_images(folder).values()) if folder != images and folder.is_dir() else []
+
+    found = [[path for name in names for path in find(name)] for names in conditions]
+    missing = [name for names in conditions for name in names if not find(name)]
+    if missing:
+        there = listed[images]
+        raise ValueError(
+            f"{images}: no image for {len(missing)} of {len(conditions)} conditions, among them {missing[0]!r}; the "
+            f"{len(there)} images there need the conditions' names, and are, for example, "
+            f"{', '.join(path.name for path in list(there.values())[:3]) or 'none'}{_hint_at_folders(images)}"
+        )
+    ((path, n),) = Counter(path for paths in found for path in paths).most_common(1)
+    if n > 1:
+        raise ValueError(f"{path}: stands {n} times among the pictures of the conditions")
+    return found
+
+
+def _list_images(folder: Path) -> dict[str, Path]:
     """Return stem -> image of a folder, hidden files left out."""
     found: dict[str, Path] = {}
-    for path in sorted(images.iterdir()):
+    for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
             if (stem := strip_suffix(path.name)) in found:
-                raise ValueError(f"{images}: {found[stem].name} and {path.name} are images of one condition")
+                raise ValueError(f"{folder}: {found[stem].name} and {path.name} are images of one condition")
             found[stem] = path
-    if missing := [stem for stem in stems if stem not in found]:
-        raise ValueError(
-            f"{images}: no image for {len(missing)} of {len(stems)} conditions, among them {missing[0]!r}; the "
-            f"{len(found)} images there need the conditions' names, and are, for example, "
-            f"{', '.join(path.name for path in list(found.values())[:3]) or 'none'}{_hint_at_folders(images)}"
-        )
     return found
 
 
@@ -99,36 +137,44 @@ def _hint_at_folders(images: str | Path) -> str:
     folders = sorted({str(path.parent.relative_to(images)) for path in deeper} - {"."})
     if not folders:
         return ""
-    return f"; {len(folders)} sub-folder(s) hold images, as {folders[0]}, which are not looked into: put all into one folder"
+    return (
+        f"; {len(folders)} sub-folder(s) hold images, as {folders[0]}, which are not looked into: put all into one folder, or "
+        "name folders or pictures below it in order"
+    )
 
 
-def list_conditions(stimuli: str | Path, order: str | Path | None) -> list[str]:
-    """Return the file names of the stimuli in their order: the lines of a file, or the sorted names in the folder.
+def list_conditions(stimuli: str | Path, order: str | Path | None) -> dict[str, list[str]]:
+    """Return the conditions in their order -> the names of their pictures.
+
+    They are the lines of a file: the name of a picture, or of a folder of several, below the folder of the stimuli; or the
+    condition's name and those of several pictures, with tabs between. Without a file, the sorted names in the folder.
 
     Raises:
         ValueError: fewer than three, or one twice; without a file, names whose numbers would count in another order.
     """
     if order is None:
         images = [path for path in Path(stimuli).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-        names = sorted(path.name for path in images if not path.name.startswith("."))
+        lines = [[path.name] for path in sorted(images) if not path.name.startswith(".")]
         where = f"{stimuli}: images"
-        if pair := _find_miscounted(names):
+        if pair := _find_miscounted([name for (name,) in lines]):
             raise ValueError(
                 f"{stimuli}: sorted by name {pair[0]} stands before {pair[1]}, by number behind it; give order, a file with "
                 "one name a line in the order of the data"
             )
     else:
         try:
-            lines = Path(order).read_text(encoding="utf-8-sig").splitlines()
+            text = Path(order).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeError) as error:
             raise ValueError(f"{order}: cannot be read as text in UTF-8: {error}") from None
-        names, where = [line.strip() for line in lines if line.strip()], f"{order}: lines"
+        lines = [[name.strip() for name in line.split("\t") if name.strip()] for line in text if line.strip()]
+        where = f"{order}: lines"
+    names = [line[0] for line in lines]
     if len(names) < 3:
         hint = "" if order else _hint_at_folders(stimuli)
         raise ValueError(f"{where}: found {len(names)}; an RSM needs three stimuli or more{hint}")
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"{where}: {twice[0]} stands there {names.count(twice[0])} times; each stimulus stands once")
-    return names
+    return {name: pictures or [name] for name, *pictures in lines}
 
 
 def _find_miscounted(names: list[str]) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ out of range or a reference to something undefined raises `ConfigError`, which n
 
 from .base import Strict
 from .data import (
+    Averaged,
     Brain,
     Dataset,
     ImageFolder,
@@ -28,6 +29,7 @@ __all__ = [
     "SGD",
     "AdamW",
     "Augmentation",
+    "Averaged",
     "Brain",
     "Comparator",
     "Config",

@@ -13,6 +13,8 @@ from pydantic import Field, field_validator, model_validator
 from .base import Color, Distinct, Line, Name, Seed, Strict
 from .templates import check_template, fill_template, find_suffix, split_reference
 
+Averaged = Literal["activations", "rsms"]
+
 
 class Storage(Strict):
     """How images are written into a .beton file."""
@@ -143,7 +145,8 @@ class OwnData(Strict):
     """Behind transparent pixels of the stimuli: what participants saw there."""
     order: str | None = None
     """Text file with the name of one image a line, in the order of the data; null: sorted by name, where numbers in the names
-    do not count in another order (10.png stands before 2.png)."""
+    do not count in another order (10.png stands before 2.png). A line can name several pictures of one stimulus: a folder of
+    them, or the stimulus and they, with tabs between."""
     participants: Distinct[Name] = Field(min_length=1)
     """A group average is one participant."""
     regions: Distinct[Name] = Field(min_length=1)
@@ -260,7 +263,7 @@ class OwnData(Strict):
     def find_files(self) -> list[str]:
         """Return the files that an import reads, as far as they are there."""
         named = [path for _, path, _ in self.model_copy(update={"missing": "error"}).list_paths()]
-        images = sorted(str(path) for path in Path(self.stimuli).glob("[!.]*"))
+        images = sorted(str(path) for path in Path(self.stimuli).glob("**/[!.]*" if self.order else "[!.]*"))
         return [path for path in [*named[1:], *images] if Path(path).is_file()]
 
 
@@ -269,6 +272,9 @@ class OwnBrain(OwnData):
 
     title: Line
     """Name in figures and tables."""
+    averaged: Averaged = "activations"
+    """What is averaged over the pictures of a stimulus that has several: activations, before the RSM; or rsms,
+    the similarities of all pairs of two stimuli's pictures."""
 
 
 Brain = Annotated[Kriegeskorte2008 | MagriKonkle2019 | OwnBrain, Field(discriminator="source")]

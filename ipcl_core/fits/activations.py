@@ -1,8 +1,9 @@
 """
 Every layer's activations to a set of stimuli, in one forward pass an image, as an HDF5 file.
 
-The file: dataset `stimuli` (n names, in order); for each layer, in the order of the forward pass, dataset
-`layers/<layer>` (n, ...) float32; attributes `layers` (their order) and `network` (the specification, JSON).
+The file: dataset `stimuli` (n names of pictures, in order: the stimulus's, or `<stimulus>/<picture>` where it has several);
+for each layer, in the order of the forward pass, dataset `layers/<layer>` (n, ...) float32; attributes `layers` (their
+order) and `network` (the specification, JSON).
 """
 
 import logging
@@ -56,7 +57,7 @@ def extract_activations(
 
     Args:
         weights: safetensors file of `network_files.save_network`.
-        stimuli: folder of images; their order is that of their names.
+        stimuli: folder of `list_stimuli`.
         activations: HDF5 file to write.
         layers: which ones, see `choose_layers`.
         model: its block of the configuration, see `network_files.load_network`.
@@ -68,15 +69,14 @@ def extract_activations(
     network, spec = load_network(weights, model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
-    paths, side = list_stimuli(stimuli), spec.preprocessing.image_size
-    if len(paths) < 3:
-        raise ValueError(f"{stimuli}: holds {len(paths)} stimuli; an RSM needs at least three")
+    names, paths = _list_pictures(stimuli)
+    side = spec.preprocessing.image_size
     with (
         write_hdf5(activations) as file,
         record_layers(network, layers, shape=(3, side, side)) as compute,
         torch.no_grad(),
     ):
-        file["stimuli"] = [path.stem for path in paths]
+        file["stimuli"] = names
         file.attrs["network"] = spec.model_dump_json()
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
@@ -96,3 +96,15 @@ def extract_activations(
         if not found:
             raise ValueError(f"{weights}: none of the layers has two or more units, which an RSM needs")
         file.attrs["layers"] = list(found)
+
+
+def _list_pictures(stimuli: str | Path) -> tuple[list[str], list[Path]]:
+    """Return the names of the pictures (see the module), and the pictures."""
+    found = list_stimuli(stimuli)
+    if len(found) < 3:
+        raise ValueError(f"{stimuli}: holds {len(found)} stimuli; an RSM needs at least three")
+    named = [
+        (f"{name}/{path.stem}" if len(paths) > 1 else name, path) for name, paths in found.items() for path in paths
+    ]
+    names, paths = zip(*named, strict=True)
+    return list(names), list(paths)

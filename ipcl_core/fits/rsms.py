@@ -5,17 +5,24 @@ Activations -> the RSM of every layer.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from ..config import Averaged
 from ..files import open_hdf5, pair_files, write_hdf5
 from ..rsa.similarity import compute_rsm, measure_distances
 
 
 def make_rsms(
-    activations: str | Path, rsms: str | Path, *, brain: str, model: str, distances: Sequence[str] = ()
-) -> None:
+    activations: str | Path, rsms: str | Path, *, brain: str, model: str, distances: Sequence[str] = (),
+    averaged: Averaged = "activations",
+) -> None:  # fmt: skip
     """Write the RSM of every layer, reading one layer at a time.
+
+    Of stimuli with several pictures, activations are averaged before the RSM is computed; or, by `averaged`, an entry is the
+    mean similarity (or distance) of all pairs of a picture of the one stimulus and a picture of the other.
 
     Args:
         activations: HDF5 file of `extract_activations`.
@@ -24,18 +31,53 @@ def make_rsms(
             also `euclidean/<layer>` (n, n) of `similarity.measure_distances`.
         brain, model: names of the brain data set and of the model.
         distances: see `config.Statistics`.
+        averaged: see `config.OwnBrain`.
     """
     with open_hdf5(activations) as source, write_hdf5(rsms) as file:
         file.attrs["brain"], file.attrs["model"] = brain, model
-        file["stimuli"] = source["stimuli"][:]
+        rows = list_conditions(source)
+        file["stimuli"] = list(rows)
         for layer in source.attrs["layers"]:
             patterns = source[f"layers/{layer}"][:]
-            dataset = file.create_dataset(f"layers/{layer}", data=compute_rsm(patterns))
+            if averaged == "activations":
+                patterns = average_pictures(patterns, rows)
+            dataset = file.create_dataset(f"layers/{layer}", data=average_pairs(compute_rsm(patterns), rows, 1))
             dataset.attrs["n_units"] = int(np.prod(patterns.shape[1:]))
             if set(distances) - {"correlation"}:
-                file[f"euclidean/{layer}"] = measure_distances(patterns)
+                file[f"euclidean/{layer}"] = average_pairs(measure_distances(patterns), rows, 0)
         for name in ("layers", "network"):
             file.attrs[name] = source.attrs[name]
+
+
+def list_conditions(activations: h5py.File) -> dict[str, list[int]]:
+    """Return the stimuli of a file of `extract_activations`, in order -> the rows of their pictures."""
+    rows: dict[str, list[int]] = {}
+    for row, picture in enumerate(activations["stimuli"].asstr()):
+        rows.setdefault(picture.split("/")[0], []).append(row)
+    return rows
+
+
+def average_pictures(values: NDArray, rows: dict[str, list[int]]) -> NDArray:
+    """Return the means over each stimulus's pictures: (n_pictures, ...) -> (n_stimuli, ...), of the same type.
+
+    Args:
+        rows: of `list_conditions`. Where each stimulus has one picture, the values are returned as they are.
+    """
+    if len(rows) == len(values):
+        return values
+    return np.stack([values[each].mean(0, dtype=np.float64) for each in rows.values()]).astype(values.dtype)
+
+
+def average_pairs(matrix: NDArray, rows: dict[str, list[int]], diagonal: float) -> NDArray:
+    """Return the means over all pairs of two stimuli's pictures, (n_pictures, n_pictures) -> (n_stimuli, n_stimuli).
+
+    The diagonal is that of one stimulus with itself, NaN where it is in the matrix. A matrix of stimuli stays as it is.
+    """
+    if len(rows) == len(matrix):
+        return matrix
+    means = average_pictures(average_pictures(matrix, rows).T, rows)
+    np.fill_diagonal(means, np.where(np.isnan(np.diag(means)), np.nan, diagonal))
+    return means
 
 
 def read_names(rsms: str | Path) -> tuple[str, str]:

@@ -33,9 +33,16 @@ TURNS = {
 """Orientation -> what puts such a picture upright."""
 
 
-def list_stimuli(folder: str | Path) -> list[Path]:
-    """Return the images of a folder of stimuli in their order, that of their names; hidden files are left out."""
-    return sorted(Path(folder).glob("[!.]*"))
+def list_stimuli(folder: str | Path) -> dict[str, list[Path]]:
+    """Return the stimuli of a folder in their order, that of their names -> their pictures; hidden files are left out.
+
+    A stimulus is an image, or a folder of several, of which all belong to one condition of the experiment.
+    """
+    found = sorted(Path(folder).glob("[!.]*"))
+    return {
+        path.name if path.is_dir() else path.stem: sorted(path.glob("[!.]*")) if path.is_dir() else [path]
+        for path in found
+    }
 
 
 def read_image(path: str | Path, shortest_side: int | None = None, background: str = "white") -> np.ndarray:

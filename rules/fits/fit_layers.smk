@@ -23,6 +23,7 @@ rule make_rsms:
     params:
         code=code_of("make_rsms"),
         distances=study.statistics.distances,
+        averaged=get_averaged,
     script:
         "../../workflow_scripts/make_rsms.py"
 

@@ -1,6 +1,7 @@
 """One's own brain data: every layout of the files gives the similarities that were put in."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -483,9 +484,7 @@ def test_other_distances_are_scaled(own):
 def test_stimuli_are_written_in_the_order_of_the_file(own):
     own.write(np.save)
     own.import_all()
-    assert [path.stem for path in list_stimuli(own.folder / "stimuli")] == [
-        f"{i + 1:02d}_{name}" for i, name in enumerate(NAMES)
-    ]
+    assert list(list_stimuli(own.folder / "stimuli")) == [f"{i + 1:02d}_{name}" for i, name in enumerate(NAMES)]
     found = np.asarray(Image.open(own.folder / "stimuli/03_apple.png"))
     assert_allclose(found, np.asarray(Image.open(own.folder / "images/apple.png")), rtol=0, atol=0)
 
@@ -531,6 +530,31 @@ def test_without_order_names_are_sorted(own):
     assert [name[3:] for name in read_brain(own.brain)[0]] == sorted(NAMES)
 
 
+def test_stimuli_of_several_pictures(own):
+    """A line of the order names one picture, a folder of them, or a stimulus and its pictures."""
+    images = own.folder / "images"
+    for name in ("bike", "drum"):
+        (images / name).mkdir()
+        for picture in ("side", "front", ".hidden"):
+            shutil.copy(images / f"{name}.png", images / f"{name}/{picture}.png")
+    (images / "bike.png").unlink()
+    lines = ["mug", "bike", "apple\tapple.png\t", "chair\tchair\tdrum/side.png", "kite", "drum"]
+    (own.folder / "order.txt").write_text("\n".join(lines))
+    own.write(np.save)
+    regions = own.import_all()
+    names = [f"{i + 1:02d}_{name}" for i, name in enumerate(NAMES)]
+    assert read_brain(own.brain)[0] == names
+    assert_allclose(regions[0].rsvs, own.expect()["EarlyV"], rtol=0, atol=1e-12)
+    found = list_stimuli(own.folder / "stimuli")
+    assert list(found) == names
+    several = {"02_bike": ["01_front.png", "02_side.png"], "04_chair": ["01_chair.png", "02_side.png"]}
+    for name, pictures in found.items():
+        assert [path.name for path in pictures] == several.get(name, [f"{name}.png"])
+    copied = np.asarray(Image.open(own.folder / "stimuli/04_chair/02_side.png"))
+    assert_allclose(copied, np.asarray(Image.open(images / "drum.png")), rtol=0, atol=0)
+    assert {str(images / name) for name in ("bike/side.png", "mug.png")} < set(own.make_block().find_files())
+
+
 def test_more_than_99_stimuli_keep_their_order(own):
     rng = np.random.default_rng(0)
     for i in range(101):
@@ -540,7 +564,7 @@ def test_more_than_99_stimuli_keep_their_order(own):
     own.write(np.save)
     own.import_all()
     names = read_brain(own.brain)[0]
-    assert [path.stem for path in list_stimuli(own.folder / "stimuli")] == names
+    assert list(list_stimuli(own.folder / "stimuli")) == names
     assert names[99:] == ["100_x99", "101_x100"]
 
 

@@ -105,7 +105,7 @@ def test_similarities_are_those_that_were_put_in(study):
 def test_stimuli_are_written_in_the_order_of_the_conditions(study):
     study.write()
     study.import_all()
-    assert [path.stem for path in list_stimuli(study.stimuli)] == NAMES
+    assert list(list_stimuli(study.stimuli)) == NAMES
     for condition, name in zip(CONDITIONS, NAMES, strict=True):
         found = np.asarray(Image.open(study.stimuli / f"{name}.png"))
         expected = np.asarray(Image.open(study.images / f"{condition.removesuffix('.jpg')}.png"))
@@ -409,4 +409,4 @@ def test_participants_without_vectors_are_refused(tmp_path):
 def test_hidden_files_are_no_stimuli(tmp_path):
     for name in ("b.png", ".DS_Store", "a.png", "10_c.png", "9_d.png"):
         (tmp_path / name).write_bytes(b"")
-    assert [path.name for path in list_stimuli(tmp_path)] == ["10_c.png", "9_d.png", "a.png", "b.png"]
+    assert list(list_stimuli(tmp_path)) == ["10_c", "9_d", "a", "b"]

@@ -24,6 +24,9 @@ from ipcl_core.brains.stimuli import list_conditions
         (NAMES[:5], r"found an array of shape \(6, 40\), needs 5 stimuli x voxels"),
         ([*NAMES[:5], "drumm"], "images: no image for 1 of 6 conditions, among them 'drumm'"),
         ([*NAMES[:5], "mug"], r"order\.txt: lines: mug stands there 2 times; each stimulus stands once"),
+        ([*NAMES[:5], "drum\tdrum\t../order"], r"\.\./order: leaves .*images; pictures are named below it"),
+        ([*NAMES[:5], "drum\tkite"], r"kite\.png: stands 2 times among the pictures of the conditions"),
+        ([*NAMES[:5], "drum\tdrum\tdrum/side"], "images: no image for 1 of 6 conditions, among them 'drum/side'"),
         (NAMES[:2], r"order\.txt: lines: found 2; an RSM needs three stimuli or more"),
         ([], r"order\.txt: lines: found 0"),
     ],
@@ -79,7 +82,7 @@ def test_numbers_that_are_sorted_as_names(tmp_path, names, message):
 def test_numbers_in_the_order_of_the_names(tmp_path, names):
     for name in names:
         Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
-    assert list_conditions(tmp_path, None) == sorted(f"{name}.png" for name in names)
+    assert list(list_conditions(tmp_path, None)) == sorted(f"{name}.png" for name in names)
 
 
 def test_folder_with_other_pictures_than_the_data(own):

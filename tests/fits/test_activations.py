@@ -1,3 +1,4 @@
+import shutil
 from functools import partial
 
 import h5py
@@ -103,6 +104,22 @@ def test_extraction_equals_hooks_by_hand(tmp_path, stimuli):
             assert found.shape == (N_STIMULI, *expected[layer][0].shape[1:])
             # one image at a time or 16: the same sums in another order
             assert_allclose(found, torch.cat(expected[layer]), rtol=0, atol=1e-5)
+
+
+def test_every_picture_of_a_stimulus_is_shown(tmp_path, photo):
+    spec, folder = make_spec(), tmp_path / "stimuli"
+    weights = write_weights(tmp_path, initialize_network(spec, 0), spec)
+    names = ["01_mug", "02_bike/01_side", "02_bike/02_front", "03_hat"]
+    for flat in (False, True):
+        for i, name in enumerate(names):
+            path = folder / f"{name.replace('/', '_') if flat else name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            photo.crop((50 * i, 0, 50 * i + 70, 70)).save(path)
+        extract_activations(weights, folder, tmp_path / f"{flat}.h5", layers=["fc7"])
+        shutil.rmtree(folder)
+    with h5py.File(tmp_path / "False.h5") as file, h5py.File(tmp_path / "True.h5") as single:
+        assert list(file["stimuli"].asstr()) == names
+        assert_allclose(file["layers/fc7"], single["layers/fc7"], rtol=0, atol=0)
 
 
 def test_chosen_layers_alone_are_extracted(tmp_path, stimuli):

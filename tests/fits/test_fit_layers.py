@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import h5py
@@ -83,6 +84,35 @@ def test_rsms_with_distances(rsms, patterns, tmp_path):
             flat = values.reshape(8, -1).astype(float)
             expected = ((flat[:, None] - flat) ** 2).mean(2)
             assert_allclose(more[f"euclidean/{layer}"], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("averaged", ["activations", "rsms"])
+def test_rsms_of_stimuli_with_several_pictures(tmp_path, averaged):
+    """Means over pictures, or over all pairs of pictures, by a loop; one picture is constant."""
+    pictures = ["1_a/1", "1_a/2", "2_b", "3_c/1", "3_c/2", "3_c/3"]
+    values = np.random.default_rng(0).standard_normal((6, 40)).astype(np.float32)
+    flat = np.where(np.arange(6)[:, None] == 4, np.float32(1), values)
+    with write_hdf5(tmp_path / "activations.h5") as file:
+        file["stimuli"], file["layers/all"], file["layers/flat"] = pictures, values, flat
+        file.attrs["layers"], file.attrs["network"] = ["all", "flat"], "a network"
+    options = {"brain": "b", "model": "m", "distances": ["euclidean"], "averaged": averaged}
+    make_rsms(tmp_path / "activations.h5", tmp_path / "rsms.h5", **options)
+    groups, wide = [[0, 1], [2], [3, 4, 5]], values.astype(float)
+    rsm, distances = np.eye(3), np.zeros((3, 3))
+    for i, j in itertools.permutations(range(3), 2):
+        if averaged == "activations":
+            a, b = wide[groups[i]].mean(0), wide[groups[j]].mean(0)
+            rsm[i, j], distances[i, j] = np.corrcoef(a, b)[0, 1], ((a - b) ** 2).mean()
+        else:
+            pairs = [(wide[a], wide[b]) for a in groups[i] for b in groups[j]]
+            rsm[i, j] = np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs])
+            distances[i, j] = np.mean([((a - b) ** 2).mean() for a, b in pairs])
+    with h5py.File(tmp_path / "rsms.h5") as file:
+        assert list(file["stimuli"].asstr()) == ["1_a", "2_b", "3_c"]
+        assert_allclose(file["layers/all"], rsm, rtol=0, atol=1e-7)  # means of activations are float32
+        assert_allclose(file["euclidean/all"], distances, rtol=0, atol=1e-6)
+        assert np.isnan(file["layers/flat"][2]).all() == (averaged == "rsms")
+        assert np.isfinite(file["layers/flat"][:2, :2]).all()
 
 
 def test_fits_equal_loop(rsms, brain, regions, patterns, tmp_path, warnings_of):

@@ -89,7 +89,7 @@ def test_disagreeing_files_are_refused(study, tmp_path):
 
     shutil.copytree(study["stimuli"][0], tmp_path / "b/stimuli")
     next((tmp_path / "b/stimuli").iterdir()).unlink()
-    with pytest.raises(ValueError, match=r"its 11 pictures are not the 12 of .*brain\.h5"):
+    with pytest.raises(ValueError, match=r"its 11 stimuli are not the 12 of .*brain\.h5"):
         write(stimuli=[tmp_path / "b/stimuli"])
     first, second, pixels = study["rsms"]
     with pytest.raises(ValueError, match=r"first\.h5: says that it is of b first, and so does .*first\.h5"):

@@ -142,13 +142,13 @@ def _describe_brain(title: str, file: File, folder: File, ceilings: pd.DataFrame
     """Return one brain data set: stimuli with pictures, regions with RSMs and ceilings."""
     stimuli, regions = read_brain(file)
     pictures = list_stimuli(folder)
-    if [picture.stem for picture in pictures] != stimuli:
-        raise ValueError(f"{folder}: its {len(pictures)} pictures are not the {len(stimuli)} of {file}")
+    if list(pictures) != stimuli:
+        raise ValueError(f"{folder}: its {len(pictures)} stimuli are not the {len(stimuli)} of {file}")
     ceilings = ceilings.drop(columns="brain")
     ceilings["comparator"] = name_comparators("pearson", ceilings["distance"])
     return {
         "title": title,
-        "stimuli": [{"name": n, "picture": encode_picture(p)} for n, p in zip(stimuli, pictures, strict=True)],
+        "stimuli": [{"name": name, "picture": encode_picture(first)} for name, (first, *_) in pictures.items()],
         "regions": {
             region.name: {
                 "n_participants": 0 if region.group else len(region.rsvs),

@@ -13,15 +13,16 @@ from .style import WIDTH, File, finish, save
 
 
 def draw_figure_stimuli(stimuli: File, *, title: str, svg: File, png: File, pdf: File) -> None:
-    """Draw all stimuli of a folder, row by row in the order of their names. Source: supplementary figure 1."""
+    """Draw all pictures of the stimuli, row by row in the order of their names. Source: supplementary figure 1."""
     save(plot_figure_stimuli, stimuli, title=title, svg=svg, png=png, pdf=pdf)
 
 
 def plot_figure_stimuli(stimuli: File, *, title: str) -> Figure:
     """Return the Figure of `draw_figure_stimuli`."""
-    paths = list_stimuli(stimuli)
-    if not paths:
+    pictures = list_stimuli(stimuli)
+    if not pictures:
         raise ValueError(f"{stimuli}: holds no stimuli")
+    paths = [path for several in pictures.values() for path in several]
     n_columns = math.ceil(math.sqrt(1.5 * len(paths)))
     side, pitch = 150, 158  # pixels
     canvas = Image.new("RGB", (n_columns * pitch, math.ceil(len(paths) / n_columns) * pitch), "white")
@@ -34,4 +35,5 @@ def plot_figure_stimuli(stimuli: File, *, title: str) -> Figure:
     ax = figure.subplots()
     ax.imshow(np.asarray(canvas))
     ax.set_axis_off()
-    return finish(figure, f"{title}: {len(paths)} stimuli")
+    several = f" of {len(paths)} pictures" if len(paths) > len(pictures) else ""
+    return finish(figure, f"{title}: {len(pictures)} stimuli{several}")
