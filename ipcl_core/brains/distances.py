@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..rsa.similarity import count_stimuli, vectorize_rsm
-from .patterns import to_float64
+from .patterns import name_pair, to_float64
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +23,8 @@ def make_rsv(
 
     The most similar pair is logged: nothing in a vector tells whether it holds distances or similarities.
 
-    Correlation distances d become 1 - d. Others, which may be negative (cross-validated ones), become 1 - (d - m) / s, with
-    m the smallest of 0 and all d, s the largest of all d - m.
+    Correlation distances d become 1 - d. Others become 1 - (d - m) / s, with m the smallest of 0 and all d (cross-validated
+    ones may be negative), s the largest of all d - m.
 
     Args:
         values: (n, n) or (n_pairs,).
@@ -44,7 +44,7 @@ def make_rsv(
         raise ValueError(f"{who}: all {len(pairs)} pairs hold {low:.6g}, so that nothing correlates with them")
     found = f"found {low:.3g} to {high:.3g}"
     size, closest = ("small", pairs.argmin()) if kind == "rdm" else ("large", pairs.argmax())
-    pair = " and ".join(conditions[i[closest]] for i in np.tril_indices(len(conditions), -1))
+    pair = name_pair(closest, conditions)
     logger.info("%s: %s, %s, where %s means similar; the most similar pair: %s", who, kind, found, size, pair)
     _check_range(pairs, kind, distance, found, who)
     if kind == "rsm":
@@ -63,25 +63,42 @@ def _check_range(pairs: np.ndarray, kind: str, distance: str, found: str, who: s
             f"{who}: an RSM holds correlations, from -1 to 1, {found}; of Fisher's z give their hyperbolic tangent, of "
             "distances kind: rdm"
         )
-    if kind == "rdm" and distance == "correlation" and (low < -1e-6 or high > 2 + 1e-6):
-        advice = "give distance: other for other distances, kind: rsm for similarities"
-        if low < -1e-6 and high < 2:
-            advice = (
-                "correlations, or their Fisher z, are no distances but similarities (kind: rsm, with 1 on the diagonal; of z "
-                "their hyperbolic tangent); cross-validated distances are distance: other"
-            )
-        raise ValueError(f"{who}: distances 1 - r lie between 0 and 2, {found}; {advice}")
+    if kind == "rdm" and low < -1e-6 and distance != "crossvalidated":
+        raise ValueError(
+            f"{who}: distances are not negative, {found}; correlations, or their Fisher z, are similarities (kind: rsm, with "
+            "1 on the diagonal; of z their hyperbolic tangent); cross-validated distances are distance: crossvalidated"
+        )
+    if kind == "rdm" and distance == "correlation" and high > 2 + 1e-6:
+        raise ValueError(
+            f"{who}: distances 1 - r lie between 0 and 2, {found}; give distance: other for other distances, kind: rsm for "
+            "similarities"
+        )
     if distance == "correlation" or kind == "rsm":
+        what = "distances 1 - r" if kind == "rdm" else "correlations"
+        advice = "distance: other" if kind == "rdm" else "kind: rdm"
         if max(-low, high) < SMALL[kind]:
-            what = "distances 1 - r" if kind == "rdm" else "correlations"
-            advice = "distance: other" if kind == "rdm" else "kind: rdm"
             logger.warning("%s: %s are seldom all so small, %s; of other distances give %s", who, what, found, advice)
+        steps = np.diff(np.sort(pairs))
+        if len(steps) >= 10 and np.ptp(steps) < 1e-3 * steps.mean():
+            logger.warning("%s: the pairs are evenly spaced, %s, as ranks or percentiles are, not %s", who, found, what)
     elif (share := (pairs < 0).mean()) > 0.25:
         logger.warning(
             "%s: %.0f%% of the distances are negative, %s; cross-validated ones lie around 0 where no stimuli differ; "
             "correlations, or their Fisher z, are similarities, and taken for distances turn every result round",
             who, 100 * share, found,
         )  # fmt: skip
+
+
+def check_measure(measure: str | None, distance: str, who: str) -> None:
+    """Raise a ValueError where a file says that its distances are others than those which are declared.
+
+    Args:
+        measure: rsatoolbox's name of the distances, as correlation, squared euclidean, crossnobis; None where there is none.
+        distance: see `config.OwnData`.
+    """
+    if measure and (measure.lower() == "correlation") != (distance == "correlation"):
+        right = "correlation" if distance != "correlation" else "other, or crossvalidated where they may be negative"
+        raise ValueError(f"{who}: by the file its distances are {measure!r}; give distance: {right}")
 
 
 def _take_pairs(values: np.ndarray, triangle: str | None, kind: str, n: int, who: str) -> np.ndarray:
@@ -108,6 +125,8 @@ def _take_pairs(values: np.ndarray, triangle: str | None, kind: str, n: int, who
         return matrix.T[np.tril_indices(n, -1)]
     m = len(values) if values.ndim == 2 else count_stimuli(values.size)
     hint = f"; that is for {m} stimuli" if values.shape in ((m, m), (m * (m - 1) // 2,)) else ""
+    if values.shape == (n_pairs + n,):
+        hint = ", as of the pairs and the diagonal; leave the diagonal out"
     raise ValueError(
         f"{who}: found an array of shape {values.shape}{hint}, needs ({n}, {n}) or ({n_pairs},) for {n} stimuli"
     )

@@ -7,6 +7,7 @@ array is that of all its elements.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -15,9 +16,8 @@ import scipy.io
 import scipy.sparse
 
 from ..files import open_hdf5
+from .labels import SMALL, Labels, list_labels
 
-SMALL = 100_000
-"""Values of a variable beside the one that is asked for, up to which it is read as a list of names."""
 OPAQUE = 3
 """MATLAB_object_decode of tables, strings, dates and other objects, whose dataset holds no data but their numbers."""
 
@@ -111,23 +111,24 @@ def finish(value: np.ndarray, name: str, where: str) -> np.ndarray:
     return cells
 
 
-def list_texts(struct: np.ndarray) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield (field, its values) of each list of texts or whole numbers in a struct, or of a text in each of an array."""
+def list_fields(struct: np.ndarray, prefix: str = "") -> Iterator[Labels]:
+    """Yield the lists of texts or whole numbers in a struct, in the structs in it, and in the fields of struct arrays.
+
+    Structs in it that hold matrices of numbers are passed over: what else they hold is of these.
+    """
     for key in struct.dtype.names or ():
-        values = struct[key].ravel()
-        array = values[0] if len(values) == 1 else values
-        if not isinstance(array, np.ndarray) or array.size > SMALL:
-            continue
-        if array.dtype == object and array.size and all(_is_text(one) for one in array.ravel()):
-            yield key, tuple(str(np.asarray(one).ravel()[0]) for one in array.ravel())
-        elif array.dtype.kind == "U" and array.size > 1:
-            yield key, tuple(one.strip() for one in array.ravel().tolist())
-        elif array.dtype.kind in "fiu" and array.size == max(array.shape, default=0) > 2 and (array % 1 == 0).all():
-            yield key, tuple(str(int(one)) for one in array.ravel())
+        values, where = struct[key].ravel(), f"{prefix}{key}"
+        value = values[0] if len(values) == 1 else values
+        inner = _gather(value) if isinstance(value, np.ndarray) else None
+        if inner is None:
+            yield from (replace(labels, apart=bool(prefix)) for labels in list_labels(where, value))
+        elif inner.size > 1 or not any(_is_matrix(one) for one in inner.ravel()[0]):
+            yield from list_fields(inner, f"{where}.")
 
 
-def _is_text(value) -> bool:
-    return np.asarray(value).dtype.kind == "U" and np.asarray(value).size == 1
+def _is_matrix(value) -> bool:
+    value = np.asarray(value)
+    return value.dtype.kind in "fiu" and value.size > max(value.shape, default=1)
 
 
 def _split(name: str) -> list[str]:
@@ -186,7 +187,7 @@ def _convert(item: h5py.Group | h5py.Dataset, file: h5py.File, parts: list[str] 
         return scipy.sparse.csc_matrix((data, ir, jc), shape=shape).toarray()
     keys = [key for key in item if not key.startswith("#")]
     wanted = re.sub(r"\(.*", "", parts[0]) if parts else None
-    left = [key for key in keys if wanted in keys and key != wanted and not _is_small(item[key])]
+    left = [key for key in keys if wanted in keys and key != wanted and _count_values(item[key], file) > SMALL]
     fields = {key: item[key] for key in keys if key not in left}
     if fields and all(_is_element_list(child) for child in fields.values()) and item.name != "/":
         shape = next(iter(fields.values())).shape[::-1]
@@ -194,8 +195,13 @@ def _convert(item: h5py.Group | h5py.Dataset, file: h5py.File, parts: list[str] 
     return _make_struct({key: _convert(child, file, (parts or [])[1:]) for key, child in fields.items()}, (1, 1))
 
 
-def _is_small(item) -> bool:
-    return isinstance(item, h5py.Dataset) and item.size <= SMALL
+def _count_values(item: h5py.Group | h5py.Dataset, file: h5py.File) -> int:
+    """Return how many numbers or letters an item holds, also behind its references."""
+    if isinstance(item, h5py.Group):
+        return sum(_count_values(child, file) for child in item.values())
+    if item.dtype != h5py.ref_dtype:
+        return item.size
+    return sum(_count_values(file[reference], file) for reference in item[()].ravel()[:SMALL])
 
 
 def _is_element_list(item) -> bool:

@@ -6,8 +6,9 @@ import logging
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from urllib.parse import unquote
 
+from .labels import Labels
 from .stimuli import strip_suffix
 
 logger = logging.getLogger(__name__)
@@ -15,29 +16,16 @@ logger = logging.getLogger(__name__)
 PLURAL = {"stimulus": "stimuli", "participant": "participants"}
 
 
-@dataclass(frozen=True)
-class Labels:
-    """A list that stands beside the values of a file."""
-
-    where: str
-    """What it is called in the file."""
-    values: tuple[str, ...]
-    axis: int | None = None
-    """Of the values, along which it stands; None where the file does not say."""
-    belongs: str | None = None
-    """stimulus or participant where the format fixes it; None for a list that only stands in the same file or struct."""
-
-
 def find_order(labels: Sequence[str], names: Sequence[str]) -> list[int | None]:
     """Return for each label the number of the name that it means, or None, by the first reading that leaves none over.
 
     Readings, from strict to loose: the name without its suffix, in one Unicode form; without regard to case, folders,
-    separators and leading zeros; without what all labels, or all names, begin and end with; as a number that each name holds
-    in the same place; as the one name that the label holds, or is held by. Where none fits all, that of the first three with
-    the most is returned.
+    separators and leading zeros; without accents; without what all labels, or all names, begin and end with; as a number that
+    each name holds in the same place; as the one name that the label holds, or is held by. Where none fits all, that of the
+    first four with the most is returned.
     """
     best: list[int | None] = [None] * len(labels)
-    for read in (_read_strictly, _read_loosely, _read_core):
+    for read in (_read_strictly, _read_loosely, _read_without_accents, _read_core):
         found = _look_up(read(labels), read(names))
         if sum(i is not None for i in found) > sum(i is not None for i in best):
             best = found
@@ -59,7 +47,8 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
     What is found and cannot be compared is said by a warning, once for each list (`said` grows by it).
 
     Args:
-        lists: of which those that belong to something else are passed over.
+        lists: of which those that belong to something else are passed over; numbers, and lists that stand apart, count only
+            where no names beside the values show the order.
         names: in the order of the configuration.
         what: stimulus or participant.
         who: file, region and participant, which begins each message.
@@ -68,17 +57,21 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
         ValueError: a list has all names, or counts them, in another order, or has some of the names and others.
     """
     unused, partial, confirmed = [], [], False
-    for labels in sorted((one for one in lists if one.belongs in (None, what)), key=_is_numeric):
+    for labels in sorted(
+        (one for one in lists if one.belongs in (None, what)), key=lambda one: (_is_numeric(one), one.apart)
+    ):
         numeric, n = _is_numeric(labels), len(names)
-        if (labels.where, labels.values, what) in said or (numeric and (confirmed or _is_default_index(labels))):
+        if (labels.where, labels.values, what) in said or (numeric and _is_default_index(labels)):
+            continue
+        if confirmed and (numeric or labels.apart):
             continue
         found = find_order(labels.values, names)
+        if numeric and None in found:
+            found = _find_counted(labels, names) or found
         n_found = sum(i is not None for i in found)
         if n_found == len(found) == n and len(set(found)) == n:
             if found != list(range(n)):
                 _refuse_order(labels, found, names, what, who)
-            confirmed = True
-        elif numeric and _counts_along(labels, names):
             confirmed = True
         elif numeric and labels.belongs and _is_shuffled_count(labels):
             raise ValueError(
@@ -164,10 +157,14 @@ def _is_default_index(labels: Labels) -> bool:
     return labels.where.rsplit("/")[-1] == "index" and _to_numbers(labels) == list(range(len(labels.values)))
 
 
-def _counts_along(labels: Labels, names: Sequence[str]) -> bool:
-    """Whether numbers from 0 stand for names with the same numbers from 1, or the reverse, in their order."""
-    numbers = _to_numbers(labels)
-    return any([number + step for number in numbers] == there for there in _list_numbers(names) for step in (-1, 1))
+def _find_counted(labels: Labels, names: Sequence[str]) -> list[int | None] | None:
+    """Return what numbers from 0 mean where names hold the same numbers from 1, or the reverse; None where they do not."""
+    for step in (-1, 1):
+        numbers = [number + step for number in _to_numbers(labels)]
+        for there in _list_numbers(names):
+            if sorted(there) == sorted(numbers):
+                return _look_up(numbers, there)
+    return None
 
 
 def _show(values: Sequence[str]) -> str:
@@ -197,11 +194,18 @@ def _read_loosely(names: Sequence[str]) -> list[str]:
 
 def _split(name: str) -> list[str]:
     """Return the words and numbers of a name, folded."""
-    name = re.split(r"[/\\]", unicodedata.normalize("NFKC", name).strip())[-1]
+    name = re.split(r"[/\\]", unicodedata.normalize("NFKC", unquote(name)).strip())[-1]
     while (shorter := strip_suffix(name)) != name:
         name = shorter
     words = re.findall(r"\d+(?:\.\d+)*|[^\W\d_]+|[^\w\s.,|:-]", unicodedata.normalize("NFC", name.casefold()))
     return [re.sub(r"(?<![\d.])0+(?=\d)", "", word) for word in words]
+
+
+def _read_without_accents(names: Sequence[str]) -> list[str]:
+    return [
+        "".join(c for c in unicodedata.normalize("NFD", name) if not unicodedata.combining(c))
+        for name in _read_loosely(names)
+    ]
 
 
 def _read_core(names: Sequence[str]) -> list[str]:

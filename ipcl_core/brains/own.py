@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config import OwnData
 from ..config.templates import fill_template
-from .distances import make_rsv
+from .distances import check_measure, make_rsv
 from .names import check_order, check_owner, refuse_names
 from .own_files import Content, NotThereError, read_values
 from .patterns import (
@@ -22,12 +22,16 @@ from .patterns import (
     keep_reliable,
     orient_patterns,
     orient_residuals,
+    refuse_fill_values,
     whiten_noise,
 )
 from .stimuli import copy_stimuli, list_conditions
 from .store import Region, write_brain
 
 logger = logging.getLogger(__name__)
+
+ALIKE = 1e-5
+"""Difference of all similarities below which two measurements are one."""
 
 
 def import_own_brain(layout: OwnData, stimuli_folder: str | Path, brain: str | Path) -> None:
@@ -52,6 +56,7 @@ def import_own_brain(layout: OwnData, stimuli_folder: str | Path, brain: str | P
             logger.warning("%s: one participant: no noise ceiling, and nothing over participants", region)
         patterns = list(patterns) if layout.kind == "patterns" else None
         parsed.append(Region(region, np.stack(rsvs), list(found), group=False, patterns=patterns))
+    _refuse_alike(parsed)
     names = copy_stimuli(conditions.items(), Path(layout.stimuli), Path(stimuli_folder), layout.background)
     write_brain(brain, names, parsed)
 
@@ -87,6 +92,7 @@ def _read_region(
         else:
             content = contents["files"][0]
             triangle = content.triangle or layout.triangle
+            check_measure(content.measure, layout.distance, who)
             rsv = make_rsv(content.values, layout.kind, layout.distance, triangle, conditions, who)
             found[participant] = None, rsv
     if not found:
@@ -149,6 +155,7 @@ def _prepare_patterns(
     for array in reliability:
         noise = [keep_reliable(part, array, layout.reliability_threshold, who) for part in noise]
         patterns = keep_reliable(patterns, array, layout.reliability_threshold, who)
+    refuse_fill_values(patterns, who)
     varying = find_varying(patterns.reshape(len(runs), n, -1).mean(0), who)
     patterns, noise = patterns[:, varying], [part[:, varying] for part in noise]
     if noise:
@@ -165,6 +172,19 @@ def _refuse_again(values: np.ndarray, who: str, seen: dict[bytes, str]) -> None:
             f"{who}: holds the same numbers as {seen[digest]}; has a file been copied, or a name been left out?"
         )
     seen[digest] = who
+
+
+def _refuse_alike(regions: list[Region]) -> None:
+    """A copy with other digits, voxels in another order or another scale has the same similarities."""
+    names = [f"region {region.name}, participant {one}" for region in regions for one in region.participants]
+    rsvs = np.concatenate([region.rsvs for region in regions])  # (n_names, n_pairs)
+    for i, rsv in enumerate(rsvs):
+        alike = np.flatnonzero(np.abs(rsvs[i + 1 :] - rsv).max(1) < ALIKE)
+        if alike.size:
+            raise ValueError(
+                f"{names[i + 1 + alike[0]]}: has the same similarities as {names[i]}; has a file been copied, or a name been "
+                "left out?"
+            )
 
 
 def _check_names(

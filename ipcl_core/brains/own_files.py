@@ -3,8 +3,9 @@ Arrays of brain data from the files that laboratories keep them in. No pickle is
 """
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import h5py
@@ -13,8 +14,10 @@ import pandas as pd
 
 from ..config.templates import find_suffix, split_reference
 from ..files import check_readable, is_there, open_hdf5
-from .matlab import SMALL, NoVariableError, finish, follow, list_texts, read_mat
-from .names import Labels
+from .labels import SMALL, Labels, list_labels
+from .matlab import NoVariableError, finish, follow, list_fields, read_mat
+
+logger = logging.getLogger(__name__)
 
 AFFINE = 1e-3
 """Largest difference of two affines, of a mask and of volumes, that is rounding: millimetres, and millimetres a voxel."""
@@ -33,6 +36,8 @@ class Content:
     """Lists of names or numbers that stand beside the values, among them perhaps the stimuli's or the participants'."""
     triangle: str | None = None
     """upper where the format fixes that vectors of pairs are read from the upper triangle, row by row."""
+    measure: str | None = None
+    """Name of the distances, where the format gives it."""
 
 
 def read_values(reference: str, mask: str | None = None) -> Content:
@@ -60,8 +65,7 @@ def read_values(reference: str, mask: str | None = None) -> Content:
             case ".npz":
                 with np.load(path, allow_pickle=False) as arrays:
                     chosen = _choose(arrays.files, name, path)
-                    beside = ((key, arrays[key]) for key in arrays.files if key != chosen)
-                    return Content(arrays[chosen], list(_find_labels(beside)))
+                    return Content(arrays[chosen], list(_list_beside(arrays, chosen, path)))
             case ".mat":
                 return _read_mat(path, name)
             case ".h5" | ".hdf5":
@@ -98,17 +102,13 @@ def _choose(names: list[str], name: str | None, path: Path) -> str:
     return name
 
 
-def _find_labels(arrays: Iterable[tuple[str, np.ndarray]], belongs: str | None = None) -> Iterable[Labels]:
-    """Yield the lists of texts or of distinct whole numbers among arrays."""
-    for key, array in arrays:
-        if array.ndim != 1 or not 0 < array.size <= SMALL:
-            continue
-        if array.dtype.kind in "SO":
-            array = np.array([one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in array])
-        elif array.dtype.kind == "f" and np.isfinite(array).all() and (array % 1 == 0).all():
-            array = array.astype(np.int64)
-        if array.dtype.kind in "iuU" and (belongs or array.dtype.kind == "U" or len(set(array.tolist())) == array.size):
-            yield Labels(key, tuple(map(str, array.tolist())), belongs=belongs)
+def _list_beside(arrays: np.lib.npyio.NpzFile, chosen: str, path: Path) -> Iterator[Labels]:
+    for key in arrays.files:
+        try:
+            if key != chosen:
+                yield from list_labels(key, arrays[key])
+        except ValueError:  # a pickle
+            logger.warning("%s: %s holds Python objects, which are not read: nothing is compared with it", path, key)
 
 
 def _read_mat(path: Path, name: str | None) -> Content:
@@ -121,8 +121,7 @@ def _read_mat(path: Path, name: str | None) -> Content:
         if error.names:
             _choose(error.names, error.missing, path)
         raise NotThereError(str(error)) from None
-    labels = [Labels(key, values) for struct in passed for key, values in list_texts(struct)]
-    return Content(finish(value, name, str(path)), labels)
+    return Content(finish(value, name, str(path)), [one for struct in passed for one in list_fields(struct)])
 
 
 def _read_hdf5(path: Path, name: str | None) -> Content:
@@ -136,29 +135,61 @@ def _read_hdf5(path: Path, name: str | None) -> Content:
         names: list[str] = []
         file.visititems(lambda key, item: names.append(key) if isinstance(item, h5py.Dataset) else None)
         chosen = _choose(names, name and name.strip("/"), path)
-        groups = [chosen.rsplit("/", depth)[0] for depth in range(1, chosen.count("/") + 1)] + [""]
-        beside = [key for key in names if key != chosen and key.rpartition("/")[0] in groups]
-        labels = _find_labels((key, file[key][()]) for key in beside if file[key].ndim == 1 and file[key].size <= SMALL)
-        return Content(np.asarray(file[chosen][()]), list(labels))
+        return Content(np.asarray(file[chosen][()]), list(_list_around(file, chosen)))
+
+
+def _list_around(file: h5py.File, chosen: str) -> Iterator[Labels]:
+    """Lists in the groups that a dataset is in, in other groups there which hold lists alone, and in the attributes."""
+    parts = chosen.split("/")
+    for name, value in file[chosen].attrs.items():
+        yield from _list_attribute(f"{chosen}: {name}", value)
+    for depth in range(len(parts)):
+        group = file["/".join(parts[:depth]) or "/"]
+        for name, value in group.attrs.items():
+            yield from _list_attribute(name, value)
+        for key, item in group.items():
+            if isinstance(item, h5py.Dataset):
+                yield from _list_dataset(item)
+            elif key != parts[depth]:
+                yield from (replace(labels, apart=True) for labels in _list_group(item))
+
+
+def _list_attribute(where: str, value) -> Iterator[Labels]:
+    if not isinstance(value, h5py.Empty | h5py.Reference) and np.asarray(value).dtype.names is None:
+        yield from list_labels(where, value)
+
+
+def _list_group(group: h5py.Group) -> Iterator[Labels]:
+    """Lists in a group and in those inside of it; none where it holds a matrix, of which they would be."""
+    items = list(group.values())
+    if all(
+        max(one.shape or (1,)) >= one.size for one in items if isinstance(one, h5py.Dataset) and one.shape is not None
+    ):
+        for one in items:
+            yield from _list_dataset(one) if isinstance(one, h5py.Dataset) else _list_group(one)
+
+
+def _list_dataset(dataset: h5py.Dataset) -> Iterator[Labels]:
+    if dataset.shape is not None and dataset.size <= SMALL and dataset.dtype.names is None:
+        yield from list_labels(dataset.name.strip("/"), dataset[()])
 
 
 def _read_rsatoolbox(file: h5py.File) -> Content:
     """RDMs.save of rsatoolbox: (n_rdms, n_pairs) of the upper triangle, and the descriptors of stimuli and RDMs."""
-    values = file["dissimilarities"][:]
+    values, measure = file["dissimilarities"][:], file.attrs.get("dissimilarity_measure")
     labels = _list_descriptors(file, "pattern_descriptors", "stimulus")
     labels += _list_descriptors(file, "rdm_descriptors", "participant")
-    return Content(values[0] if len(values) == 1 else values, labels, "upper")
+    return Content(
+        values[0] if len(values) == 1 else values, labels, "upper", measure if isinstance(measure, str) else None
+    )
 
 
 def _list_descriptors(file: h5py.File, group: str, belongs: str) -> list[Labels]:
     """Lists, and single values, which are attributes."""
     items = list(file[group].items()) if group in file else []
     items += [(key, np.atleast_1d(value)) for key, value in (file[group].attrs.items() if group in file else [])]
-    return list(
-        _find_labels(
-            ((f"{group}/{key}", np.atleast_1d(item[()])) for key, item in items if hasattr(item, "ndim")), belongs
-        )
-    )
+    arrays = {f"{group}/{key}": item[()] for key, item in items if hasattr(item, "ndim")}
+    return [one for key, array in arrays.items() for one in list_labels(key, array, belongs)]
 
 
 def _read_csv(path: Path) -> Content:

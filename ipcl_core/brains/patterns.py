@@ -11,6 +11,11 @@ from ..rsa.similarity import compute_rsm, vectorize_rsm
 
 logger = logging.getLogger(__name__)
 
+FILL = 100
+"""Times the median size, above which a number that repeats is a fill value."""
+LARGEST = 1e150
+"""Of numbers whose squares can be summed in double precision; the smallest is its inverse."""
+
 
 def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarray:
     """Return patterns as (n_stimuli, n_voxels) float64.
@@ -171,12 +176,31 @@ def find_varying(patterns: np.ndarray, who: str) -> np.ndarray:
     return varying
 
 
+def refuse_fill_values(patterns: np.ndarray, who: str) -> None:
+    """Raise a ValueError where a number stands for missing ones, as -999 or 1e20: the largest by far, again and again.
+
+    Args:
+        patterns: (n_stimuli, n_voxels); where all are whole numbers, as counts are, nothing is looked for.
+    """
+    sizes = np.where(np.isfinite(patterns), np.abs(patterns), 0)
+    if not sizes.any() or (sizes % 1 == 0).all():
+        return
+    value, usual = patterns.flat[sizes.argmax()], np.median(sizes[sizes > 0])
+    places = patterns == value
+    if abs(value) > FILL * usual and places.sum() > 1:
+        raise ValueError(
+            f"{who}: {value:.6g} stands in {places.any(0).sum()} of {places.shape[1]} voxels, {places.sum()} times, and half "
+            f"of the numbers are below {usual:.3g}: it seems to stand for missing ones; leave these voxels out of the file, "
+            "or give them a reliability of NaN"
+        )
+
+
 def compute_rsv(patterns: np.ndarray, stimuli: Sequence[str], min_voxels: int, who: str) -> np.ndarray:
     """Return the (n_pairs,) Pearson similarities of (n_stimuli, n_voxels) patterns.
 
     Raises:
         ValueError: too few voxels, numbers that are not finite (how many voxels, which stimuli), or a stimulus whose pattern
-            is constant.
+            is constant; also numbers too large or too small to be squared.
     """
     if patterns.shape[1] < min_voxels:
         raise ValueError(f"{who}: {patterns.shape[1]} voxels are left; at least {min_voxels} are needed")
@@ -187,12 +211,23 @@ def compute_rsv(patterns: np.ndarray, stimuli: Sequence[str], min_voxels: int, w
             f"{(~finite.all(0)).sum()} of {patterns.shape[1]} voxels; leave these voxels out of the file, or give them a "
             "reliability of NaN"
         )
+    if not 1 / LARGEST < np.abs(patterns).max() < LARGEST:
+        raise ValueError(f"{who}: numbers up to {np.abs(patterns).max():.3g} cannot be squared; scale them")
     constant = np.ptp(patterns, axis=1) == 0
     if constant.any():
         raise ValueError(
             f"{who}: {_name_patterns(constant, stimuli)} is the same in every voxel, so that it correlates with nothing"
         )
-    return vectorize_rsm(compute_rsm(patterns))
+    rsv = vectorize_rsm(compute_rsm(patterns))
+    if rsv.max() > 1 - 1e-12:
+        pair = name_pair(rsv.argmax(), stimuli)
+        logger.warning("%s: the patterns of %s correlate with 1; has one been copied?", who, pair)
+    return rsv
+
+
+def name_pair(number: int, stimuli: Sequence[str]) -> str:
+    """Return the names of the two stimuli of a place in a similarity vector."""
+    return " and ".join(stimuli[i[number]] for i in np.tril_indices(len(stimuli), -1))
 
 
 def _name_patterns(wrong: np.ndarray, stimuli: Sequence[str]) -> str:

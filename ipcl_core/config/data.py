@@ -176,8 +176,9 @@ class OwnData(Strict):
     """By residuals: each voxel by their standard deviation, or all by their covariance, shrunk towards its diagonal."""
     min_voxels: int = Field(2, ge=2)
     """A participant with fewer voxels in a region is an error."""
-    distance: Literal["correlation", "other"] = "correlation"
-    """Of an RDM; correlation: 1 - r. Others are scaled to similarities, each participant's by their own range."""
+    distance: Literal["correlation", "crossvalidated", "other"] = "correlation"
+    """Of an RDM. correlation: 1 - r. crossvalidated: crossnobis and the like, which may be negative. other: all that are never
+    negative. The last two are scaled to similarities, each participant's by their own range."""
     triangle: Literal["lower", "upper"] | None = None
     """Which triangle of the matrix a vector of pairs was read from, row by row; upper: as pdist of scipy and MATLAB and
     rsatoolbox do, and D(tril(true(n), -1)) in MATLAB, which counts down the columns. Square matrices need none."""

@@ -42,6 +42,8 @@ READINGS = {
     "numbered": (["01_mug", "02_bike", "03_cup"], ["mug", "bike", "cup"]),
     "numbers of named ones": (["7", "3", "9"], ["007_mug", "003_bike", "009_cup"]),
     "numbers as floats": (["7.0", "3.0", "9.0"], ["stim7", "stim3", "stim9"]),
+    "URLs": (["cup%201.png", "cup%202.png", "cup%2010.png"], ["cup 1", "cup_2", "cup 10"]),
+    "without accents": (["Cafe", "muesli", "n"], ["Café", "müesli", "ñ"]),
     "NFD": ([unicodedata.normalize("NFD", name) for name in ("Café", "Müsli", "ñ")], ["Café", "Müsli", "ñ"]),
     "case in one list": (["A1", "a1", "b"], ["A1.png", "a1.png", "b.png"]),
     "zeros in one list": (["1", "01", "2"], ["1", "01", "2"]),
@@ -139,6 +141,21 @@ def test_whole_numbers_are_compared_with_numbers_in_names(own, warnings_of):
     order.write_text("\n".join(f"obj{number:03d}_v1" for number in sorted(numbers)))
     own.patterns = {key: array[np.argsort(numbers)] for key, array in own.patterns.items()}
     check(own, **save_rdms(own, cond=sorted(numbers)))
+
+
+def test_conditions_that_count_from_0_in_another_order(own):
+    """Names count from 1; a list that only stands beside the values is compared as a descriptor is."""
+    (own.folder / "order.txt").write_text("".join(f"{i + 1}_{name}.png\n" for i, name in enumerate(NAMES)))
+    for i, name in enumerate(NAMES):
+        (own.folder / f"images/{name}.png").rename(own.folder / f"images/{i + 1}_{name}.png")
+    files = own.write(lambda path, a: np.savez(path, a=a[SHUFFLED], c=np.array(SHUFFLED)), "{participant}_{region}.npz")
+    refuse(own, "by c number 1 is 3, and 1_mug.png by", files=f"{files}#a")
+
+
+def test_lists_of_python_objects_are_passed_over(own, warnings_of):
+    own.write(lambda path, a: np.savez(path, a=a, names=np.array(NAMES, object)), "{participant}_{region}.npz")
+    check(own, files=str(own.folder / "{participant}_{region}.npz#a"))
+    assert len(found := warnings_of()) == 6 and "names holds Python objects, which are not read: nothing is" in found[0]
 
 
 def test_conditions_that_count_from_0_fit_names_that_count_from_1(own, warnings_of):
@@ -255,8 +272,53 @@ def save_group(path, array, names) -> None:
         file["d/betas"], file["d/names"], file["e/names"] = array, names, names[::-1]
 
 
+def save_npz_column(path, array, names) -> None:
+    np.savez(path, betas=array, names=np.array(names)[:, None])
+
+
+def save_attribute(path, array, names) -> None:
+    with h5py.File(path, "w") as file:
+        file["d/betas"] = array
+        file["d/betas"].attrs["names"] = names
+
+
+def save_joined(path, array, names) -> None:
+    with h5py.File(path, "w") as file:
+        file["d/betas"] = array
+        file.attrs["names"] = ", ".join(names)
+
+
+def save_group_apart(path, array, names) -> None:
+    with h5py.File(path, "w") as file:
+        file["d/betas"], file["meta/names"] = array, np.array([[name.encode()] for name in names])
+        file["others/betas"], file["others/names"] = array[:2], NAMES[::-1]  # of those other patterns
+
+
+def save_struct_apart(path, array, names) -> None:
+    others = {"betas": array[:2], "names": np.array(NAMES[::-1], dtype=object)}
+    info = {"names": np.array(names, dtype=object), "n": 6.0}
+    scipy.io.savemat(path, {"d": {"betas": array, "info": info, "others": others}})
+
+
+def save_struct_array(path, array, names) -> None:
+    save_mat73(path, d={"betas": array}, stimuli=Structs([{"names": name, "size": np.ones((9, 9))} for name in names]))
+
+
+def save_table(path, array, names) -> None:
+    cells = np.empty((len(names), 2), dtype=object)
+    cells[:, 0], cells[:, 1] = [np.array([[name]], dtype=object) for name in names], range(7, 7 + len(names))
+    scipy.io.savemat(path, {"d": {"betas": array, "names": cells}})
+
+
 BESIDE = {
     "npz": (".npz#betas", save_npz),
+    "npz, a column": (".npz#betas", save_npz_column),
+    "h5, an attribute": (".h5#d/betas", save_attribute),
+    "h5, one text": (".h5#d/betas", save_joined),
+    "h5, another group": (".h5#d/betas", save_group_apart),
+    "mat, another struct": (".mat#d/betas", save_struct_apart),
+    "mat 7.3, a struct array": (".mat#d/betas", save_struct_array),
+    "mat, a table of cells": (".mat#d/betas", save_table),
     "mat": (".mat#d/betas", save_mat),
     "mat 7.3": (".mat#d/betas", save_cells),
     "h5": (".h5#d/betas", save_group),
@@ -272,7 +334,7 @@ def test_names_beside_the_values_are_compared(own, variable, save, warnings_of):
     assert warnings_of() == []
     names = [NAMES[i] for i in SHUFFLED]
     own.write(lambda path, array: save(path, array[SHUFFLED], names), "{participant}_{region}" + suffix)
-    refuse(own, "by (d/names|names|conditions) number 1 is chair, and mug.png by", files=files)
+    refuse(own, r"by (\S+ )?\S*(names|names\(:,1\)|conditions) number 1 is chair, and mug.png by", files=files)
 
 
 # ---- participants ----------------------------------------------------------------------------------------------------
@@ -297,7 +359,7 @@ def test_participants_in_another_order_are_refused(own, names):
 def test_rdms_in_another_order_are_refused(own):
     refuse(
         own,
-        r"rdm_descriptors/index counts the participants in another order",
+        r"the participants stand in another order: by rdm_descriptors/index number 1 is 1, and sub-01",
         **save_rdms(own, lambda rdms: rdms[[1, 2, 0]]),
     )
 

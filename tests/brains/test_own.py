@@ -424,6 +424,19 @@ def test_participants_of_one_array(own):
     check(own, files=str(own.folder / "{region}.hdf5"), kind="rdm")
 
 
+def test_distances_that_a_file_names(own):
+    """rsatoolbox says which distances they are; small Euclidean ones could be taken for 1 - r."""
+
+    def save(path, array) -> None:
+        RDMs(pdist(array) / 100, dissimilarity_measure="squared euclidean").save(str(path), overwrite=True)
+
+    files = own.write(save, "{participant}_{region}.h5")
+    with pytest.raises(ValueError, match="by the file its distances are 'squared euclidean'; give distance: other, or"):
+        own.import_all(kind="rdm", files=files)
+    expected = own.expect(lambda array: squareform(pdist(array)) / pdist(array).max())
+    check(own, expected, kind="rdm", files=files, distance="other")
+
+
 def test_most_similar_pair_is_logged(own, caplog):
     """Nothing tells whether a vector holds distances or similarities; whoever knows the stimuli sees it."""
     caplog.set_level("INFO")
@@ -448,7 +461,18 @@ SUSPECT = {
         lambda d: 0.03 * d / d.max(),
         r"correlations are seldom all so small, found",
     ),
-    "negative distances": ("rdm", "other", lambda d: d - d.mean(), r"\d\d% of the distances are negative, found -"),
+    "evenly spaced": (
+        "rdm",
+        "correlation",
+        lambda d: (d.argsort().argsort() + 1) / 15,
+        "spaced, found 0.0667 to 1, as ranks",
+    ),
+    "negative distances": (
+        "rdm",
+        "crossvalidated",
+        lambda d: d - d.mean(),
+        r"\d\d% of the distances are negative, found -",
+    ),
 }
 
 
@@ -471,7 +495,7 @@ def test_other_distances_are_scaled(own):
         distance="other",
     )
     files = own.write(np.save, change=lambda array: squareform(pdist(array) - np.sort(pdist(array))[2]))
-    regions = own.import_all(kind="rdm", files=files, distance="other")
+    regions = own.import_all(kind="rdm", files=files, distance="crossvalidated")
     for region in regions:
         for rsv, participant in zip(region.rsvs, PARTICIPANTS, strict=True):
             distances = squareform(pdist(own.patterns[participant, region.name]))[LOWER]

@@ -110,7 +110,7 @@ DISTANCES = {
     "Euclidean": (lambda d: 30 * d, ": distances 1 - r lie between 0 and 2, found .*; give distance: other"),
     "negative": (
         lambda d: d - 1 + np.eye(N),
-        ": distances 1 - r lie between 0 and 2, found .*correlations, or their Fisher z, are no distances but similarities",
+        ": distances are not negative, found .*; correlations, or their Fisher z, are similarities",
     ),
     "other stimuli": (
         lambda d: d[:5, :5],
@@ -120,6 +120,10 @@ DISTANCES = {
     "vector": (
         lambda d: d[np.tril_indices(N, -1)],
         ": holds 15 pairs in an order that must be declared: triangle: upper .* or lower",
+    ),
+    "vector with the diagonal": (
+        lambda d: d[np.tril_indices(N)],
+        r": found an array of shape \(21,\), as of the pairs and the diagonal",
     ),
     "vector of others": (lambda d: np.arange(10.0), r": found an array of shape \(10,\); that is for 5 stimuli"),
     "complex": (lambda d: d + 0j, ": found numbers of type complex128"),
@@ -164,6 +168,68 @@ def test_similarities_that_cannot_be_right(own, change, message):
     own.write(np.save, change=np.corrcoef)
     put(own, change(np.corrcoef(own.patterns["sub-02", "IT"])))
     refuse(own, WHO + message, kind="rsm")
+
+
+def test_negative_distances_are_declared(own):
+    """Similarities that are taken for distances turn every result round."""
+    own.write(np.save, change=lambda array: np.arctanh(np.corrcoef(array) - np.eye(N)))
+    refuse(
+        own,
+        "Fisher z, are similarities .* cross-validated distances are distance: crossvalidated",
+        kind="rdm",
+        distance="other",
+    )
+
+
+@pytest.mark.parametrize("value", [-999, 1e20])
+def test_values_that_stand_for_missing_ones(own, value):
+    own.write(np.save)
+    array = own.patterns["sub-02", "IT"].copy()
+    array[2, 3], array[4, 7] = value, value
+    put(own, array)
+    refuse(
+        own,
+        rf"{WHO}: {value:g} stands in 2 of 25 voxels, 2 times, .*: it seems to stand for missing ones".replace(
+            "+", r"\+"
+        ),
+    )
+    for name in own.folder.glob("*.npy"):
+        np.save(name, np.round(np.load(name)))
+    own.import_all()  # whole numbers can be counts
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_numbers_that_cannot_be_squared(own, size):
+    own.write(np.save, change=lambda array: size * array)
+    refuse(own, "numbers up to .* cannot be squared; scale them")
+
+
+COPIES = {
+    "other digits": ("patterns", lambda a: a.astype(np.float32)),
+    "voxels in another order": ("patterns", lambda a: a[:, ::-1]),
+    "another scale": ("rdm", lambda a: 3 * (1 - np.corrcoef(a))),
+}
+
+
+@pytest.mark.parametrize(("kind", "change"), COPIES.values(), ids=COPIES)
+def test_copies_that_are_not_the_same_bytes(own, kind, change):
+    own.write(np.save, change=(lambda a: 1 - np.corrcoef(a)) if kind == "rdm" else np.asarray)
+    put(own, change(own.patterns["sub-01", "IT"]))
+    distance = "other" if kind == "rdm" else "correlation"
+    refuse(
+        own,
+        "IT, participant sub-02: has the same similarities as region IT, participant sub-01",
+        kind=kind,
+        distance=distance,
+    )
+
+
+def test_two_stimuli_with_one_pattern_are_said(own, warnings_of):
+    own.patterns["sub-02", "IT"][4] = own.patterns["sub-02", "IT"][1]
+    own.write(np.save)
+    own.import_all()
+    (found,) = [text for text in warnings_of() if "correlate with 1" in text]
+    assert "sub-02_IT.npy: region IT, participant sub-02: the patterns of kite.png and bike.png correlate" in found
 
 
 @pytest.mark.parametrize("kind", ["patterns", "rdm"])
