@@ -155,9 +155,9 @@ def _prepare_patterns(
     for array in reliability:
         noise = [keep_reliable(part, array, layout.reliability_threshold, who) for part in noise]
         patterns = keep_reliable(patterns, array, layout.reliability_threshold, who)
-    refuse_fill_values(patterns, who)
     varying = find_varying(patterns.reshape(len(runs), n, -1).mean(0), who)
     patterns, noise = patterns[:, varying], [part[:, varying] for part in noise]
+    refuse_fill_values(patterns, who)
     if noise:
         normalize = divide_by_noise if layout.noise_normalization == "univariate" else whiten_noise
         patterns = normalize(patterns, np.concatenate(noise), who)

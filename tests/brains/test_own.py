@@ -237,7 +237,7 @@ def test_voxels_that_are_constant_within_each_run_are_left_out(own, warnings_of)
     expected = own.expect()
     for run in (0, 1):
         for key, array in own.patterns.items():
-            levels = 50 * np.random.default_rng(run).standard_normal(7) * np.ones((6, 1))
+            levels = 2000 * np.random.default_rng(run).standard_normal(7) * np.ones((6, 1))
             np.save(own.folder / "{}_{}_{}.npy".format(*key, run), np.column_stack([array + (2 * run - 1), levels]))
     check(own, expected, files=str(own.folder / "{participant}_{region}_{run}.npy"), runs=["0", "1"])
     assert "region IT, participant sub-02: 7 of 32 voxels hold one number for all stimuli" in "".join(warnings_of())
