@@ -14,7 +14,7 @@ from PIL import Image
 from ..downloads import read_members
 from ..rsa.similarity import vectorize_rsm
 from .matlab import NoVariableError, finish, follow, read_mat
-from .patterns import compute_rsv, find_varying, keep_reliable, orient_patterns
+from .patterns import compute_rsv, find_varying, keep_reliable, orient_patterns, refuse_fill_values
 from .stimuli import copy_stimuli
 from .store import Region, write_brain
 
@@ -121,6 +121,7 @@ def import_magri_konkle_2019(
             if reliability is not None:
                 array = keep_reliable(array, reliability[number - 1], reliability_threshold, who)
             array = array[:, find_varying(array, who)]
+            refuse_fill_values(array, who)
             rsvs.append(compute_rsv(array, conditions, min_voxels, who))
             arrays.append(array[None])
         parsed.append(
