@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
+from .cards import reserve_cards
 from .logs import start_log
 
 TRY_AGAIN = 75
@@ -33,6 +35,9 @@ TRY_AGAIN = 75
 `retries` starts the rule again."""
 SHUTDOWN_SECONDS = 300
 """Time for the processes to end by themselves once torchrun has passed SIGTERM on to them."""
+PATIENCE = timedelta(hours=1)
+"""For which processes wait for each other: longer than the first one may need for a checkpoint on a slow disk (NCCL's own ten
+minutes are not), and than a loader waits for a batch."""
 
 
 def get_rank() -> int:
@@ -83,7 +88,7 @@ def average_gradients(network: nn.Module) -> None:
     """Replace each gradient by its mean over all processes, all in one exchange."""
     if count_processes() == 1:
         return
-    gradients = [w.grad for w in network.parameters()]
+    gradients = [w.grad for w in network.parameters() if w.grad is not None]  # the same weights in every process
     means = average(torch.cat([gradient.flatten() for gradient in gradients]))
     for gradient, mean in zip(gradients, means.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
@@ -115,8 +120,8 @@ def check_same(number: int, what: str) -> None:
 def couple_layers(network: nn.Module) -> nn.Module:
     """Let batch norm and dropout do to a part of a minibatch what they would do to it within the whole.
 
-    On a GPU batch norm becomes torch's SyncBatchNorm, which has no implementation for processors; there it is computed by
-    `_normalize_batch`. Names, weights and buffers stay as they are. A layer of another source that draws random numbers by
+    Batch norm is computed by `_normalize_batch`: torch's SyncBatchNorm has no implementation for processors, and on a GPU it
+    makes the host wait. Names, weights and buffers stay as they are. A layer of another source that draws random numbers by
     itself does not do so here as it would in one process.
 
     Raises:
@@ -134,8 +139,6 @@ def couple_layers(network: nn.Module) -> nn.Module:
         )
         if isinstance(module, kinds) and not is_plain:
             raise ValueError(f"{name}, {module}: not known to give the same result on several GPUs; train on one")
-    if next(network.parameters()).is_cuda:
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     for module in network.modules():
         if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
             module.forward = partial(_normalize_batch, module)
@@ -161,7 +164,11 @@ class _Sum(torch.autograd.Function):
 
 
 def _normalize_batch(module: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """Normalise the part (b, c, ...) of a minibatch by the mean and variance of the whole, as torch does in training."""
+    """Normalise the part (b, c, ...) of a minibatch by the mean and variance of the whole, as torch does in training.
+
+    In single precision at least, whatever the type of x, which the result has too.
+    """
+    kind, x = x.dtype, x.float() if x.dtype.itemsize < 4 else x
     over = [0, *range(2, x.ndim)]
     shape = [1, -1, *[1] * (x.ndim - 2)]
     n = count_processes() * x.numel() // x.shape[1]
@@ -173,7 +180,7 @@ def _normalize_batch(module: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tens
         module.running_mean.lerp_(mean, module.momentum)
         module.running_var.lerp_(variance * (n / (n - 1)), module.momentum)
     scale = module.weight * (variance + module.eps).rsqrt()  # (c,)
-    return centered * scale.view(shape) + module.bias.view(shape)
+    return (centered * scale.view(shape) + module.bias.view(shape)).to(kind)
 
 
 def _drop_out(module: nn.Dropout, x: Tensor) -> Tensor:
@@ -258,13 +265,19 @@ def launch(
 def launch_job(job, function: Callable, **arguments) -> None:
     """Call a function in as many processes as a job of the workflow has GPUs: its resources gpu and nodes, see `launch`."""
     counts = {"n_processes": job.resources.get("gpu") or 1, "n_nodes": job.resources.get("nodes", 1)}
+    reserve_cards(counts["n_processes"] // counts["n_nodes"])
     launch(function, arguments, **counts, n_threads=job.threads, log=job.log[0])
 
 
 @contextmanager
-def join_processes() -> Iterator[None]:
-    """Meet the other processes that torchrun started, and part from them when the block ends well."""
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+def join_processes(backend: str | None = None) -> Iterator[None]:
+    """Meet the other processes that torchrun started, and part from them when the block ends well.
+
+    Args:
+        backend: None: NCCL between GPUs, gloo between processors.
+    """
+    backend = backend or ("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    distributed.init_process_group(backend, timeout=PATIENCE)
     yield
     distributed.destroy_process_group()
 

@@ -159,6 +159,56 @@ def test_impossible_divisions_are_refused(raw_split, tmp_path, monkeypatch):
         launch(**keys, n_processes=8, n_nodes=2)
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    """A group of one process."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29512"}.items():
+        monkeypatch.setenv(name, value)
+    with distributed.join_processes():
+        yield
+
+
+def test_processes_wait_longer_than_for_a_checkpoint(alone):
+    backend = torch.distributed.group.WORLD._get_backend(torch.device("cpu"))
+    assert backend.options._timeout == distributed.PATIENCE
+
+
+def test_weights_without_gradient_are_left_out(alone, monkeypatch):
+    """As a layer that the network has and does not use."""
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    network[0](torch.ones(1, 2)).sum().backward()
+    expected = [w.grad / 2 for w in network[0].parameters()]
+    monkeypatch.setattr(distributed, "count_processes", lambda: 2)  # the mean is taken over two, of which one is here
+    distributed.average_gradients(network)
+    assert [torch.equal(w.grad, e) for w, e in zip(network[0].parameters(), expected, strict=True)] == [True, True]
+    assert all(w.grad is None for w in network[1].parameters())
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+def test_batch_norm_of_several_processes_is_torchs(alone, kind):
+    """Result, gradients and running statistics; in half precision it computes in single."""
+    x = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0)).to(kind) + 1
+    found, expected = [], []
+    for normalize, results in ((distributed._normalize_batch, found), (lambda layer, x: layer(x), expected)):
+        layer, part = torch.nn.BatchNorm2d(3), x.clone().requires_grad_()
+        layer = layer.double() if kind == torch.float64 else layer
+        output = normalize(layer, part)
+        assert output.dtype == kind
+        (output.float() * torch.arange(16.0).reshape(4, 4)).sum().backward()
+        results += [output, part.grad, layer.weight.grad, layer.bias.grad, layer.running_mean, layer.running_var]
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}[kind]
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other, rtol=tolerance, atol=tolerance * max(1, other.abs().max().item()))
+
+
+def test_network_of_several_processes_is_one_graph(alone, monkeypatch):
+    """`compile` finds no break: torch's SyncBatchNorm would make one a layer, and wait for the GPU there."""
+    monkeypatch.setattr(distributed, "count_processes", lambda: 2)
+    network = distributed.couple_layers(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)))
+    found = torch._dynamo.explain(network)(torch.randn(4, 3, 6, 6))
+    assert (found.graph_count, found.graph_break_count) == (1, 0)
+
+
 @pytest.mark.parametrize(
     "layer", [torch.nn.Dropout2d(), torch.nn.BatchNorm3d(2), torch.nn.BatchNorm1d(2, affine=False)]
 )

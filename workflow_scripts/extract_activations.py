@@ -1,11 +1,13 @@
 """Record every layer's activations to the stimuli."""
 
+from ipcl_core.cards import reserve_cards
 from ipcl_core.config import load_config
 from ipcl_core.fits.activations import extract_activations
 from ipcl_core.logs import start_log
 from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
+reserve_cards(1)
 study = load_config(snakemake.config)
 extract_activations(
     snakemake.input.weights,

@@ -1,12 +1,14 @@
 """Train linear probes on frozen features of augmented views."""
 
 from ipcl_core.accuracy.one_cycle_probes import train_one_cycle_probes
+from ipcl_core.cards import reserve_cards
 from ipcl_core.config import OneCycleProbe, load_config
 from ipcl_core.images.scratch import copy_to_scratch
 from ipcl_core.logs import start_log
 from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
+reserve_cards(1)
 study = load_config(snakemake.config)
 train_one_cycle_probes(
     snakemake.input.weights,

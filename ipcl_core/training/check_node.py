@@ -44,9 +44,15 @@ def check_node(token: str | Path, report: str | Path, *, gpu: bool, scratch: str
         n_threads: that load images.
 
     Raises:
-        RuntimeError: the job asked for a GPU and PyTorch sees none.
+        RuntimeError: the job asked for a GPU and PyTorch sees none, or is built without CUDA.
     """
     node, start = socket.gethostname(), time.monotonic()
+    if gpu and torch.version.cuda is None:
+        raise RuntimeError(
+            f"{node}: the job asked for a GPU, and this PyTorch {torch.__version__} is built for processors alone: conda "
+            "chose it on a machine without an NVIDIA driver. Remove the environment (snakemake --list-conda-envs) and make it "
+            "again with CONDA_OVERRIDE_CUDA=12.9, or the version that nvidia-smi prints on the node (docs/cluster.md)"
+        )
     if gpu and not torch.cuda.is_available():
         raise RuntimeError(
             f"{node}: the job asked for a GPU, and PyTorch {torch.__version__} sees none. Look at the partition in "

@@ -19,3 +19,9 @@ def test_node_is_tried(tmp_path):
 def test_missing_gpu_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="asked for a GPU, and PyTorch"):
         check_node(tmp_path / "node.txt", tmp_path / "node.json", gpu=True, scratch=None, n_threads=1)
+
+
+def test_pytorch_without_cuda_is_told_from_a_missing_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.version.cuda", None)
+    with pytest.raises(RuntimeError, match=r"built for processors alone.* CONDA_OVERRIDE_CUDA"):
+        check_node(tmp_path / "node.txt", tmp_path / "node.json", gpu=True, scratch=None, n_threads=1)
