@@ -5,7 +5,7 @@
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: demo test test-distributed test-faults test-paper test-slurm test-gpu lint setup development
+.PHONY: demo test test-distributed test-faults test-paper test-slurm gpu lint setup development
 
 demo: setup
 	$(RUN) snakemake --profile profiles/demo
@@ -39,8 +39,9 @@ test-slurm: development
 test-distributed: development
 	$(RUN) python -m pytest -m distributed
 
-test-gpu: development
-	$(RUN) python -m pytest -m gpu
+# checks and speeds of a GPU, with what is installed where there is no .venv; without a GPU whether they run, small, on the processor
+gpu:
+	$(RUN) python -m benchmarks.gpu
 
 lint: development
 	$(RUN) ruff check .

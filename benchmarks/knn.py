@@ -34,8 +34,8 @@ from ipcl_core.accuracy.knn import BLOCK, vote_weighted_knn
 ROUNDS, N_QUERIES, DIM, N_CLASSES, K, TAU = 4, 1000, 128, 1000, 200, 0.07
 
 
-def draw_embeddings(n_bank: int) -> list[Tensor]:
-    """Return a bank in the order of its classes, its labels, and one query a class; rows of unit length."""
+def draw_embeddings(n_bank: int, n_queries: int = N_QUERIES) -> list[Tensor]:
+    """Return a bank in the order of its classes, its labels, and as many queries of each class; rows of unit length."""
     generator = torch.Generator().manual_seed(0)
     centres = 0.7 * torch.randn(N_CLASSES, DIM, generator=generator)
     labels = torch.arange(n_bank) * N_CLASSES // n_bank
@@ -44,7 +44,7 @@ def draw_embeddings(n_bank: int) -> list[Tensor]:
         embeddings = torch.randn(len(labels), DIM, generator=generator).add_(centres[labels])
         return embeddings.div_(embeddings.norm(dim=1, keepdim=True))
 
-    return [draw(labels), labels, draw(torch.arange(N_QUERIES) * N_CLASSES // N_QUERIES)]
+    return [draw(labels), labels, draw(torch.arange(n_queries) * N_CLASSES // n_queries)]
 
 
 def vote_here(bank: Tensor, labels: Tensor, queries: Tensor) -> Tensor:

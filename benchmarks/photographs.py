@@ -1,23 +1,24 @@
 """
-Photographic test images: random crops of the colour photographs that scikit-learn, scikit-image and matplotlib ship.
+Photographic test images: random crops of the colour photographs that scikit-learn, scikit-image and matplotlib ship, of those
+that are installed.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-import skimage
-import sklearn
 from PIL import Image
 
+FILES = {
+    "sklearn": ["datasets/images/china.jpg", "datasets/images/flower.jpg"],
+    "skimage": ["data/astronaut.png", "data/chelsea.png", "data/coffee.png", "data/rocket.jpg"],
+    "matplotlib": ["mpl-data/sample_data/grace_hopper.jpg"],
+}
 PHOTOGRAPHS = [
-    Path(sklearn.__file__).parent / "datasets/images/china.jpg",
-    Path(sklearn.__file__).parent / "datasets/images/flower.jpg",
-    Path(skimage.__file__).parent / "data/astronaut.png",
-    Path(skimage.__file__).parent / "data/chelsea.png",
-    Path(skimage.__file__).parent / "data/coffee.png",
-    Path(skimage.__file__).parent / "data/rocket.jpg",
-    Path(matplotlib.__file__).parent / "mpl-data/sample_data/grace_hopper.jpg",
+    Path(spec.origin).parent / name
+    for package, names in FILES.items()
+    if (spec := find_spec(package))
+    for name in names
 ]
 
 

@@ -1,24 +1,23 @@
 """
 What several test files share: small real pictures, their .beton files, a loader, a recipe.
 
-The pictures are crops of one photograph that matplotlib carries. Unless `-m gpu` asks for the GPU's tests, everything
-runs on the processor with one thread, so that the golden losses hold and results can be compared bit by bit.
+The pictures are crops of one photograph that matplotlib carries. Unless `-m gpu` asks for the GPU's tests, everything runs
+on the processor with one thread, so that the golden losses hold and results can be compared bit by bit.
 """
 
 import hashlib
+import logging
 import os
+import re
 import sys
 import tempfile
 import weakref
-
-if "gpu" not in sys.argv:
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported
-
-import logging
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +29,19 @@ from PIL import Image
 
 from ipcl_core.config import Preprocessing, Recipe
 from ipcl_core.files import write_csv
-from ipcl_core.images.beton import join_shards
 from ipcl_core.images.datasets import label_splits
 from ipcl_core.images.shards import encode_shard
 from ipcl_core.networks.architectures import NetworkSpec
-from ipcl_core.views.loader import ViewLoader
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_configure():
-    """Keep quiet about numba: its clean-up of a compiled FFCV pipeline raises an error that nobody can catch."""
+def pytest_configure(config):
+    """Hide the GPU from tests that do not ask for it, before CUDA looks for one; and keep quiet about numba.
+
+    Its clean-up of a compiled FFCV pipeline raises an error that nobody can catch.
+    """
+    if not asks_for_gpu(config.option.markexpr):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     report = sys.unraisablehook
 
     def report_others(unraisable):
@@ -49,10 +51,42 @@ def pytest_configure():
     sys.unraisablehook = report_others
 
 
-NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device, or not asked for with -m gpu")
-DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])]
+def asks_for_gpu(markers: str) -> bool:
+    """Whether an expression of markers, as of `pytest -m`, takes tests that are marked gpu."""
+    return re.search(r"(?<!not )\bgpu\b", " ".join(markers.split())) is not None
+
+
+LACKING = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Leave out of the GPU's tests what needs a GPU where there is none, or a .beton file where there is no FFCV."""
+    config.stash[LACKING] = lacking = {}
+    for item in items:
+        if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+            lacking[item.nodeid] = "there is no GPU"
+        elif item.get_closest_marker("gpu") and "raw_split" in item.fixturenames and find_spec("ffcv") is None:
+            lacking[item.nodeid] = "FFCV is not installed"
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in lacking])
+    items[:] = [item for item in items if item.nodeid not in lacking]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say what could not be tested here."""
+    counts = Counter((test.partition("[")[0], reason) for test, reason in config.stash.get(LACKING, {}).items())
+    for (test, reason), n in counts.items():
+        terminalreporter.write_line(f"not tested, as {reason}: {test} ({n})")
+
+
 N_PICTURES = 23
 BATCH_SIZE = 4  # 5 minibatches an epoch, 3 pictures left over
+
+
+@pytest.fixture(scope="session")
+def device() -> str:
+    """The GPU where there is one and its tests are asked for (tests/gpu); else the processor, on which they run too."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +129,8 @@ class Converted:
 
 def convert(folder: Path, target: Path, *, n_shards: int = 1, on_corrupt: str = "skip", n_workers: int = 1, **changes):
     """Convert an image folder into `target`, by default raw, unresized and without the pictures that are corrupt."""
+    from ipcl_core.images.beton import join_shards  # here, because it needs FFCV, which the GPU's tests do without
+
     paths = Converted(folder, target / "a.beton", target / "a.csv", target / "a.json")
     storage = {"shortest_side": None, "write_mode": "raw", "jpeg_quality": 90} | changes
     images, shards = target / "images.csv", [target / f"{shard}.bin" for shard in range(n_shards)]
@@ -127,18 +163,23 @@ def jpg_split(image_folder, tmp_path_factory) -> Converted:
     return convert(image_folder, tmp_path_factory.mktemp("jpg"), write_mode="jpg", shortest_side=64)
 
 
+def open_loader(split: Converted, batch_size: int):
+    """Views of 64 pixels a side, by one thread."""
+    from ipcl_core.views.loader import ViewLoader
+
+    return ViewLoader(split.beton, batch_size=batch_size, preprocessing=Preprocessing(image_size=64), n_threads=1)
+
+
 @pytest.fixture(scope="session")
-def loader(raw_split) -> ViewLoader:
+def loader(raw_split):
     """Batches of 4 of the raw crops, views of 64 pixels a side."""
-    preprocessing = Preprocessing(image_size=64)
-    return ViewLoader(raw_split.beton, batch_size=BATCH_SIZE, preprocessing=preprocessing, n_threads=1)
+    return open_loader(raw_split, BATCH_SIZE)
 
 
 @pytest.fixture(scope="session")
-def large_batches(raw_split) -> ViewLoader:
+def large_batches(raw_split):
     """Two batches of 11 pictures."""
-    preprocessing = Preprocessing(image_size=64)
-    return ViewLoader(raw_split.beton, batch_size=11, preprocessing=preprocessing, n_threads=1)
+    return open_loader(raw_split, 11)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import asks_for_gpu
 from setuptools import find_packages
 
 REPOSITORY = Path(__file__).parents[1]
@@ -126,3 +127,25 @@ def test_analysis_scripts_import_only_what_their_environment_has():
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout.splitlines()[-1] + done.stderr[-1000:]
     assert "workflow_scripts/table1.py" in done.stdout
+
+
+def test_gpus_tests_need_no_workflow():
+    """They are found on a machine that has torch, pydantic and the usual libraries, and neither FFCV nor Snakemake."""
+    absent = ["ffcv", "cv2", "snakemake", "plotly", "rsatoolbox", "torchvision", "sklearn", "pytorch_optimizer"]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent}))
+import pytest
+sys.exit(pytest.main(["-m", "gpu", "--collect-only", "-q", "-p", "no:cacheprovider", "tests/gpu"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "test_twenty_steps_have_the_golden_losses" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "markers,asks",
+    [("gpu", True), ("gpu and not cuda", True), ("not slow and gpu", True), ("not gpu", False), ("", False)],
+)
+def test_markers_that_ask_for_the_gpu(markers, asks):
+    assert asks_for_gpu(markers) == asks

@@ -2,6 +2,8 @@
 What the tests of training share: tiny trainings, ways to interrupt and to compare them.
 """
 
+import dataclasses
+import itertools
 from pathlib import Path
 
 import torch
@@ -16,6 +18,7 @@ COLUMNS = ["epoch", "minibatch", "images", "seconds", "images_per_s", "waiting",
 COLUMNS += ["embedding_std", "effective_rank"]
 TIMES = ["seconds", "images_per_s", "waiting"]
 N_BATCHES = N_PICTURES // BATCH_SIZE  # 5
+GOLDEN = Path(__file__).parent / "golden/losses.json"
 
 OBJECTIVES = {
     "ipcl": {"name": "ipcl", "n_views": 3, "queue_size": 16},
@@ -34,13 +37,14 @@ def make_training(
     dim: int = 8,
     seed: int = 0,
     sha256: str = "x",
+    device: str = "cpu",
     **changes,
 ) -> Training:
     """A tiny training: by default 2 epochs of 5 minibatches of 4 images."""
     supervised = objective == "supervised"
     spec = make_spec(architecture=architecture, dim=3 if supervised else dim, l2norm=not supervised)
     recipe = make_recipe(**{"objective": OBJECTIVES[objective]} | changes)
-    return Training(spec, recipe, seed=seed, loader=loader, data_sha256=sha256, device=torch.device("cpu"))
+    return Training(spec, recipe, seed=seed, loader=loader, data_sha256=sha256, device=torch.device(device))
 
 
 def finish(training: Training, checkpoint: Path) -> None:
@@ -94,3 +98,39 @@ def assert_same_state(a: Training, b: Training) -> None:
         for name, tensor in expected.items():
             assert_close(found[name], tensor, rtol=0, atol=0, equal_nan=True)
     assert drop_times(a.rows) == drop_times(b.rows)
+
+
+# ---- the trainings of golden/losses.json ----
+
+
+def build_golden_training(loader, objective: str, device: str = "cpu", **changes) -> Training:
+    """Twenty minibatches of 11 pictures, SGD, one cycle."""
+    supervised = objective == "supervised"
+    recipe = make_recipe(
+        objective=OBJECTIVES[objective]
+        | ({} if supervised else {"tau": 0.5})
+        | ({"queue_size": 40} if objective.startswith("ipcl") else {}),  # more than a minibatch
+        epochs=10,
+        batch_size=11,
+        optimizer={"name": "sgd", "lr": 0.001},
+        schedule={"name": "one_cycle", "div_factor": 2.0, "final_div_factor": 10.0, "momentum_range": [0.85, 0.95]},
+        **changes,
+    )
+    spec = make_spec(dim=3 if supervised else 32, l2norm=not supervised, width=4 / 32)
+    return Training(spec, recipe, seed=0, loader=loader, data_sha256="x", device=torch.device(device))
+
+
+def list_losses(run: Training, n: int) -> list[float]:
+    """The losses of the first n minibatches."""
+    dtype = next(run.network.parameters()).dtype  # the views' too
+    batches = (dataclasses.replace(batch, views=batch.views.to(dtype)) for batch in train.read_batches(run))
+    return [train.take_step(run, batch)[0].item() for batch in itertools.islice(batches, n)]
+
+
+def list_golden_losses(loader, objective: str, device: str = "cpu") -> list[float]:
+    """The losses of twenty minibatches."""
+    run = build_golden_training(loader, objective, device)
+    run.network.double()
+    run.objective.double()
+    run.autocast = False
+    return list_losses(run, 20)

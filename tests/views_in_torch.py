@@ -8,9 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ipcl_core.config import Augmentation
 from ipcl_core.views import draws
-from ipcl_core.views.draws import FACTOR, FLIP, GRAYSCALE, HEIGHT, HUE, LEFT, STEP, TOP, WIDTH
+from ipcl_core.views.draws import FACTOR, FLIP, GRAYSCALE, HEIGHT, HUE, LEFT, STEP, TOP, WIDTH, draw_views, pack_policy
+from ipcl_core.views.on_cpu import make_random_views
 
+MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+POLICIES = [{}, {"jitter_order": "fixed"}, {"grayscale": 1.0}, {"hue": 0, "brightness": 1.5}, {"area": [0.01, 0.1]}]
 LUMINANCE = (0.2989, 0.587, 0.114)
 
 
@@ -109,3 +113,19 @@ def make_views(
     views[flipped] = views[flipped].flip(3)
     views = (views - mean[:, None, None]) / std[:, None, None]
     return views.to(memory_format=torch.channels_last).unflatten(0, (n_images, n_views))
+
+
+def make_both(make, photo, device: str, *, side: int, n_views: int = 8, **augmentation) -> list[Tensor]:
+    """Views (B, n, 3, S, S) of three images of different sizes, from `make` and from the compiled code."""
+    from conftest import stack
+
+    image = np.array(photo)
+    images = [image[:100, :130].copy(), image[150:400:3, 100::3].copy(), image[300:340, 200:230].copy()]
+    pixels, *sizes = stack(images)
+    policy = pack_policy(Augmentation(**augmentation))
+    drawn = draw_views(*sizes, np.array([5, 0, 77]), n_views, 2, 1, policy)
+    expected = np.empty((3, n_views, side, side, 3), np.float32)
+    make_random_views(pixels, *sizes, drawn, MEAN, STD, expected)
+    mean, std = (torch.from_numpy(values).to(device) for values in (MEAN, STD))
+    found = make(torch.from_numpy(pixels).to(device), *sizes, drawn, side, mean, std)
+    return [found.cpu(), torch.from_numpy(expected).movedim(4, 2)]

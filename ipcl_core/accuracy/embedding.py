@@ -18,11 +18,9 @@ from tqdm import tqdm
 
 from .. import distributed
 from ..files import write_hdf5
-from ..images.scratch import copy_to_scratch
 from ..networks.layers import record_layers
 from ..networks.network_files import load_network
 from ..networks.trials import place_network
-from ..views.loader import ViewLoader
 
 BATCH = 64
 
@@ -94,6 +92,9 @@ def embed_dataset(
     Raises:
         ValueError: the network has no such layer; see `choose_layers`.
     """
+    from ..images.scratch import copy_to_scratch  # here, because both need FFCV
+    from ..views.loader import ViewLoader
+
     torch.set_num_threads(n_threads)
     part, n_parts = distributed.get_rank(), distributed.count_processes()
     network, spec = load_network(weights, model)

@@ -6,6 +6,7 @@ the frozen network runs again for every view.
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,8 +19,10 @@ from ..files import read_json, write_hdf5
 from ..networks.network_files import load_network
 from ..networks.trials import place_network
 from ..training.optimizers import build_optimizer, set_rates
-from ..views.loader import ViewLoader
 from .embedding import record_features
+
+if TYPE_CHECKING:
+    from ..views.loader import ViewLoader
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +62,8 @@ def train_one_cycle_probes(
 
     Source: the released code (open_ipcl, main_lincls_onecycle.py); docs/deviations.md.
     """
+    from ..views.loader import ViewLoader  # here, because it needs FFCV
+
     torch.set_num_threads(n_threads)
     network, spec = load_network(weights, model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -97,7 +102,7 @@ def train_one_cycle_probes(
 def _train_classifiers(
     classifiers: nn.ModuleList,
     compute: Callable[[Tensor], dict[str, Tensor]],
-    loader: ViewLoader,
+    loader: "ViewLoader",
     settings: OneCycleProbe,
 ) -> None:
     """Train one classifier a layer, all on the same views.

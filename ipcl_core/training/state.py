@@ -2,13 +2,17 @@
 The state of a training: what changes from minibatch to minibatch, and all that a checkpoint holds.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from .. import config, distributed
 from ..networks.architectures import NetworkSpec, initialize_network
-from ..views.loader import ViewLoader
 from .objectives import build_objective
 from .optimizers import build_optimizer, choose_precision
+
+if TYPE_CHECKING:
+    from ..views.loader import ViewLoader  # needs FFCV
 
 CHECKPOINT_KEYS = {"checkpoint_minutes", "checkpoint_steps"}
 """Of a recipe: no result depends on them."""
@@ -40,7 +44,7 @@ class Training:
         recipe: config.Recipe,
         *,
         seed: int,
-        loader: ViewLoader,
+        loader: "ViewLoader",
         data_sha256: str,
         device: torch.device,
     ):

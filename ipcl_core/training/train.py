@@ -12,8 +12,9 @@ or bank, and log; the first one writes the files. A run may be resumed with anot
 
 import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -22,15 +23,17 @@ from torch import Tensor
 
 from .. import config, distributed
 from ..files import read_json, write_csv, write_json
-from ..images.scratch import copy_to_scratch
 from ..networks.architectures import NetworkSpec
 from ..networks.network_files import save_network
-from ..views.loader import Batch, ViewLoader
+from ..views.batch import Batch
 from .checkpoints import Saver, lock
 from .collapse import CollapseError
 from .optimizers import decide_step, set_rates
 from .state import Training
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from ..views.loader import ViewLoader
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +44,32 @@ def train(training: Training, saver: Saver) -> None:
     Raises:
         FloatingPointError: the loss is not a finite number; no checkpoint is written from the first such minibatch on.
         CollapseError: the embeddings have collapsed and stayed so; no checkpoint is written of such embeddings either.
+        OutOfMemoryError: of torch, where the GPU's memory is too small; the message names the recipe's key.
     """
     watch = Watch(training, saver.say_kept)
     with distributed.catch_sigterm() as saver.sigterm:
         for batch in watch.time_waiting(read_batches(training)):
-            loss, output = take_step(training, batch)
+            with _name_memory(training):
+                loss, output = take_step(training, batch)
             watch.add(loss, output)  # a row of the log, where one is due; raises
             saver.save_if_due()
             if saver.told_to_end:
                 break
+
+
+@contextmanager
+def _name_memory(training: Training) -> Iterator[None]:
+    """Say of a GPU whose memory is full which key of the recipe fills it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        recipe, side = training.recipe, training.spec.preprocessing.image_size
+        n_views, n = getattr(recipe.objective, "n_views", 1), distributed.count_processes()
+        raise torch.OutOfMemoryError(
+            f"the GPU's memory is too small for the recipe's batch_size: {recipe.batch_size // n} images x {n_views} views of "
+            f"{side} x {side} pixels at once. Train on more GPUs (docs/cluster.md), which share a minibatch and change no "
+            f"result; or lower batch_size, which does. {str(error).splitlines()[0]}"
+        ) from error
 
 
 def read_batches(training: Training) -> Iterator[Batch]:
@@ -152,7 +172,7 @@ def train_network(
     """
     torch.set_num_threads(n_threads)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    loader = _open_loader(copy_to_scratch(beton, scratch), spec, recipe, n_threads, device)
+    loader = _open_loader(beton, scratch, spec, recipe, n_threads, device)
     training = Training(spec, recipe, seed=seed, loader=loader, data_sha256=data_sha256, device=device)
     saver = Saver(training, Path(weights).parent / "checkpoint.pt")
     _train_or_recall(training, saver)
@@ -167,9 +187,18 @@ def train_network(
 
 
 def _open_loader(
-    beton: Path, spec: NetworkSpec, recipe: config.Recipe, n_threads: int, device: torch.device
-) -> ViewLoader:
+    beton: str | Path,
+    scratch: str | Path | None,
+    spec: NetworkSpec,
+    recipe: config.Recipe,
+    n_threads: int,
+    device: torch.device,
+) -> "ViewLoader":
     """Open the training images, this process's part of each minibatch."""
+    from ..images.scratch import copy_to_scratch  # here, because both need FFCV
+    from ..views.loader import ViewLoader
+
+    beton = copy_to_scratch(beton, scratch)
     logger.info("preparing the loader of %s (compiling takes some seconds)", beton)
     return ViewLoader(
         beton,

@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numba
@@ -30,6 +30,7 @@ from ..images.ffcv_names import (
     ctypes_imdecode,
     ctypes_memcopy,
 )
+from .batch import Batch
 from .draws import draw_views, pack_policy
 from .on_cpu import make_center_views, make_random_views, resize_images
 from .resizing import RADII
@@ -99,18 +100,6 @@ class RaggedRGBImageDecoder(SimpleRGBImageDecoder):
 def unpack(rows: np.ndarray, size: int) -> np.ndarray:
     """Return the first `size` bytes of a buffer of `RaggedRGBImageDecoder`, as (size,) uint8."""
     return as_strided(rows, (size,), (1,))
-
-
-@dataclass
-class Batch:
-    """Some images of a data set."""
-
-    views: torch.Tensor
-    """(B, n, 3, S, S) float32, normalised; channels last in memory; on the loader's device."""
-    labels: torch.Tensor
-    """(B,) int64."""
-    images: torch.Tensor
-    """(B,) int64, positions in the data set."""
 
 
 class ViewLoader:

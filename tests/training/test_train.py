@@ -266,6 +266,15 @@ def test_collapse_is_small_spread_or_one_dimension(loader, warnings_of, embeddin
     assert any("collapsed" in message for message in warnings_of()) == expected
 
 
+def test_full_memory_of_a_gpu_names_the_key(loader, tmp_path, monkeypatch):
+    def fill(training, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
+
+    monkeypatch.setattr(train, "take_step", fill)
+    with pytest.raises(torch.OutOfMemoryError, match=r"recipe's batch_size: 4 images x 3 views of 64 x 64 .* 2 GiB\.$"):
+        finish(make_training(loader), tmp_path / "checkpoint.pt")
+
+
 def test_batch_larger_than_the_data_is_refused(loader):
     with pytest.raises(ValueError, match="batch_size 24 is larger than the 23 training images"):
         make_training(loader, "supervised", batch_size=24)
