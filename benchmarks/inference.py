@@ -54,9 +54,10 @@ def simulate_study(folder: Path) -> tuple[Path, list[Path]]:
     paths = [folder / f"{model}.h5" for model in range(N_MODELS)]
     for path in paths:
         with write_hdf5(path) as file:
-            file["stimuli"] = stimuli
+            file["stimuli"], file.attrs["brain"], file.attrs["model"] = stimuli, "simulated", path.stem
             for layer in range(N_LAYERS):
                 file[f"layers/{layer}"] = mix(layer % N_REGIONS, 2)
+                file[f"layers/{layer}"].attrs.update(participation_ratio=1, power_law_exponent=1)
             file.attrs["layers"] = [str(layer) for layer in range(N_LAYERS)]
     return folder / "brain.h5", paths
 
@@ -84,7 +85,7 @@ def take_time(bootstrap, rsvs: np.ndarray, participants: np.ndarray, n: int) -> 
 def main() -> None:
     settings = Statistics().model_dump()
     own = {key: settings[key] for key in ("distances", "comparators", "n_bootstrap", "n_permutations", "seed")}
-    shared = {key: settings[key] for key in ("n_bootstrap", "n_splits", "seed", "fdr")}
+    shared = {key: settings[key] for key in ("n_bootstrap", "n_splits", "seed", "fdr")} | {"name": "simulated"}
     with tempfile.TemporaryDirectory() as folder:
         brain, paths = simulate_study(Path(folder))
         start = time.process_time(), time.perf_counter()

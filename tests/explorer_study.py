@@ -97,7 +97,8 @@ def make_study(folder: Path) -> dict:
             file["stimuli"] = stimuli
             for k, layer in enumerate(layers):
                 file[f"layers/{layer}"] = mix(1 + abs(k - 1))
-                file[f"layers/{layer}"].attrs["n_units"] = 30
+                attributes = {"n_units": 30, "participation_ratio": 2.3 + k, "power_law_exponent": 1 / (1 + k)}
+                file[f"layers/{layer}"].attrs.update(attributes)
             file.attrs["layers"], file.attrs["network"] = layers, "net"
         if name == "second":  # the second layer has no variance for the third stimulus
             with h5py.File(rsms[name], "a") as file:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..config import Averaged
 from ..files import open_hdf5, pair_files, write_hdf5
+from ..rsa.dimensionality import measure_dimensionality
 from ..rsa.similarity import compute_rsm, measure_distances
 
 
@@ -26,9 +27,10 @@ def make_rsms(
 
     Args:
         activations: HDF5 file of `extract_activations`.
-        rsms: HDF5 file to write: `stimuli` (n names), `layers/<layer>` (n, n) float64 with the attribute `n_units`;
-            attributes `brain`, `model`, `layers` (their order) and `network`; where distances name other than correlation,
-            also `euclidean/<layer>` (n, n) of `similarity.measure_distances`.
+        rsms: HDF5 file to write: `stimuli` (n names), `layers/<layer>` (n, n) float64 with the attributes `n_units`,
+            `participation_ratio` and `power_law_exponent` (see `dimensionality`); attributes `brain`, `model`, `layers` (their
+            order) and `network`; where distances name other than correlation, also `euclidean/<layer>` (n, n) of
+            `similarity.measure_distances`.
         brain, model: names of the brain data set and of the model.
         distances: see `config.Statistics`.
         averaged: see `config.OwnBrain`.
@@ -39,10 +41,12 @@ def make_rsms(
         file["stimuli"] = list(rows)
         for layer in source.attrs["layers"]:
             patterns = source[f"layers/{layer}"][:]
+            means = average_pictures(patterns, rows)
             if averaged == "activations":
-                patterns = average_pictures(patterns, rows)
+                patterns = means
             dataset = file.create_dataset(f"layers/{layer}", data=average_pairs(compute_rsm(patterns), rows, 1))
             dataset.attrs["n_units"] = int(np.prod(patterns.shape[1:]))
+            dataset.attrs.update(measure_dimensionality(means)._asdict())
             if set(distances) - {"correlation"}:
                 file[f"euclidean/{layer}"] = average_pairs(measure_distances(patterns), rows, 0)
         for name in ("layers", "network"):

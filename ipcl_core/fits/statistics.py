@@ -13,6 +13,7 @@ import pandas as pd
 from ..brains.store import Region, read_brain, read_patterns
 from ..files import open_hdf5, read_named, write_csv
 from ..rsa import inference
+from ..rsa.dimensionality import MIN_DIMENSIONS, Dimensionality
 from ..rsa.noise_ceiling import SPLIT_HALF, correct_length, find_agreement, measure_leave_one_out, measure_noise_ceiling
 from ..rsa.similarity import (
     compare_rsvs,
@@ -28,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 LAYER_COLUMNS = [
     "distance", "comparator", "region", "layer", "layer_index", "r", "r_participants_mean", "r_participants_sd",
-    "n_participants", "n_stimuli", "participants_low", "participants_high", "stimuli_low", "stimuli_high", "both_low",
-    "both_high", "p", "p_max", "note",
+    "n_participants", "n_stimuli", "participation_ratio", "power_law_exponent", "participants_low", "participants_high",
+    "stimuli_low", "stimuli_high", "both_low", "both_high", "p", "p_max", "note",
 ]  # fmt: skip
 BEST_COLUMNS = [
     "brain", "model", "region", "layer", "r", "participants_layer", "participants_r_same", "participants_r_held_out",
@@ -40,6 +41,7 @@ PAIR_COLUMNS = [
     "q", "significant", "note",
 ]  # fmt: skip
 CEILING_COLUMNS = ["brain", "distance", "region", "kind", "r", "n_splits", "exhaustive", "n_participants", "note"]
+FEW_DIMENSIONS = f"activations of fewer than {MIN_DIMENSIONS} dimensions: no power-law exponent"
 NO_DISTANCES = "no voxel patterns, or none of several runs: no such distances"
 File = str | Path
 
@@ -59,7 +61,7 @@ def measure_layers(
     Raises:
         ValueError: the stimuli of the model and of the brain differ, or a distance is not in the file of RSMs.
     """
-    tables = []
+    tables, dimensionality = [], read_dimensionality(rsms)
     for distance in distances:
         names, rsvs = read_rsvs(rsms, distance)
         regions = read_regions(brain, rsms, distance=distance)
@@ -68,7 +70,10 @@ def measure_layers(
         for comparator, region in itertools.product(comparators, regions):
             table = _measure_region(rsvs, region, comparator, permutations, n_bootstrap, seed)
             table["layer"], table["layer_index"], table["n_stimuli"] = names, range(len(names)), n_stimuli
-            tables.append(table.assign(distance=distance, comparator=comparator, region=region.name))
+            table = table.assign(distance=distance, comparator=comparator, region=region.name, **dimensionality)
+            few = table["note"].str.cat([FEW_DIMENSIONS] * len(table), sep="; ").str.removeprefix("; ")
+            table["note"] = table["note"].where(table["power_law_exponent"].notna(), few)
+            tables.append(table)
     write_csv(name_rows(pd.concat(tables).reindex(columns=LAYER_COLUMNS), rsms), layers)
 
 
@@ -278,6 +283,13 @@ def read_rsvs(path: File, distance: str = "correlation") -> tuple[list[str], np.
                 f"{path} holds no {distance} distances; make it again with statistics.distances as it is now"
             )
         return names, np.stack([_scale(vectorize_rsm(file[f"euclidean/{name}"][:])) for name in names])
+
+
+def read_dimensionality(path: File) -> dict[str, list[float]]:
+    """Return the effective dimensionality of the layers of a file of RSMs: column -> one number a layer."""
+    with open_hdf5(path) as file:
+        layers = [file[f"layers/{name}"].attrs for name in file.attrs["layers"]]
+        return {name: [float(layer[name]) for layer in layers] for name in Dimensionality._fields}
 
 
 def read_regions(brain: File, *rsms: File, distance: str = "correlation") -> list[Region]:

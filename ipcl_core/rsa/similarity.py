@@ -98,20 +98,36 @@ def measure_distances(patterns: ArrayLike) -> NDArray:
     Raises:
         ValueError: a pattern holds a non-finite value.
     """
+    products = compute_gram(patterns)  # of patterns less their mean: distances stay, rounding is less
+    norms = np.diag(products)
+    distances = np.maximum(norms[:, None] + norms - 2 * products, 0) / np.asarray(patterns)[0].size
+    np.fill_diagonal(distances, 0)
+    return distances
+
+
+def compute_gram(patterns: ArrayLike) -> NDArray:
+    """Return the scalar products of patterns less their mean over stimuli, computed in float64 by blocks of units.
+
+    Args:
+        patterns: (n_stimuli, ...) activations or voxel responses; the axes behind the first are flattened.
+
+    Returns:
+        (n_stimuli, n_stimuli) float64: the Gram matrix.
+
+    Raises:
+        ValueError: a pattern holds a non-finite value.
+    """
     patterns = np.asarray(patterns)
     patterns = patterns.reshape(len(patterns), -1)  # (n, ...) -> (n, units)
     n, units = patterns.shape
     products = np.zeros((n, n))
     for start in range(0, units, BLOCK):
         block = patterns[:, start : start + BLOCK].astype(np.float64)
-        block -= block.mean(0)  # distances stay, rounding is less
+        block -= block.mean(0)
         products += block @ block.T
     if not np.isfinite(products).all():
         raise ValueError("patterns hold non-finite values")
-    norms = np.diag(products)
-    distances = np.maximum(norms[:, None] + norms - 2 * products, 0) / units
-    np.fill_diagonal(distances, 0)
-    return distances
+    return products
 
 
 def measure_crossnobis(patterns: ArrayLike) -> NDArray:

@@ -11,6 +11,7 @@ from ipcl_core.brains.store import Region, write_brain
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.fit_layers import find_best_layers, fit_layers
 from ipcl_core.fits.rsms import make_rsms
+from ipcl_core.rsa.dimensionality import measure_dimensionality
 
 STIMULI = [f"{i:02d}" for i in range(8)]
 N_PAIRS = 28
@@ -66,6 +67,9 @@ def test_rsms_of_all_layers(rsms, patterns):
         assert list(file.attrs["layers"]) == ["conv", "act", "relu"]
         assert file.attrs["network"] == "a network"
         assert [file[f"layers/{layer}"].attrs["n_units"] for layer in patterns] == [60, 30, 30]
+        for layer, values in patterns.items():
+            expected = measure_dimensionality(values)
+            assert [file[f"layers/{layer}"].attrs[name] for name in expected._fields] == list(expected)
         for layer in ("conv", "act"):
             expected = np.corrcoef(patterns[layer].reshape(8, -1).astype(float))
             assert_allclose(file[f"layers/{layer}"], expected, rtol=0, atol=1e-12)
@@ -111,6 +115,9 @@ def test_rsms_of_stimuli_with_several_pictures(tmp_path, averaged):
         assert list(file["stimuli"].asstr()) == ["1_a", "2_b", "3_c"]
         assert_allclose(file["layers/all"], rsm, rtol=0, atol=1e-7)  # means of activations are float32
         assert_allclose(file["euclidean/all"], distances, rtol=0, atol=1e-6)
+        means = np.stack([wide[group].mean(0) for group in groups])
+        ratio = measure_dimensionality(means).participation_ratio
+        assert file["layers/all"].attrs["participation_ratio"] == pytest.approx(ratio, rel=1e-6)
         assert np.isnan(file["layers/flat"][2]).all() == (averaged == "rsms")
         assert np.isfinite(file["layers/flat"][:2, :2]).all()
 

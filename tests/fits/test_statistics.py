@@ -1,5 +1,6 @@
 from typing import get_args
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +39,7 @@ def write_rsms(path, rsms: list[np.ndarray], n_stimuli: int = N_STIMULI):
         file["stimuli"] = [f"{i:02d}" for i in range(n_stimuli)]
         for i, rsm in enumerate(rsms):
             file[f"layers/layer{i}"] = rsm
+            file[f"layers/layer{i}"].attrs.update(participation_ratio=2.5, power_law_exponent=0.5)
         file.attrs["layers"] = [f"layer{i}" for i in range(len(rsms))]
     return path
 
@@ -218,7 +220,7 @@ def test_euclidean_distances_of_voxels_and_layers(tmp_path):
         group = np.mean(single, axis=0)
         assert cosine == pytest.approx(layer @ group / np.linalg.norm(layer) / np.linalg.norm(group), abs=1e-12)
     unknown = table.loc["euclidean", :, "EarlyV"]
-    assert unknown["r"].isna().all() and (unknown["note"] == NO_DISTANCES).all()
+    assert unknown["r"].isna().all() and unknown["note"].str.startswith(NO_DISTANCES).all()
     alone = SETTINGS | {"comparators": ["pearson", "cosine"]}
     measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "n.csv", **alone)
     lines = (tmp_path / "n.csv").read_text().splitlines()
@@ -245,10 +247,19 @@ def test_constant_layer_few_stimuli_and_few_participants_are_noted(tmp_path):
     broken[2], broken[:, 2] = np.nan, np.nan
     write_rsms(tmp_path / "m.h5", [mix(patterns, 1, rng), broken], n_stimuli=6)
     write_rsms(tmp_path / "n.h5", [broken], n_stimuli=6)
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        file["layers/layer0"].attrs["power_law_exponent"] = np.nan
     measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "m.csv", comparators=["pearson"], **SETTINGS)
     table = pd.read_csv(tmp_path / "m.csv")
     few = "2 participant(s), fewer than 3: nothing over participants; 6 stimuli, fewer than 10: nothing over stimuli"
-    assert list(table["note"]) == [few, f"{few}; constant activations to some stimulus, or none that differ: no r"]
+    assert list(table["note"]) == [
+        f"{few}; activations of fewer than 6 dimensions: no power-law exponent",
+        f"{few}; constant activations to some stimulus, or none that differ: no r",
+    ]
+    assert table["participation_ratio"].tolist() == [2.5, 2.5] and table["power_law_exponent"].isna().tolist() == [
+        True,
+        False,
+    ]
     assert table["r"].isna().tolist() == table["p"].isna().tolist() == [False, True]
     assert table[["participants_low", "stimuli_low", "both_low"]].isna().all(axis=None)
     compare_models(

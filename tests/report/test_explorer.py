@@ -305,6 +305,8 @@ def test_tables_say_what_the_plots_show(view, study):
     row = read_fits(study).loc[("first", "IT", "fc")]
     shown = "{:.3f} ({:.3f} to {:.3f})".format(*row[["r", "both_low", "both_high"]]).replace("-", "\u2212")
     assert rows.nth(2).locator("td").nth(2).inner_text() == shown
+    dimensionality = [f"{row['participation_ratio']:.1f}", f"{row['power_law_exponent']:.2f}"]
+    assert rows.nth(2).locator("td").all_inner_texts()[3:] == dimensionality
     view.click("#pairs-table summary")
     view.locator("#pairs-table tbody tr").first.wait_for()
     assert view.locator("#pairs-table table").count() == 2 and view.locator("#pairs-table tbody tr").count() == 40

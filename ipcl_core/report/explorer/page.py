@@ -27,6 +27,7 @@ from ...files import open_hdf5, read_csv, read_named, write_whole
 from ...fits.rsms import pair_rsms
 from ...images.decoding import list_stimuli, read_image
 from ...records import Results
+from ...rsa.dimensionality import Dimensionality
 from ...rsa.similarity import find_best, vectorize_rsm
 from ..figures.style import COLORS, SPARE_COLORS, assign
 from ..table1 import list_regions, read_table1
@@ -180,6 +181,7 @@ def _describe_layers(rsms: File, stimuli: list[str], fits: pd.DataFrame) -> dict
         best = int(find_best(fit["r"])) if fit["r"].notna().any() else -1
         columns = {name: _list_values(fit[name]) for name in FIT_COLUMNS}
         described["fits"].setdefault(comparator, {})[region] = {"best": best} | columns
+        described |= {name: _list_values(fit[name]) for name in Dimensionality._fields}  # the same of every region
     return described
 
 

@@ -12,8 +12,9 @@ function makeTable(caption, headings, rows) {
 // The text alternative of the curves.
 function listCurves() {
   const regions = listRegions();
-  const rows = listShown().flatMap((name) =>
-    getBrain().models[name].layers.map((layer, i) => [
+  const rows = listShown().flatMap((name) => {
+    const { layers, participation_ratio: ratios, power_law_exponent: exponents } = getBrain().models[name];
+    return layers.map((layer, i) => [
       name,
       layer,
       ...regions.map((region) => {
@@ -21,14 +22,17 @@ function listCurves() {
         const interval = getInterval(fit, i);
         return format(fit?.r[i]) + (interval ? ` (${format(interval.low)} to ${format(interval.high)})` : "");
       }),
-    ]),
-  );
+      format(ratios[i], 1),
+      format(exponents[i], 2),
+    ]);
+  });
   const kinds = regions.map((region) => {
     const kind = listShown().map((name) => chooseInterval(getFit(name, region))).find((k) => k);
     return `${region}, ${nameMeasure()}` + (kind ? ` (95% interval ${INTERVALS[kind]})` : "");
   });
   find("curves-table").querySelector("div").replaceChildren(
-    makeTable(`${getBrain().title}: ${nameMeasure()} of every layer that is shown`, ["model", "layer", ...kinds], rows));
+    makeTable(`${getBrain().title}: ${nameMeasure()} of every layer that is shown`,
+      ["model", "layer", ...kinds, "participation ratio", "power-law exponent"], rows));
 }
 
 // Table 1: [heading, digits or null for text, function of a row]
