@@ -30,6 +30,7 @@ include: "rules/fits/activations.smk"
 include: "rules/fits/fit_layers.smk"
 include: "rules/fits/statistics.smk"
 include: "rules/fits/weighting.smk"
+include: "rules/fits/encoding.smk"
 include: "rules/report/table1.smk"
 include: "rules/report/claims.smk"
 include: "rules/report/figures.smk"
@@ -72,6 +73,7 @@ rule all:
         expand("<results>/models/{model}/weights.safetensors", model=available),
         expand("<results>/rsm/{brain}/{model}.h5", brain=study.brains, model=available),
         expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
+        expand("<results>/encoding/{brain}/{model}.csv", brain=study.encoded, model=available),
         [
             f"<results>/{stage}/{model.dataset}/{name}.{suffix}"
             for name, model in measured.items()

@@ -6,15 +6,16 @@ A brain data set whose answer is known: voxels that are noisy random mixtures of
 writes into the folder
 
     stimuli, order.txt                   crops of a photograph
-    patterns/{participant}_{region}.npy  stimuli x voxels
-    expected.csv                         region, its true layer, the r and the noise ceiling to be expected
+    patterns/{participant}_{region}_{run}.npy   stimuli x voxels
+    expected.csv                         region, its true layer, r, the noise ceiling and the voxels' ceiling to be expected
     study.yaml                           a configuration for them; docs/own_brain.md says what to run
 
 Each stimulus' activations z_i (centred over units, of unit length) reach a voxel through random weights, and independent
 noise of standard deviation sigma is added. Over voxels, the patterns of stimuli i and j then correlate by
 rho_ij = z_i z_j / (1 + sigma^2), the layer's RSM but for a factor. A participant's RSM scatters around it, as the correlation
 of n_voxels pairs of normal numbers does. From the signal's variance over pairs, and the scatter's, follow the correlation of
-two halves of the participants and that of the true layer with their mean.
+two halves of the participants and that of the true layer with their mean. The noise of each of the two runs is twice that of
+their mean.
 """
 
 import argparse
@@ -55,7 +56,9 @@ TRUE_LAYERS = {"EarlyV": "conv_block_2", "IT": "conv_block_5"}
 """Region -> the layer that its voxels mix."""
 PARTICIPANTS = [f"sub-{number:02d}" for number in range(1, 9)]
 N_VOXELS = {"EarlyV": 100, "IT": 400}
+RUNS = ["run-1", "run-2"]
 N_STIMULI, SIGMA = 36, 1.0
+"""Of the mean of the runs' noise."""
 
 HEAD = """\
 # Made by `python -m ipcl_core.simulation {folder}`. What to run, and what to expect: docs/own_brain.md.
@@ -69,7 +72,7 @@ def simulate_study(folder: str | Path, *, seed: int = 0) -> None:
         folder: to write into; made where it is not there.
         seed: of the crops, the weights and the noise.
     """
-    folder, rng = Path(folder), np.random.default_rng(seed)
+    folder, rng, between_runs = Path(folder), np.random.default_rng(seed), np.random.default_rng([seed, 1])
     names = _write_stimuli(folder / "stimuli", rng)
     (folder / "patterns").mkdir(exist_ok=True)
     expected, recorded = [], _record_layers(folder / "stimuli", names)
@@ -79,11 +82,14 @@ def simulate_study(folder: str | Path, *, seed: int = 0) -> None:
         signal /= np.linalg.norm(signal, axis=1, keepdims=True)
         for participant in PARTICIPANTS:
             array = mix_units(signal, N_VOXELS[region], SIGMA, rng)
-            with write_whole(folder / f"patterns/{participant}_{region}.npy") as temporary:
-                np.save(temporary, array)
+            half = SIGMA * between_runs.standard_normal(array.shape)  # of the runs' difference: they are independent
+            for run, part in zip(RUNS, (array + half, array - half), strict=True):
+                with write_whole(folder / f"patterns/{participant}_{region}_{run}.npy") as temporary:
+                    np.save(temporary, part)
         ceiling, r = expect_ceiling(signal, N_VOXELS[region], SIGMA, len(PARTICIPANTS))
-        expected.append((region, layer, r, ceiling))
-    write_csv(pd.DataFrame(expected, columns=["region", "layer", "r", "noise_ceiling"]), folder / "expected.csv")
+        expected.append((region, layer, r, ceiling, expect_explainable(signal, SIGMA)))
+    columns = ["region", "layer", "r", "noise_ceiling", "voxel_ceiling"]
+    write_csv(pd.DataFrame(expected, columns=columns), folder / "expected.csv")
     (folder / "order.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     text = yaml.safe_dump(_make_study(folder), sort_keys=False, width=120)
     (folder / "study.yaml").write_text(HEAD.format(folder=folder) + text, encoding="utf-8")
@@ -112,6 +118,16 @@ def expect_ceiling(signal: NDArray, n_voxels: int, sigma: float, n_participants:
     s = vectorize_rsm(rho).var()
     e = np.diag(covariance).mean() - covariance.mean()
     return s / (s + 2 * e / n_participants), math.sqrt(s / (s + e / n_participants))
+
+
+def expect_explainable(signal: NDArray, sigma: float) -> float:
+    """Return the share of a voxel's variance over stimuli that is signal, to first order.
+
+    Args:
+        signal: (n_stimuli, n_units).
+    """
+    variance = ((signal - signal.mean(0)) ** 2).sum() / (len(signal) - 1)
+    return variance / (variance + sigma**2)
 
 
 def estimate_covariance(rho: NDArray, n: int) -> NDArray:
@@ -175,12 +191,14 @@ def _make_study(folder: Path) -> dict:
                 "participants": PARTICIPANTS,
                 "regions": list(TRUE_LAYERS),
                 "kind": "patterns",
-                "files": str(folder / "patterns/{participant}_{region}.npy"),
+                "runs": RUNS,
+                "files": str(folder / "patterns/{participant}_{region}_{run}.npy"),
             }
         },
         "models": {"untrained": MODEL},
         "figure2_models": ["untrained"],
         "noise_ceiling": {"n_splits": 1000, "seed": 0},
+        "encoding": {"min_ceiling": 0.0},
     }
 
 

@@ -142,7 +142,7 @@ def get_own_brain_files(wildcards):
 
 def get_brain(wildcards):
     """A brain data set's block as far as its import depends on it."""
-    return study.brains[wildcards.brain].model_dump(exclude={"title", "averaged"})
+    return study.brains[wildcards.brain].model_dump(exclude={"title", "averaged", "folds"})
 
 
 def get_averaged(wildcards):
@@ -157,3 +157,8 @@ def list_weighted(wildcards):
     """Input function: every model's weighted layers, or nothing."""
     files = expand("<results>/weighting/{brain}/{model}.csv", brain=wildcards.brain, model=available)
     return files if study.statistics.weighting else []
+
+
+def get_folds(wildcards):
+    """Input function: the user's division of the stimuli, or nothing."""
+    return getattr(study.brains[wildcards.brain], "folds", None) or []

@@ -20,6 +20,7 @@ ORDER = (
     "training",
     "accuracy",
     "rsa",
+    "encoding",
     "brains",
     "fits",
     "report",

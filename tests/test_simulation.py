@@ -90,6 +90,12 @@ def test_workflow_finds_the_layers_and_the_ceilings(simulated):
     assert list(best["r"]) == pytest.approx(list(expected["r"]), abs=0.03)  # three standard deviations over seeds
     assert list(ceilings["r"]) == pytest.approx(list(expected["noise_ceiling"]), abs=0.06)
     assert list(ceilings["n_participants"]) == [8, 8]
+    encoding = read_csv(folder / "results/simulated/encoding/simulated/untrained.csv").query("participant == 'group'")
+    true = encoding.set_index(["region", "layer"]).loc[list(expected["layer"].items())]
+    assert encoding.groupby("region")["mean_r"].max().to_dict() == dict(
+        zip(expected.index, true["mean_r"], strict=True)
+    )
+    assert list(true["ceiling"]) == pytest.approx(list(expected["voxel_ceiling"]), abs=0.05)
 
 
 @pytest.mark.workflow
@@ -124,16 +130,16 @@ def test_another_brain_makes_its_own_jobs_only(simulated):
     study = yaml.safe_load((folder / "simulated/study.yaml").read_text())
     block = study["brains"]["simulated"]
     for participant in block["participants"]:
-        patterns = np.load(folder / f"simulated/patterns/{participant}_IT.npy")
+        patterns = np.load(folder / f"simulated/patterns/{participant}_IT_run-1.npy")
         np.save(folder / f"simulated/{participant}.npy", 1 - np.corrcoef(patterns))
-    other = block | {"kind": "rdm", "regions": ["IT"], "files": "simulated/{participant}.npy"}
+    other = block | {"kind": "rdm", "regions": ["IT"], "runs": None, "files": "simulated/{participant}.npy"}
     (folder / "other.yaml").write_text(yaml.safe_dump({"brains": {"other": other}}))
-    targets = [re.sub(r"(statistics|brain)/simulated", r"\1/other", part) for part in arguments if "results/" in part]
+    targets = [re.sub(r"statistics/simulated", "statistics/other", part) for part in arguments if "statistics/" in part]
     made = dict.fromkeys(
         ("import_own_brain", "extract_activations", "make_rsms", "compare_models", "measure_noise_ceilings"), 1
     )
-    said = snakemake(folder, ["--dry-run", *arguments[:2], *targets, *arguments[2:], "other.yaml"])
+    said = snakemake(folder, ["--dry-run", *arguments[:2], *targets, *arguments[-2:], "other.yaml"])
     assert count_jobs(said) == made and "brain=simulated" not in said
-    np.save(folder / "simulated/patterns/sub-03_IT.npy", patterns)
+    np.save(folder / "simulated/patterns/sub-03_IT_run-2.npy", patterns)
     said = snakemake(folder, ["--dry-run", *arguments])
-    assert count_jobs(said) == made and "brain=other" not in said
+    assert count_jobs(said) == made | {"fit_encoding": 1} and "brain=other" not in said

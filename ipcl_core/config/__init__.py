@@ -19,7 +19,16 @@ from .data import (
     Torchvision,
     Twemoji,
 )
-from .evaluation import Comparator, LBFGSProbe, NoiseCeiling, OneCycleProbe, Protocol, Statistics, count_held_out
+from .evaluation import (
+    Comparator,
+    Encoding,
+    LBFGSProbe,
+    NoiseCeiling,
+    OneCycleProbe,
+    Protocol,
+    Statistics,
+    count_held_out,
+)
 from .models import Model, OwnModel, Preprocessing, Untrained, Weights
 from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, OneCycle, Ranger, Recipe, Supervised
 from .study import Config, ConfigError, load_config, missing_paths
@@ -35,6 +44,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Dataset",
+    "Encoding",
     "ImageFolder",
     "IndexedMemory",
     "Kriegeskorte2008",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -97,6 +97,8 @@ class Kriegeskorte2008(Strict):
     stimuli: Literal["all", "inanimate"] = "all"
     """all: 92 images; inanimate: the 44 inanimate ones."""
 
+    has_patterns: ClassVar[bool] = False
+
     def list_paths(self) -> list[tuple[str, str | None, str]]:
         """Return (key, path, what it should name) of the user's own files that an import needs: none."""
         return []
@@ -122,6 +124,7 @@ class MagriKonkle2019(Strict):
     """A participant with fewer voxels in a region is an error; leave the participant or the region out then."""
     left_out: Distinct[Annotated[int, Field(ge=1)]] = []
     """Numbers of participants in the .mat file, from 1, that are left out in every region."""
+    has_patterns: ClassVar[bool] = True
 
     def list_paths(self) -> list[tuple[str, str | None, str]]:
         """Return (key, path, what it should name) of the user's own files that an import needs."""
@@ -276,6 +279,13 @@ class OwnBrain(OwnData):
     averaged: Averaged = "activations"
     """What is averaged over the pictures of a stimulus that has several: activations, before the RSM; or rsms,
     the similarities of all pairs of two stimuli's pictures."""
+    folds: str | None = None
+    """CSV with columns stimulus and fold, for `encoding`: the stimuli of one fold are held out together, those of a fold named
+    train never. null: at random."""
+
+    @property
+    def has_patterns(self) -> bool:
+        return self.kind == "patterns"
 
 
 Brain = Annotated[Kriegeskorte2008 | MagriKonkle2019 | OwnBrain, Field(discriminator="source")]

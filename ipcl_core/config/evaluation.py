@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import Distinct, Positive, Seed, Strict
+from .base import Distinct, Fraction, Positive, Seed, Strict
 from .recipes import SGD, Augmentation, OneCycle
 
 Comparator = Literal["pearson", "spearman", "kendall", "cosine", "whitened_pearson", "whitened_cosine", "cka"]
@@ -114,6 +114,27 @@ class Statistics(Strict):
     """Share of false discoveries up to which a row is marked as significant."""
     weighting: Weighting | None = None
     """Columns of best_layers.csv for weighted layers; null: none."""
+
+
+class Encoding(Strict):
+    """Ridge regressions from layers to voxels, judged on held-out stimuli, for brains whose voxel patterns are known:
+    docs/encoding.md."""
+
+    n_folds: int = Field(5, ge=2)
+    """Parts of the stimuli, each of which is held out once; four stimuli or more each. A brain's `folds` come before it."""
+    penalties: Distinct[Positive] = Field([10.0**k for k in range(-4, 6)], min_length=1)
+    """Of the squared weights, from which each voxel gets the best on training stimuli; multiples of the mean squared length
+    of the layer's centred activations."""
+    min_ceiling: Fraction = 0.1
+    """Voxels of which runs have a smaller share of the variance in common are left out; without `runs` none are."""
+    standardize: bool = False
+    """Divide each unit by its standard deviation over the training stimuli."""
+    projection: float | None = Field(None, gt=0, lt=1)
+    """Project layers at random to as few dimensions as change no distance by a larger share; null: exact, not projected."""
+    n_splits: int = Field(100, ge=1)
+    """Random halves of the runs for the split-half ceilings; all where there are no more."""
+    seed: Seed = 0
+    """Of folds, projections and halves."""
 
 
 def count_held_out(share: float, n: int) -> int:

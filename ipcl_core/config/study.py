@@ -16,7 +16,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from .architectures import ARCHITECTURES
 from .base import Distinct, Line, Name, Strict
 from .data import Brain, Dataset, ImageFolder
-from .evaluation import KNN, NoiseCeiling, Probes, Statistics
+from .evaluation import KNN, Encoding, NoiseCeiling, Probes, Statistics
 from .models import Fetched, Model, Trained, Untrained, Weights
 from .recipes import Recipe
 from .yaml_files import find_faults
@@ -46,6 +46,8 @@ class Config(Strict):
     probes: Probes = Probes()
     noise_ceiling: NoiseCeiling = NoiseCeiling()
     statistics: Statistics = Statistics()
+    encoding: Encoding | None = None
+    """Predict voxels from layers; null: do not."""
     keep_activations: bool = False
     """Keep every layer's activations on disk once their RSMs are made."""
 
@@ -104,6 +106,8 @@ class Config(Strict):
             if isinstance(model, Fetched) and model.dim is None:
                 raise ValueError(f"models.{name}.dim: give the number of outputs of the fetched network")
             _check_network(f"models.{name}", model)
+        if self.encoding and not self.encoded:
+            raise ValueError("encoding: no brain has voxel patterns, which it needs; leave it out")
         for name in self.figure2_models:
             _require(name, self.models, "figure2_models", "models")
         if all(self.models[name].unavailable for name in self.figure2_models):
@@ -121,6 +125,11 @@ class Config(Strict):
     def measured(self) -> dict[str, Model]:
         """The available models whose category accuracy is measured."""
         return {name: model for name, model in self.available.items() if model.dataset is not None}
+
+    @property
+    def encoded(self) -> list[str]:
+        """Names of the brain data sets whose voxels are predicted: with `encoding`, all that have voxel patterns."""
+        return [name for name, brain in self.brains.items() if self.encoding and brain.has_patterns]
 
     def choose_protocols(self, name: str) -> list[str]:
         """Return the accuracy protocols of a model: the one that Table 1 prints, then the others."""

@@ -17,14 +17,12 @@ import pandas as pd
 import scipy.optimize
 from numpy.typing import NDArray
 
+from ..brains.folds import MIN_HELD_OUT, split_stimuli
 from ..files import write_csv
-from ..rsa.inference import draw_permutations
 from ..rsa.similarity import compare_rsvs, correlate, count_stimuli, fill_rsms, find_best
 from .rsms import name_rows
 from .statistics import read_regions, read_rsvs
 
-MIN_HELD_OUT = 4
-"""Fewest held-out stimuli, six pairs."""
 WEIGHTED_COLUMNS = ["unweighted_r", "weighted_features_r", "weighted_layers_r", "weighted_both_r"]
 File = str | Path
 
@@ -58,16 +56,6 @@ def weigh_layers(
         table[WEIGHTED_COLUMNS] = judge_weights(1 - rsvs, 1 - groups, held_out, n_components)
     table = table.reindex(columns=["region", *WEIGHTED_COLUMNS, "weighted_note"])
     write_csv(name_rows(table, rsms), weighted)
-
-
-def split_stimuli(n_stimuli: int, *, n_folds: int, n_repeats: int, seed: int) -> NDArray:
-    """Return which stimuli each fold holds out, (n_repeats n_folds, n_stimuli) bool.
-
-    In each repetition every stimulus is held out once, in folds whose sizes differ by at most one.
-    """
-    orders = draw_permutations(n_stimuli, n_permutations=n_repeats, seed=seed)
-    folds = (orders * n_folds) // n_stimuli  # (n_repeats, n_stimuli), 0 to n_folds - 1
-    return (folds[:, None] == np.arange(n_folds)[:, None]).reshape(-1, n_stimuli)
 
 
 def judge_weights(distances: NDArray, targets: NDArray, held_out: NDArray, n_components: int) -> NDArray:

@@ -50,7 +50,7 @@ def measure_noise_ceiling(rsvs: ArrayLike, *, n_splits: int, seed: int) -> Noise
     n = len(rsvs)
     if n < 2:
         return NoiseCeiling(float("nan"), 0, True)
-    first, exhaustive = _list_halves(n, n_splits, seed)  # (n_splits, n)
+    first, exhaustive = list_halves(n, n_splits, seed)  # (n_splits, n)
     centered, _ = center_rows(rsvs)
     gram = centered @ centered.T
     products = [((a @ gram) * b).sum(1) for a, b in ((first, first), (1 - first, 1 - first), (first, 1 - first))]
@@ -60,7 +60,7 @@ def measure_noise_ceiling(rsvs: ArrayLike, *, n_splits: int, seed: int) -> Noise
 
 
 @functools.cache
-def _list_halves(n: int, n_splits: int, seed: int) -> tuple[NDArray, bool]:
+def list_halves(n: int, n_splits: int, seed: int) -> tuple[NDArray, bool]:
     """Return who of n participants is in the first half, (n_splits, n) of 0 and 1, and whether these are all splits."""
     half = n // 2
     n_distinct = math.comb(n, half) // (2 if n % 2 == 0 else 1)

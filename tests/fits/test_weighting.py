@@ -5,6 +5,7 @@ import pytest
 import rsatoolbox
 from numpy.testing import assert_allclose
 
+from ipcl_core.brains.folds import split_stimuli
 from ipcl_core.brains.store import Region, write_brain
 from ipcl_core.config import Statistics
 from ipcl_core.files import write_hdf5
@@ -14,7 +15,6 @@ from ipcl_core.fits.weighting import (
     fit_weights,
     judge_weights,
     measure_components,
-    split_stimuli,
     weigh_layers,
 )
 from ipcl_core.rsa.similarity import compute_rsm, count_stimuli, fill_rsms, vectorize_rsm

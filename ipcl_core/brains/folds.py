@@ -1,0 +1,72 @@
+"""
+Which stimuli are held out together, at random or as the user's file says.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..rsa.inference import draw_permutations
+from .names import find_order
+
+MIN_HELD_OUT = 4
+"""Fewest held-out stimuli, six pairs."""
+TRAIN = "train"
+"""The fold that is never held out."""
+
+
+def split_stimuli(n_stimuli: int, *, n_folds: int, n_repeats: int, seed: int) -> NDArray:
+    """Return which stimuli each fold holds out, (n_repeats n_folds, n_stimuli) bool.
+
+    In each repetition every stimulus is held out once, in folds whose sizes differ by at most one.
+    """
+    orders = draw_permutations(n_stimuli, n_permutations=n_repeats, seed=seed)
+    folds = (orders * n_folds) // n_stimuli  # (n_repeats, n_stimuli), 0 to n_folds - 1
+    return (folds[:, None] == np.arange(n_folds)[:, None]).reshape(-1, n_stimuli)
+
+
+def divide_stimuli(stimuli: list[str], folds: str | Path | None, *, n_folds: int, seed: int) -> NDArray:
+    """Return which stimuli each fold holds out, (n_folds, n_stimuli) bool; those that none holds out are always learnt from.
+
+    Args:
+        stimuli: names, as in brain.h5.
+        folds: CSV with columns stimulus and fold, see `config.OwnBrain`; None: `split_stimuli`, once.
+
+    Raises:
+        ValueError: the file lacks a column or a stimulus, names one that is none, or one twice; a fold holds out fewer than
+            MIN_HELD_OUT stimuli, or leaves fewer to learn from.
+    """
+    if folds is None:
+        held_out, who = split_stimuli(len(stimuli), n_folds=n_folds, n_repeats=1, seed=seed), "encoding.n_folds"
+    else:
+        held_out, who = _read_folds(folds, stimuli), f"{folds}"
+    least = min(held_out.sum(1).min(), (~held_out).sum(1).min())
+    if least < MIN_HELD_OUT:
+        raise ValueError(
+            f"{who}: {len(held_out)} fold(s) of {len(stimuli)} stimuli: one has {least} to learn from or to be judged on, and "
+            f"needs at least {MIN_HELD_OUT}"
+        )
+    return held_out
+
+
+def _read_folds(path: str | Path, stimuli: list[str]) -> NDArray:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if lacking := [name for name in ("stimulus", "fold") if name not in table]:
+        raise ValueError(f"{path}: lacks the column {lacking[0]}; needs stimulus and fold")
+    order = find_order(list(table["stimulus"]), stimuli)
+    for name, fold, number in zip(table["stimulus"], table["fold"], order, strict=True):
+        if number is None:
+            raise ValueError(f"{path}: {name!r} is none of the {len(stimuli)} stimuli, such as {stimuli[0]}")
+        if order.count(number) > 1:
+            raise ValueError(f"{path}: {name!r} stands there twice")
+        if not fold:
+            raise ValueError(f"{path}: {name!r} has no fold")
+    if missing := [name for i, name in enumerate(stimuli) if i not in order]:
+        raise ValueError(f"{path}: lacks {len(missing)} of {len(stimuli)} stimuli, first {missing[0]}")
+    fold_of = dict(zip(order, table["fold"], strict=True))
+    names = [name for name in dict.fromkeys(table["fold"]) if name != TRAIN]
+    if not names:
+        raise ValueError(f"{path}: all stimuli are in the fold {TRAIN}; none is held out")
+    return np.array([[fold_of[i] == name for i in range(len(stimuli))] for name in names])

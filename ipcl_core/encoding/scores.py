@@ -1,0 +1,60 @@
+"""
+How well the responses to held-out stimuli are predicted: r and R2 of each voxel, and veRSA.
+
+r is the mean over folds of the correlation within a fold's held-out stimuli. These are independent of the prediction where
+nothing is to be predicted, so that the expected r is 0. It would not be in correlations over all folds: every prediction
+starts from the mean of the training stimuli, which is lower the higher the held-out ones are; nor in products added up over
+folds, as predictions that go wrong are smaller.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..rsa.similarity import compute_rsm, vectorize_rsm
+
+
+def correlate_columns(predictions: Tensor, responses: Tensor) -> Tensor:
+    """Return the correlation of each column over one fold's held-out stimuli: (n_test, k), (n_test, k) -> (k,).
+
+    0 where predictions are constant but for rounding, NaN where responses are.
+    """
+    p, y = predictions - predictions.mean(0), responses - responses.mean(0)
+    both, p_norm, y_norm = (p * y).sum(0), p.norm(dim=0), y.norm(dim=0)
+    constant = [
+        norm <= 1e-12 * part.abs().amax(0) * len(p) ** 0.5
+        for norm, part in ((p_norm, predictions), (y_norm, responses))
+    ]
+    r = (both / (p_norm * y_norm)).clamp(-1, 1)
+    return torch.where(constant[1], torch.nan, torch.where(constant[0], 0, r))
+
+
+def compare_fold(predictions: Tensor, responses: Tensor, means: Tensor) -> NDArray:
+    """Return r, the squared errors and those of the training stimuli's means, over one fold's held-out stimuli: (3, n_voxels).
+
+    Args:
+        predictions, responses: (n_test, n_voxels).
+        means: (n_voxels,) of the training stimuli.
+    """
+    errors = [((one - responses) ** 2).sum(0) for one in (predictions, means)]
+    return torch.stack([correlate_columns(predictions, responses), *errors]).cpu().numpy()
+
+
+def find_r2(folds: NDArray) -> NDArray:
+    """Return 1 - all squared errors / all those of the training stimuli's means; below 0 where the means do better.
+
+    Args:
+        folds: (n_folds, 3, n_voxels) of `compare_fold`.
+
+    Returns:
+        (n_voxels,); NaN where responses are constant.
+    """
+    errors, baseline = folds[:, 1].sum(0), folds[:, 2].sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(baseline > 0, 1 - errors / baseline, np.nan)
+
+
+def make_rsv(patterns: Tensor) -> NDArray:
+    """Return the (n_pairs,) similarities of measured or predicted (n_test, n_voxels) patterns."""
+    return vectorize_rsm(compute_rsm(patterns.cpu().numpy()))

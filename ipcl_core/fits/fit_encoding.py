@@ -1,0 +1,288 @@
+"""
+Every layer's prediction of every voxel on held-out stimuli, and veRSA: docs/encoding.md.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..brains.folds import divide_stimuli
+from ..brains.store import read_brain, read_patterns
+from ..encoding.ceilings import measure_explainable, measure_split_half
+from ..encoding.features import make_kernel
+from ..encoding.ridge import Fold, choose_device, fit_fold
+from ..encoding.scores import compare_fold, find_r2, make_rsv
+from ..files import open_hdf5, write_csv, write_hdf5
+from ..rsa.similarity import correlate
+from .rsms import list_conditions
+
+logger = logging.getLogger(__name__)
+
+ENCODING_COLUMNS = [
+    "brain", "model", "region", "layer", "layer_index", "participant", "median_r", "mean_r", "median_r2", "mean_r2",
+    "median_r_share", "median_r2_share", "ceiling", "ceiling_split_half", "versa_r", "train_r2", "n_voxels", "n_left_out",
+    "n_held_out", "note",
+]  # fmt: skip
+File = str | Path
+
+
+@dataclass
+class Target:
+    """One participant's voxels in a region."""
+
+    region: str
+    participant: str
+    responses: Tensor
+    """(n_stimuli, n_voxels) means over runs, of the voxels that are kept."""
+    kept: NDArray
+    """(all voxels,) bool."""
+    ceilings: NDArray
+    """(n_voxels,) of `measure_explainable`."""
+    summary: dict
+    """Columns that do not depend on the layer."""
+    columns: slice
+    """Of its voxels among those of all targets."""
+
+
+@dataclass
+class Best:
+    """Each region's layer with the highest score on a fold's training stimuli, among those that were fitted so far."""
+
+    scores: dict[str, NDArray]
+    """Region -> (n_folds,) mean over participants of the median R2 of voxels, training stimuli alone."""
+    layers: dict[str, list[str]]
+    """Region -> n_folds names."""
+    predictions: NDArray
+    """(n_stimuli, voxels of all targets) of these layers; NaN where no fold holds a stimulus out."""
+
+
+def fit_encoding(
+    activations: File, brain: File, scores: File, predictions: File, *, brain_name: str, model: str,
+    folds: File | None, n_folds: int, penalties: list[float], min_ceiling: float, standardize: bool,
+    projection: float | None, n_splits: int, seed: int,
+) -> None:  # fmt: skip
+    """Write how well every layer predicts the voxels of every region on held-out stimuli.
+
+    Args:
+        activations: HDF5 file of `extract_activations`.
+        brain: HDF5 file of `store.write_brain` with voxel patterns.
+        scores: CSV to write, one row a region, layer and participant, and one of their "group" (ENCODING_COLUMNS).
+        predictions: HDF5 file to write, layout: `write_predictions`.
+        brain_name, model: names of the brain data set and of the model.
+        folds: see `config.OwnBrain`; the others: see `config.Encoding`.
+
+    Raises:
+        ValueError: the stimuli of the model and of the brain differ; the brain has no voxel patterns, or a participant no
+            voxel that is kept; `divide_stimuli`; two stimuli of one picture are not in the same fold.
+    """
+    stimuli, regions = read_brain(brain)
+    held_out = divide_stimuli(stimuli, folds, n_folds=n_folds, seed=seed)
+    targets = _read_targets(brain, [region.name for region in regions], min_ceiling, n_splits, seed)
+    responses = torch.cat([target.responses for target in targets], 1)
+    names, n = [region.name for region in regions], len(held_out)
+    scored, named = {name: np.full(n, -np.inf) for name in names}, {name: [""] * n for name in names}
+    best, rows = Best(scored, named, np.full(responses.shape, np.nan)), []
+    with open_hdf5(activations) as file:
+        shown, options = list_conditions(file), {"standardize": standardize, "projection": projection, "seed": seed}
+        if list(shown) != stimuli:
+            raise ValueError(
+                f"{activations}: made with {len(shown)} stimuli that are not the {len(stimuli)} of {brain}"
+            )
+        layers = list(file.attrs["layers"])
+        refuse_repeats(read_kernel(file, layers[0]), stimuli, held_out)
+        for index, layer in enumerate(layers):
+            fits = _fit_layer(file, layer, responses, held_out, penalties, options)
+            table = _judge_layer(fits, responses, held_out, targets, best, layer)
+            rows.append(table.assign(layer=layer, layer_index=index))
+            logger.info("%s: layer %s done", model, layer)
+    table = pd.concat(rows).assign(brain=brain_name, model=model, n_held_out=int(held_out.any(0).sum()))
+    table["region"] = pd.Categorical(table["region"], names)
+    write_csv(table.sort_values("region", kind="stable").reindex(columns=ENCODING_COLUMNS), scores)
+    write_predictions(predictions, brain_name, model, stimuli, held_out, targets, best)
+
+
+def refuse_repeats(kernel: Tensor, stimuli: list[str], held_out: NDArray) -> None:
+    """Stop where two stimuli with the same activations are not held out together: one would be learnt, and judge the other.
+
+    Args:
+        kernel: (n, n) of the first layer; one in which all are the same says nothing.
+    """
+    kernel = kernel.cpu().numpy()
+    lengths = np.diag(kernel)
+    equal = np.triu(lengths[:, None] + lengths - 2 * kernel <= 1e-9 * lengths.mean(), 1)
+    for i, j in np.argwhere(equal & (lengths.mean() > 0)):
+        if (held_out[:, i] != held_out[:, j]).any():
+            raise ValueError(
+                f"{stimuli[i]} and {stimuli[j]} are the same picture to the network, and one would be learnt while the "
+                "other is held out; give them one fold in a file (folds), or average their responses"
+            )
+
+
+def _read_targets(brain: File, regions: list[str], min_ceiling: float, n_splits: int, seed: int) -> list[Target]:
+    """Return the participants' voxels in every region, those below the ceiling left out."""
+    targets, start = [], 0
+    for region in regions:
+        patterns = read_patterns(brain, region)
+        if not patterns:
+            raise ValueError(f"{brain}: region {region} has no voxel patterns, which encoding needs")
+        for participant, runs in patterns.items():
+            ceilings = measure_explainable(runs)
+            kept = ~(ceilings < min_ceiling) if len(runs) > 1 else np.ones(runs.shape[2], bool)
+            if not kept.any():
+                raise ValueError(
+                    f"{brain}: region {region}, participant {participant}: of {runs.shape[2]} voxels none has a noise ceiling "
+                    f"of {min_ceiling}, the highest is {np.nanmax(ceilings):.2f}; lower encoding.min_ceiling, or leave the "
+                    "participant out"
+                )
+            runs, ceilings = runs[:, :, kept], ceilings[kept]
+            halves = measure_split_half(runs, n_splits=n_splits, seed=seed)
+            summary = {
+                "ceiling": _median(ceilings), "ceiling_split_half": _median(halves), "n_voxels": int(kept.sum()),
+                "n_left_out": int((~kept).sum()), "note": "" if len(runs) > 1 else "one run: no noise ceilings of voxels",
+            }  # fmt: skip
+            responses = torch.from_numpy(runs.mean(0)).to(choose_device())
+            columns = slice(start, start := start + len(ceilings))
+            targets.append(Target(region, participant, responses, kept, ceilings, summary, columns))
+    return targets
+
+
+def read_kernel(
+    activations: h5py.File, layer: str, train: NDArray | None = None, *, standardize: bool = False,
+    projection: float | None = None, seed: int = 0,
+) -> Tensor:  # fmt: skip
+    """Return the (n_stimuli, n_stimuli) kernel of a layer, of stimuli with several pictures that of their mean activations.
+
+    Args:
+        activations: file of `extract_activations`.
+        train: (n_stimuli,) bool, by whose pictures units are standardised.
+        standardize, projection, seed: see `config.Encoding`.
+    """
+    rows = list(list_conditions(activations).values())
+    means = np.zeros((len(rows), sum(map(len, rows))))
+    for stimulus, pictures in enumerate(rows):
+        means[stimulus, pictures] = 1 / len(pictures)
+    pictures = (means[train] > 0).any(0) if standardize else None
+    kernel = make_kernel(activations[f"layers/{layer}"], projection=projection, standardize=pictures, seed=seed)
+    if len(rows) == len(kernel):
+        return kernel
+    means = torch.from_numpy(means).to(kernel.device)
+    return means @ kernel @ means.T
+
+
+def _fit_layer(
+    activations: h5py.File, layer: str, responses: Tensor, held_out: NDArray, penalties: list[float], options: dict
+) -> Iterator[Fold | None]:
+    """Yield each fold's predictions; None where all training stimuli have the same activations."""
+    kernel = None
+    for test in held_out:
+        if kernel is None or options["standardize"]:
+            kernel = read_kernel(activations, layer, ~test, **options)
+        masks = [torch.from_numpy(mask).to(kernel.device) for mask in (~test, test)]
+        yield fit_fold(kernel, responses, *masks, penalties) if kernel.diagonal()[masks[0]].max() > 0 else None
+
+
+def _judge_layer(
+    fits: Iterator[Fold | None], responses: Tensor, held_out: NDArray, targets: list[Target], best: Best, layer: str
+) -> pd.DataFrame:
+    """Return a layer's rows; where its score on a fold's training stimuli is the highest so far, keep its predictions as the
+    best's."""
+    voxels, versa, groups, medians = [], [], [], []
+    regions = {region: [i for i, target in enumerate(targets) if target.region == region] for region in best.layers}
+    for number, (fold, test) in enumerate(zip(fits, held_out, strict=True)):
+        if fold is None:
+            return _describe_constant(targets)
+        index = torch.from_numpy(test).to(responses.device)
+        measured, scores = responses[index], fold.scores.cpu().numpy()
+        voxels.append(compare_fold(fold.predictions, measured, responses[~index].mean(0)))
+        rsvs = [[make_rsv(part[:, one.columns]) for part in (fold.predictions, measured)] for one in targets]
+        versa.append([correlate(*pair) for pair in rsvs])
+        groups.append([correlate(*np.mean([rsvs[i] for i in mine], axis=0)) for mine in regions.values()])
+        medians.append([_median(scores[target.columns]) for target in targets])
+        for region, mine in regions.items():
+            score = np.mean([medians[-1][i] for i in mine])
+            if score > best.scores[region][number]:
+                best.scores[region][number], best.layers[region][number] = score, layer
+                columns = slice(targets[mine[0]].columns.start, targets[mine[-1]].columns.stop)
+                best.predictions[test, columns] = fold.predictions[:, columns].cpu().numpy()
+    group_versa = dict(zip(regions, np.mean(groups, axis=0), strict=True))
+    return _tabulate(np.stack(voxels), np.mean(versa, axis=0), group_versa, np.mean(medians, axis=0), targets)
+
+
+def _tabulate(
+    folds: NDArray, versa: NDArray, group_versa: dict[str, float], train_r2: NDArray, targets: list[Target]
+) -> pd.DataFrame:
+    """Return one row a participant and region, and the means over participants, of veRSA the group's own."""
+    rows = []
+    for i, target in enumerate(targets):
+        row = {"region": target.region, "participant": target.participant}
+        row |= summarize_voxels(folds[:, :, target.columns], target.ceilings)
+        rows.append(row | {"versa_r": versa[i], "train_r2": train_r2[i]} | target.summary)
+    table = pd.DataFrame(rows)
+    numbers = [name for name in table.columns if name not in ("region", "participant", "note")]
+    groups = table.groupby("region", sort=False)[numbers].mean()
+    groups = groups.assign(participant="group", versa_r=pd.Series(group_versa), note=targets[0].summary["note"])
+    counts = table.groupby("region", sort=False)[["n_voxels", "n_left_out"]].sum()
+    return pd.concat([groups.assign(**counts).reset_index(), table])
+
+
+def summarize_voxels(folds: NDArray, ceilings: NDArray) -> dict[str, float]:
+    """Return medians and means over voxels of r and R2, and their medians as shares of the noise ceiling.
+
+    Args:
+        folds: (n_folds, 3, n_voxels) of `scores.compare_fold`.
+        ceilings: (n_voxels,) of `measure_explainable`; NaN: no shares.
+    """
+    r, r2 = folds[:, 0].mean(0), find_r2(folds)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = r / np.sqrt(ceilings), r2 / ceilings
+    return {
+        "median_r": _median(r), "mean_r": float(np.nanmean(r)), "median_r2": _median(r2), "mean_r2": float(np.nanmean(r2)),
+        "median_r_share": _median(shares[0]), "median_r2_share": _median(shares[1]),
+    }  # fmt: skip
+
+
+def _median(values: NDArray) -> float:
+    """Return the median of what is defined; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def _describe_constant(targets: list[Target]) -> pd.DataFrame:
+    rows = [{"region": target.region, "participant": target.participant} | target.summary for target in targets]
+    table = pd.DataFrame(rows)
+    group = (
+        table.groupby("region", sort=False)[["n_voxels", "n_left_out"]].sum().reset_index().assign(participant="group")
+    )
+    return pd.concat([group, table]).assign(
+        note="the same activations to all training stimuli of a fold: no prediction"
+    )
+
+
+def write_predictions(
+    path: File, brain_name: str, model: str, stimuli: list[str], held_out: NDArray, targets: list[Target], best: Best
+) -> None:  # fmt: skip
+    """Write what each region's best layer, chosen on a fold's training stimuli, predicts of its held-out ones.
+
+    The file: attributes `brain`, `model`, `regions`; `stimuli` (n names); `folds` (n,) the number of the fold that holds a
+    stimulus out, -1 where none does; `layers/{region}` (n_folds names); `predictions/{region}/{participant}` (n, n_voxels)
+    float32, `kept/...` (all voxels,) bool and `ceilings/...` (n_voxels,) of the voxels that are kept.
+    """
+    with write_hdf5(path) as file:
+        file.attrs["brain"], file.attrs["model"], file.attrs["regions"] = brain_name, model, list(best.layers)
+        file["stimuli"] = stimuli
+        file["folds"] = np.where(held_out.any(0), held_out.argmax(0), -1)
+        for region, layers in best.layers.items():
+            file[f"layers/{region}"] = layers
+        for target in targets:
+            place = f"{target.region}/{target.participant}"
+            file[f"predictions/{place}"] = best.predictions[:, target.columns].astype(np.float32)
+            file[f"kept/{place}"] = target.kept
+            file[f"ceilings/{place}"] = target.ceilings

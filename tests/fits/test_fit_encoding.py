@@ -1,0 +1,251 @@
+"""Voxels predicted from layers: a small brain whose truth is known, a loop with scikit-learn, and what is refused."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.linear_model import RidgeCV
+
+from ipcl_core.brains.folds import divide_stimuli
+from ipcl_core.brains.store import Region, write_brain
+from ipcl_core.config import Encoding
+from ipcl_core.files import open_hdf5, read_csv, write_hdf5
+from ipcl_core.fits.fit_encoding import ENCODING_COLUMNS, fit_encoding
+from ipcl_core.rsa.similarity import compute_rsm, vectorize_rsm
+
+N, RUNS, SHARE = 48, 3, 0.5
+LAYERS = {"first": (30, 2, 2), "second": (6,), "third": (40,)}
+STIMULI = [f"{i + 1:02d}_object" for i in range(N)]
+PARTICIPANTS = ["sub-01", "sub-02", "sub-03"]
+TRUE = {"V1": "first", "IT": "second"}
+SETTINGS = Encoding(n_folds=4, min_ceiling=0.2).model_dump()
+
+
+def draw_features() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {name: rng.standard_normal((N, *shape)).astype(np.float32) for name, shape in LAYERS.items()}
+
+
+def write_activations(path, features=None, stimuli=STIMULI) -> str:
+    features = features or draw_features()
+    with write_hdf5(path) as file:
+        file["stimuli"], file.attrs["network"] = stimuli, "{}"
+        for name, values in features.items():
+            file[f"layers/{name}"] = values
+        file.attrs["layers"] = list(features)
+    return path
+
+
+def draw_brain(path, n_runs: int = RUNS, n_voxels: int = 50, share: float = SHARE) -> str:
+    """Voxels of IT: mixtures of the second layer's six units, half of the variance of the mean of the runs; ten of noise
+    alone. V1: of the first layer."""
+    rng, features, regions = np.random.default_rng(1), draw_features(), []
+    for region, layer in TRUE.items():
+        x, patterns = features[layer].reshape(N, -1).astype(float), []
+        for _ in PARTICIPANTS:
+            signal = (x - x.mean(0)) @ rng.standard_normal((x.shape[1], n_voxels))
+            signal *= np.sqrt(share * (N - 1) / (signal**2).sum(0))
+            signal[:, :10] = 0
+            patterns.append(signal + 4 + np.sqrt((1 - share) * n_runs) * rng.standard_normal((n_runs, N, n_voxels)))
+        rsvs = np.stack([vectorize_rsm(compute_rsm(runs.mean(0))) for runs in patterns])
+        regions.append(Region(region, rsvs, PARTICIPANTS, group=False, patterns=patterns))
+    write_brain(path, STIMULI, regions)
+    return path
+
+
+def run(folder, activations=None, brain=None, folds=None, **changes) -> pd.DataFrame:
+    activations = activations or write_activations(folder / "activations.h5")
+    brain = brain or draw_brain(folder / "brain.h5")
+    files = folder / "scores.csv", folder / "predictions.h5"
+    fit_encoding(activations, brain, *files, brain_name="objects", model="net", folds=folds, **SETTINGS | changes)
+    return read_csv(files[0])
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoding")
+    return folder, run(folder)
+
+
+def test_truth_is_found(fitted):
+    """The true layers, on training stimuli alone; the noise ceilings; and of six units nearly all that could be predicted."""
+    folder, table = fitted
+    assert list(table.columns) == ENCODING_COLUMNS
+    assert set(table["brain"]) == {"objects"} and set(table["model"]) == {"net"}
+    group = table[table["participant"] == "group"].set_index(["region", "layer"])
+    for region, layer in TRUE.items():
+        assert group["median_r"][region].idxmax() == layer == group["versa_r"][region].idxmax()
+    with open_hdf5(folder / "predictions.h5") as file:
+        assert {region: set(file[f"layers/{region}"].asstr()) for region in TRUE} == {"V1": {"first"}, "IT": {"second"}}
+    best = group.loc["IT", "second"]
+    assert best["ceiling"] == pytest.approx(SHARE, abs=0.05) and best["ceiling_split_half"] == pytest.approx(
+        SHARE, abs=0.05
+    )
+    assert 0.85 < best["median_r_share"] < 1.02 and 0.7 < best["median_r2_share"] < 1.02
+    assert abs(group.at[("IT", "third"), "median_r"]) < 0.1
+    assert best["n_left_out"] >= 20 and best["n_voxels"] + best["n_left_out"] == 150
+
+
+def test_numbers_equal_loop_with_scikit_learn(fitted):
+    folder, table = fitted
+    held_out = divide_stimuli(STIMULI, None, n_folds=4, seed=0)
+    assert (held_out.sum(0) == 1).all()
+    with open_hdf5(folder / "brain.h5") as file:
+        runs = file["patterns/IT/sub-02"][:]
+    with open_hdf5(folder / "predictions.h5") as file:
+        y = runs.mean(0)[:, file["kept/IT/sub-02"][:]]
+        predicted, ceilings = file["predictions/IT/sub-02"][:], file["ceilings/IT/sub-02"][:]
+    x = draw_features()["second"].astype(float)
+    r, error, baseline, versa = [], 0, 0, []
+    for test in held_out:
+        unit = ((x[~test] - x[~test].mean(0)) ** 2).sum(1).mean()
+        model = RidgeCV(np.array(SETTINGS["penalties"]) * unit, alpha_per_target=True).fit(x[~test], y[~test])
+        p = model.predict(x[test])
+        assert_allclose(predicted[test], p, rtol=0, atol=1e-5)  # float32
+        r.append([np.corrcoef(a, b)[0, 1] for a, b in zip(p.T, y[test].T, strict=True)])
+        error, baseline = error + ((y[test] - p) ** 2).sum(0), baseline + ((y[test] - y[~test].mean(0)) ** 2).sum(0)
+        pairs = np.tril_indices(test.sum(), -1)
+        versa.append(np.corrcoef(np.corrcoef(p)[pairs], np.corrcoef(y[test])[pairs])[0, 1])
+    r, r2 = np.mean(r, axis=0), 1 - error / baseline
+    (row,) = table.query("region == 'IT' and layer == 'second' and participant == 'sub-02'").to_dict("records")
+    expected = {
+        "median_r": np.median(r), "mean_r": np.mean(r), "median_r2": np.median(r2), "mean_r2": np.mean(r2),
+        "median_r_share": np.median(r / np.sqrt(ceilings)), "median_r2_share": np.median(r2 / ceilings),
+        "ceiling": np.median(ceilings), "versa_r": np.mean(versa), "n_voxels": y.shape[1], "n_held_out": N,
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-8)
+
+
+def test_group_is_the_mean_of_participants_and_its_rsm_that_of_their_rsms(fitted):
+    folder, table = fitted
+    rows = table.query("region == 'V1' and layer == 'first'").set_index("participant")
+    for name in ("median_r", "mean_r2", "ceiling", "train_r2"):
+        assert rows.at["group", name] == pytest.approx(rows.loc[PARTICIPANTS, name].mean(), abs=1e-12)
+    assert rows.at["group", "n_voxels"] == rows.loc[PARTICIPANTS, "n_voxels"].sum()
+    versa = []
+    with open_hdf5(folder / "brain.h5") as brain, open_hdf5(folder / "predictions.h5") as file:
+        for fold in range(4):
+            test, rsms = file["folds"][:] == fold, []
+            for who in PARTICIPANTS:
+                y = brain[f"patterns/V1/{who}"][:].mean(0)[:, file[f"kept/V1/{who}"][:]]
+                rsms.append([np.corrcoef(part[test]) for part in (file[f"predictions/V1/{who}"][:], y)])
+            pairs = [rsm[np.tril_indices(test.sum(), -1)] for rsm in np.mean(rsms, axis=0)]
+            versa.append(np.corrcoef(*pairs)[0, 1])
+    assert rows.at["group", "versa_r"] == pytest.approx(np.mean(versa), abs=1e-6)
+    assert rows.at["group", "versa_r"] > rows.loc[PARTICIPANTS, "versa_r"].max()
+
+
+def test_one_run_has_no_ceilings_and_leaves_no_voxel_out(tmp_path):
+    table = run(tmp_path, brain=draw_brain(tmp_path / "one.h5", n_runs=1))
+    assert table[["ceiling", "ceiling_split_half", "median_r_share", "median_r2_share"]].isna().all(axis=None)
+    assert (table["n_left_out"] == 0).all() and set(table["note"]) == {"one run: no noise ceilings of voxels"}
+
+
+def test_several_pictures_of_a_stimulus_are_averaged(tmp_path, fitted):
+    """Two pictures whose mean is the one picture of before; units keep their scale."""
+    noise = np.random.default_rng(3).standard_normal
+    features = {}
+    for name, values in draw_features().items():
+        around = noise(values.shape).astype(np.float32)
+        features[name] = np.stack([values + around, values - around], 1).reshape(2 * N, *values.shape[1:])
+    names = [f"{stimulus}/{picture}" for stimulus in STIMULI for picture in ("01_a", "02_b")]
+    table = run(tmp_path, write_activations(tmp_path / "a.h5", features, names))
+    columns = ["median_r", "mean_r2", "versa_r", "train_r2"]
+    assert_allclose(table[columns], fitted[1][columns], rtol=0, atol=1e-4)
+
+
+def test_layer_without_variance_gets_no_numbers(tmp_path):
+    features = draw_features() | {"dead": np.zeros((N, 5), np.float32)}
+    table = run(tmp_path, write_activations(tmp_path / "a.h5", features))
+    dead = table[table["layer"] == "dead"]
+    assert len(dead) == 8 and dead[["median_r", "versa_r", "train_r2"]].isna().all(axis=None)
+    assert set(dead["note"]) == {"the same activations to all training stimuli of a fold: no prediction"}
+
+
+# ---- the division of the stimuli -------------------------------------------------------------------------------------
+
+
+def write_folds(path, folds, names=None) -> str:
+    names = names or [f"{name[3:]}{i + 1}.png" for i, name in enumerate(STIMULI)]
+    pd.DataFrame({"stimulus": names, "fold": folds}).to_csv(path, index=False)
+    return path
+
+
+def test_division_by_a_file(tmp_path):
+    """Two folds; the stimuli of a third part are learnt from in both, and predicted in none."""
+    names = [f"{name}.png" for name in STIMULI[::-1]]
+    folds = [{0: "train", 1: "b", 2: "a"}[i % 3] for i in range(N)]
+    held_out = divide_stimuli(STIMULI, write_folds(tmp_path / "folds.csv", folds, names), n_folds=5, seed=0)
+    assert held_out.shape == (2, N) and (held_out[0] == (np.arange(N)[::-1] % 3 == 1)).all()
+    table = run(tmp_path, folds=tmp_path / "folds.csv")
+    assert set(table["n_held_out"]) == {32}
+    with open_hdf5(tmp_path / "predictions.h5") as file:
+        assert list(file["folds"][-3:]) == [1, 0, -1]
+        assert (np.isnan(file["predictions/IT/sub-01"][:]).all(1) == (file["folds"][:] == -1)).all()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.rename(columns={"fold": "part"}), r"folds\.csv: lacks the column fold; needs stimulus and fold"),
+        (lambda t: t[1:], r"folds\.csv: lacks 1 of 48 stimuli, first 01_object"),
+        (lambda t: t.replace("01_object", "x"), r"folds\.csv: 'x' is none of the 48 stimuli, such as 01_object"),
+        (lambda t: pd.concat([t, t[:1]]), r"folds\.csv: '01_object' stands there twice"),
+        (lambda t: t.replace("a", ""), r"folds\.csv: '01_object' has no fold"),
+        (lambda t: t.assign(fold="train"), r"folds\.csv: all stimuli are in the fold train"),
+        (lambda t: t.assign(fold=["c"] * 3 + ["train"] * 45), "1 fold.* has 3 to learn from or to be judged on, and"),
+        (lambda t: t.assign(fold="all"), "1 fold.* has 0 to learn from or to be judged on, and needs at least 4"),
+    ],
+)
+def test_bad_divisions_are_refused(tmp_path, change, message):
+    table = pd.DataFrame({"stimulus": STIMULI, "fold": ["a", "b"] * 24})
+    change(table).to_csv(tmp_path / "folds.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        divide_stimuli(STIMULI, tmp_path / "folds.csv", n_folds=5, seed=0)
+
+
+def test_too_many_folds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"encoding\.n_folds: 13 fold\(s\) of 48 stimuli: one has 3 to learn"):
+        run(tmp_path, n_folds=13)
+
+
+def test_the_same_picture_twice_is_held_out_together(tmp_path):
+    features = {name: values.copy() for name, values in draw_features().items()}
+    for values in features.values():
+        values[19] = values[3]
+    activations = write_activations(tmp_path / "a.h5", features)
+    with pytest.raises(ValueError, match="04_object and 20_object are the same picture to the network"):
+        run(tmp_path, activations)
+    folds = write_folds(tmp_path / "folds.csv", ["a" if i % 4 else "b" for i in range(1, N + 1)], STIMULI)
+    assert (divide_stimuli(STIMULI, folds, n_folds=5, seed=0)[:, 3] == [False, True]).all()
+    assert len(run(tmp_path, activations, folds=folds)) == 24
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_other_stimuli_are_refused(tmp_path):
+    activations = write_activations(tmp_path / "a.h5", stimuli=STIMULI[::-1])
+    with pytest.raises(ValueError, match=r"a\.h5: made with 48 stimuli that are not the 48 of"):
+        run(tmp_path, activations)
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_brain_without_patterns_or_reliable_voxels_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"region V1, participant sub-01: of 50 voxels none has a noise ceiling of 0\.99"
+    ):
+        run(tmp_path, min_ceiling=0.99)
+    brain = draw_brain(tmp_path / "b.h5")
+    with h5py.File(brain, "a") as file:
+        del file["patterns"]
+    with pytest.raises(ValueError, match="region V1 has no voxel patterns, which encoding needs"):
+        run(tmp_path, brain=brain)
+
+
+def test_standardised_and_projected_layers_are_others(tmp_path, fitted):
+    _, table = fitted
+    others = [run(tmp_path, **change) for change in ({"standardize": True}, {"projection": 0.9})]
+    first = [t.query("layer == 'first' and participant == 'group'")["median_r"].to_numpy() for t in (table, *others)]
+    assert (first[0] != first[1]).all() and (first[0] != first[2]).all()
