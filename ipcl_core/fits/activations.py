@@ -18,12 +18,11 @@ from ..files import write_hdf5
 from ..images.decoding import list_stimuli, read_image
 from ..networks.layers import Layers, record_layers
 from ..networks.network_files import load_network
+from ..networks.trials import BATCH
 from ..views.on_cpu import make_center_views
 from ..views.resizing import RADII
 
 logger = logging.getLogger(__name__)
-
-BATCH = 16
 
 
 def transform_stimulus(path: str | Path, preprocessing: Preprocessing) -> Tensor:

@@ -4,7 +4,11 @@ The networks, and what must be known to build one.
 
 import math
 import pkgutil
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from pydantic import BaseModel, JsonValue
 from torch import Tensor, nn
@@ -309,17 +313,33 @@ def build_network(spec: NetworkSpec, weights: str | None = None) -> nn.Module:
     return build(**entry.arguments, **{key: getattr(spec, key) for key in entry.takes})
 
 
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch, numpy and random, and put them back afterwards, with torch's default type, which a builder may set."""
+    numbers, words, dtype = np.random.get_state(), random.getstate(), torch.get_default_dtype()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(numbers)  # noqa: NPY002
+        random.setstate(words)
+        torch.set_default_dtype(dtype)
+
+
 def initialize_network(spec: NetworkSpec, seed: int, weights: str | None = None) -> nn.Module:
     """Build a network with the initial weights that `seed` gives, or with published ones (`build_own_network`).
 
-    It is on the CPU, wherever a builder of the user's puts it. Lazy modules get their shapes, and draw their weights, in a
-    pass of one picture of zeros; a network that has some is then in evaluation mode.
+    A builder of the user's may draw from torch, numpy and random, and put the network anywhere; it is given on the CPU.
+    Lazy modules get their shapes, and draw their weights, in a pass of one picture of zeros; a network that has some is
+    then in evaluation mode.
 
     Raises:
         ValueError: see `build_network`; a lazy module cannot be made, or takes no part in the pass.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _seeded(seed):
         network = build_network(spec, weights)
         if empty := next((name for name, tensor in _list_tensors(network) if tensor.is_meta), None):
             raise ValueError(

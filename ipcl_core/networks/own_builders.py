@@ -113,10 +113,18 @@ def _refuse_wrapped(network: "nn.Module", architecture: str) -> None:
     kind, wanted = _describe(network), "return the network as Python code, with the weights as state_dict"
     if isinstance(network, torch.jit.ScriptModule):
         raise ValueError(f"{architecture}: returns TorchScript ({kind}), in which no layer can be recorded; {wanted}")
-    if isinstance(network, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
-        raise ValueError(f"{architecture}: returns {kind} around the network; return what is inside (its .module)")
-    if hasattr(network, "_orig_mod"):
-        raise ValueError(f"{architecture}: returns a compiled network; return it before torch.compile (its ._orig_mod)")
+    for name, module in network.named_modules():
+        kind, place = _describe(module), f" as {name}" if name else ""
+        if isinstance(module, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+            raise ValueError(
+                f"{architecture}: returns {kind}{place} around the network; return what is inside (its .module)"
+            )
+        if hasattr(module, "_orig_mod"):
+            raise ValueError(
+                f"{architecture}: returns a compiled network{place}; return it before torch.compile (its ._orig_mod)"
+            )
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            raise ValueError(f"{architecture}: returns a compiled network{place}; return it before its compile()")
     try:
         network.eval()
     except NotImplementedError as error:

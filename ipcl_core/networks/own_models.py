@@ -6,9 +6,10 @@ import logging
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..files import compute_sha256
 from .architectures import NetworkSpec, build_network, initialize_network
@@ -54,6 +55,7 @@ def make_own_model(
     else:
         spec = NetworkSpec.from_model(model, n_classes=0)
         network = initialize_network(spec, model["seed"], model["weights"])
+        _refuse_other_draws(network, spec, model)
     network.eval()
     published = read_published_preprocessing(spec.architecture, model["weights"], network)
     for key, value in published.items():
@@ -78,6 +80,17 @@ def make_own_model(
         sha256 = compute_sha256(published_file)
     origin = {key: model[key] for key in ("architecture", "arguments", "weights", "state_dict")} | {"sha256": sha256}
     return spec, origin | _find_version(spec.architecture)
+
+
+def _refuse_other_draws(network: nn.Module, spec: NetworkSpec, model: dict) -> None:
+    """The same seed must give the same bits."""
+    again = initialize_network(spec, model["seed"], model["weights"]).state_dict()
+    for name, tensor in network.state_dict().items():
+        if isinstance(tensor, Tensor) and tensor.layout is torch.strided and not torch.equal(tensor, again[name]):
+            raise ValueError(
+                f"{spec.architecture}: {name} is drawn anew in each build, whatever the seed; draw from torch, numpy or "
+                "random without a seed or generator of your own"
+            )
 
 
 def read_own_state(file: str | Path) -> dict[str, Tensor]:

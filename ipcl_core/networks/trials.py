@@ -14,11 +14,16 @@ TOLERANCE = 1e-3
 """Largest difference of two responses, as a share of the response's spread over units. float32 in another order of sums gives
 1e-6 to 1e-4; a difference of this size moves a correlation by less than 1e-6."""
 
+BATCH = 16
+"""Pictures that are shown together where layers are recorded; a network that takes others into account may do so from a
+number of pictures on."""
+
 
 def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_layers: list[str]) -> dict[str, Tensor]:
     """Return every layer's response to three pictures of noise, once all that is asked of it is found right.
 
-    Each layer must answer a picture alone, among others, and once more afterwards in the same way, within TOLERANCE.
+    Each layer must answer a picture alone, among two others and among BATCH, and once more afterwards in the same way, within
+    TOLERANCE.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -34,7 +39,9 @@ def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_
     """
     side, preprocessing = spec.preprocessing.image_size, spec.preprocessing
     mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    pictures = (torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) - mean) / std
+    generator = torch.Generator().manual_seed(0)
+    pictures = (torch.rand(3, 3, side, side, generator=generator) - mean) / std
+    more = (torch.rand(BATCH - 3, 3, side, side, generator=generator) - mean) / std
     responses = {}
     for chosen in (layers, [*accuracy_layers, "output"]):
         with record_layers(network, chosen, shape=(3, side, side)) as compute, torch.no_grad():
@@ -47,6 +54,10 @@ def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_
             for i in range(len(pictures)):
                 alone = compute(pictures[i : i + 1].clone())
                 _refuse_difference(network, spec, {layer: found[i : i + 1] for layer, found in together.items()}, alone)
+            among = compute(torch.cat([pictures, more]))
+            _refuse_difference(
+                network, spec, together, {layer: found[: len(pictures)] for layer, found in among.items()}
+            )
             _refuse_difference(network, spec, together, compute(pictures.clone()))
         responses |= together
     return responses

@@ -8,6 +8,7 @@ import torch
 import torchvision
 from conftest import make_spec
 from own_models import make
+from safetensors.torch import load_file
 from torch import nn
 
 from ipcl_core.networks.architectures import initialize_network
@@ -133,6 +134,7 @@ DEPENDENT = {  # what build() returns -> the layer whose answer depends on other
     "changed(look=lambda s, y: s.aux((y - y.mean(0))).mean((2, 3)))": "aux",
     "changed(build=lambda s: setattr(s, 'aux', nn.MultiheadAttention(8, 2)), "
     "look=lambda s, y: s.aux(*3 * [y.flatten(2).mT])[0].mean(1))": "aux",  # batch_first forgotten
+    "changed(look=lambda s, y: s.aux(y - y.mean(0) if len(y) > 4 else y).mean((2, 3)))": "aux",
     "Remembers()": "aux",
     "Follows()": "aux",
     "Counts()": "aux",
@@ -200,6 +202,20 @@ def test_answer_to_a_picture_must_be_its_own(code, tmp_path, made, layers):
         ),
         ("Network().to('meta')", "conv.weight is on the device meta and holds no numbers"),
         ("nn.DataParallel(Network())", r"returns an object of class DataParallel .*its \.module"),
+        ("nn.Sequential(nn.DataParallel(Network()))", r"class DataParallel as 0 around the network"),
+        ("nn.Sequential(torch.compile(Network()))", "returns a compiled network as 0; return it before torch"),
+        (
+            "changed(build=lambda s: s.norm.compile())",
+            r"returns a compiled network as norm; return it before its compile\(\)",
+        ),
+        (
+            "changed(build=lambda s: s.conv.weight.data.uniform_(generator=(g := torch.Generator(), g.seed())[0]))",
+            "conv.weight is drawn anew in each build, whatever the seed",
+        ),
+        (
+            "(torch.set_default_dtype(torch.float64), Network())[1]",
+            "are its weights, which are float64, to be float32",
+        ),
         ("changed(train=lambda s: s)", r"eval\(\) of the network failed: TypeError: .*positional argument"),
         ("torch.compile(Network())", r"returns a compiled network; return it before torch\.compile"),
         (
@@ -231,6 +247,20 @@ def test_networks_without_plain_layers_or_weights(code, tmp_path, made, message)
     with pytest.raises(ValueError, match=message):
         make(tmp_path, architecture=f"{name}:build")
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+DRAWS = ("np.random.standard_normal((8, 3, 5, 5))", "[[[[random.gauss()] * 5] * 5] * 3] * 8")
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_what_numpy_and_random_draw_is_seeded(code, tmp_path, draw):
+    build = f"setattr(s.conv.weight, 'data', torch.tensor({draw}, dtype=torch.float32))"
+    name = code(f"import random\nimport numpy as np\n{PARTS}\ndef build(): return changed(build=lambda s: {build})")
+    weights = []
+    for seed in (3, 3, 4):
+        make(tmp_path, architecture=f"{name}:build", seed=seed)
+        weights.append(load_file(tmp_path / "weights.safetensors")["conv.weight"])
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
 def test_layer_that_some_pictures_do_not_reach_is_refused(code, tmp_path):
