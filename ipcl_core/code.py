@@ -6,6 +6,7 @@ The workflow makes cheap artifacts again when it changes, and records name each 
 
 import ast
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -14,11 +15,16 @@ from .files import compute_sha256
 PACKAGE = Path(__file__).resolve().parent
 BOOKKEEPING = {PACKAGE / "code.py", PACKAGE / "logs.py", PACKAGE / "records.py"}
 """They say what was done; no artifact is made by them."""
+BUILDERS = PACKAGE / "config/architectures.py"
+"""It names the classes of networks, as MODULE:NAME, and imports none."""
+BUILDING = PACKAGE / "networks/architectures.py"
+"""It imports what BUILDERS names."""
 
 
 def list_code(path: str | Path) -> list[Path]:
     """Return a script or module and the files of this package behind it, sorted: modules that it imports, directly or through
-    others, wherever the statement stands, and data whose name stands in one of them, relative to the package or to its folder.
+    others, wherever the statement stands, the networks' where BUILDING is among them, and data whose name stands in one of
+    them, relative to the package or to its folder.
 
     A name that a package's `__init__` hands on counts as the module that it comes from. BOOKKEEPING is left out.
     """
@@ -43,6 +49,9 @@ def _list_direct(path: Path) -> set[Path]:
     if path.suffix != ".py":
         return set()
     found = set()
+    if path == BUILDING:
+        named = re.findall(rf"[\"']({PACKAGE.name}[.\w]+):(\w+)[\"']", BUILDERS.read_text(encoding="utf-8"))
+        found |= {_find_module(PACKAGE.parent, *one) for one in named}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             folder = _find_folder(path, node)

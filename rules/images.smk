@@ -25,7 +25,7 @@ rule export_twemoji:
         mem_mb=grow(2000),
         runtime=30,
     params:
-        dataset=get_dataset,
+        dataset=get_export,
     script:
         "../workflow_scripts/export_twemoji.py"
 
@@ -41,7 +41,7 @@ rule export_torchvision:
     conda:
         "../envs/torch.yaml"
     params:
-        dataset=get_dataset,
+        dataset=get_export,
     script:
         "../workflow_scripts/export_torchvision.py"
 

@@ -89,8 +89,9 @@ def get_image_folder(wildcards):
     return f"<results>/images/{wildcards.dataset}"
 
 
-def get_dataset(wildcards):
-    return study.datasets[wildcards.dataset].model_dump()
+def get_export(wildcards):
+    """The data set's block as far as its images depend on it: without how they are stored."""
+    return study.datasets[wildcards.dataset].model_dump(exclude={"storage", "on_corrupt", "n_shards"})
 
 
 def get_conversion(wildcards):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ipcl_core import code
 from ipcl_core.code import PACKAGE, list_code
 
 REPOSITORY = Path(__file__).parents[1]
@@ -71,10 +72,10 @@ def test_code_of_a_script_is_what_runs(name):
     """A fresh process that imports what the script imports loads every module of the list; more only by packages' faces."""
     script = REPOSITORY / f"workflow_scripts/{name}.py"
     imports = [line for line in script.read_text().splitlines() if line.startswith("from ")]
-    code = "\n".join(
+    program = "\n".join(
         [*imports, "import sys", "print(*(m.__file__ for n, m in sys.modules.items() if n[:9] == 'ipcl_core'))"]
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     loaded = {Path(file).resolve() for file in done.stdout.split()}
     found = {file for file in list_code(script) if file.suffix == ".py"} - {script}
     assert found <= loaded
@@ -88,6 +89,23 @@ def test_code_holds_data_that_is_named():
     pages = {f"report/explorer/{file.name}" for file in (PACKAGE / "report/explorer").iterdir() if file.suffix in kinds}
     assert pages <= found and "data/published_table1.csv" in found
     assert not [name for name in found if name.startswith(("training/", "networks/", "accuracy/"))]
+
+
+def test_code_of_a_training_holds_networks_that_are_only_named(tmp_path, monkeypatch):
+    """An architecture of a module of its own is an entry of config/architectures.py, which imports nothing."""
+    script = REPOSITORY / "workflow_scripts/train_model.py"
+    module = PACKAGE / "report/table1.py"
+    assert module not in list_code(script)
+    text = (
+        (PACKAGE / "config/architectures.py")
+        .read_text()
+        .replace("networks.architectures:CORnetZ", "report.table1:make")
+    )
+    (tmp_path / "architectures.py").write_text(text)
+    monkeypatch.setattr(code, "BUILDERS", tmp_path / "architectures.py")
+    code._list_direct.cache_clear()
+    assert module in list_code(script)
+    code._list_direct.cache_clear()
 
 
 def test_every_rule_with_a_script_has_one_of_its_own():

@@ -324,6 +324,18 @@ def test_names_and_measurements_repeat_no_training(study):
     assert "train_model" not in jobs
 
 
+def test_titles_and_frameworks_change_what_is_shown_alone(study):
+    config = yaml.safe_load((study / "study.yaml").read_text())
+    (brain,) = config["brains"].values()
+    brain["title"] = "Objects of another name"
+    config["models"]["ipcl_alexnet_gn"]["framework"] = "Another"  # also the colour
+    (study / "titles.yaml").write_text(yaml.safe_dump(config))
+    jobs = count_jobs(run(study, "--dry-run", configs=("titles.yaml",)))
+    assert {"table1", "figure2", "explorer"} <= set(jobs)
+    assert not {"train_model", "extract_activations", "make_rsms", "fit_layers", "embed_images"} & set(jobs)
+    assert not {name for name in jobs if name.startswith("import_")}
+
+
 def test_data_set_that_no_available_model_uses_is_not_converted(study):
     model = "{framework: IPCL, architecture: alexnet_gn, dim: 8, dataset: spare, recipe: ipcl, unavailable: no disk}"
     (study / "spare.yaml").write_text(f"datasets: {{spare: {{train: null, val: null}}}}\nmodels: {{aaa: {model}}}")
@@ -446,7 +458,7 @@ def test_training_of_the_same_data_is_not_repeated(study):
     before = describe()
     (study / "data.yaml").write_text("datasets: {twemoji: {n_shards: 2}}")
     jobs = count_jobs(run(study, target, configs=configs))
-    assert jobs["encode_shard"] == 2 and jobs["train_model"] == 1
+    assert jobs["encode_shard"] == 2 and jobs["train_model"] == 1 and "export_twemoji" not in jobs
     assert "this training has finished before" in log.read_text() and describe() == before
     assert trace([str(study / target)]) == 0 and "Nothing to be done" in run(study, target, configs=configs)
     (study / "data.yaml").write_text("datasets: {twemoji: {storage: {shortest_side: 60}}}")

@@ -8,6 +8,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -220,8 +221,8 @@ def _explain(problem: dict, raw: dict) -> str:
             "; for a number write no quotes, and an exponent as in 1.0e-4 (what stands inside --config KEY={...} is text to "
             "Snakemake: write these keys into a file and give it by --configfile, behind the others)"
         )
-    if problem["type"] == "string_type" and isinstance(problem["input"], int | float):
-        hint = "; text that YAML takes for a number or for yes or no needs quotes"
+    if problem["type"] == "string_type" and isinstance(problem["input"], int | float | date):
+        hint = "; text that YAML takes for a number, a date or for yes or no needs quotes"
     return f"{key or 'the configuration'}: {problem['msg']}{found}{hint}"
 
 

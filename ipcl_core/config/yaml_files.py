@@ -1,11 +1,13 @@
 """
 What a YAML file must not hold, though Snakemake loads it without a word.
 
-A key that stands twice in one block: the loader takes the last. A tag that names a Python object. Aliases of aliases, by
+A key that stands twice in one block: the loader takes the last. Digits behind a 0, which YAML 1.1 reads as an octal number,
+and digits around a colon, which it reads as minutes and seconds. A tag that names a Python object. Aliases of aliases, by
 which a kilobyte stands for more values than any memory holds. `__use_yte__`: Snakemake evaluates such a file's values as
 Python before this project sees it, so a configuration file from elsewhere deserves a look, as code does.
 """
 
+import re
 from pathlib import Path
 
 import yaml
@@ -13,9 +15,13 @@ import yaml
 MAX_VALUES = 100_000
 """Of a file, its aliases written out; the paper's has about a thousand."""
 
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+OTHER_NUMBER = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-9]+)+(\.[0-9_]*)?)")
+
 
 def find_faults(path: str | Path) -> list[str]:
-    """List the keys that stand twice in one block, Python objects, a request for templates, and more than MAX_VALUES values.
+    """List the keys that stand twice in one block, numbers that YAML reads as others, Python objects, a request for templates,
+    and more than MAX_VALUES values.
 
     A key that a merge (<<) brings, and the block itself sets anew, stands once.
 
@@ -37,6 +43,11 @@ def find_faults(path: str | Path) -> list[str]:
             found.append(
                 f"{path}, line {node.start_mark.line + 1}: {block[:-1]} is a Python object; give a plain value"
             )
+        if isinstance(node, yaml.ScalarNode) and OTHER_NUMBER.fullmatch(node.value) and node.tag in NUMBERS:
+            found.append(
+                f"{path}, line {node.start_mark.line + 1}: {block[:-1]}: YAML reads {node.value} as "
+                f"{yaml.safe_load(node.value)}; write that, or quotes where it is text"
+            )
         if isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 size += visit(item, block)
@@ -44,6 +55,7 @@ def find_faults(path: str | Path) -> list[str]:
             lines: dict[str, int] = {}
             for key, value in node.value:
                 name, line = f"{block}{key.value}", key.start_mark.line + 1
+                visit(key, f"{name}.")
                 if name == "__use_yte__":
                     found.append(f"{path}, line {line}: {name}: templates are not allowed; write the values out")
                 if name in lines:

@@ -148,7 +148,8 @@ def test_preprocessing_of_a_family(framework):
     assert models
     for name, model in models.items():
         size, given = model.preprocessing.image_size, (model.preprocessing.mean, model.preprocessing.std)
-        assert (size, given, model.preprocessing.interpolation) == (224, PREPROCESSING[framework], "bilinear"), name
+        family = "SimCLR" if model.architecture.startswith("resnet50x") else framework
+        assert (size, given, model.preprocessing.interpolation) == (224, PREPROCESSING[family], "bilinear"), name
 
 
 def test_every_family_is_in_the_table():
@@ -188,3 +189,11 @@ def test_images_and_brain():
     brain = STUDY.brains["objects72"]
     assert list(brain.regions.items()) == [(name, name) for name in ("EarlyV", "pOTC", "aOTC")]  # 4.2, early to late
     assert brain.reliability_threshold is None and brain.left_out == []  # C.1: all voxels of ten participants
+
+
+def test_untrained_controls_see_pictures_as_trained_networks_do():
+    """As one of them at least, where those of an architecture differ."""
+    models = STUDY.models.values()
+    for control in [model for model in models if model.source == "untrained" and model.architecture != "pixels"]:
+        seen = [m.preprocessing for m in models if m.architecture == control.architecture and m.source != "untrained"]
+        assert control.preprocessing in seen, control.architecture

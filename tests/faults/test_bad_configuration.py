@@ -62,11 +62,15 @@ def test_unknown_key_is_refused_at_every_level(model, above):
         ("datasets.pictures.storage.jpeg_quality", 101, "less than or equal to 100"),
         ("datasets.emoji.val_fraction", 1, "less than 1"),
         ("brains.objects92.stimuli", "animate", "'all' or 'inanimate'"),
-        ("title", yaml.safe_load("007"), "found: 7; text that YAML takes for a number or for yes or no needs quotes"),
+        (
+            "title",
+            yaml.safe_load("007"),
+            "found: 7; text that YAML takes for a number, a date or for yes or no needs quotes",
+        ),
         (
             "title",
             yaml.safe_load("NO"),
-            "found: False; text that YAML takes for a number or for yes or no needs quotes",
+            "found: False; text that YAML takes for a number, a date or for yes or no needs quotes",
         ),
         ("brains.objects72.regions", {}, "at least 1 item"),
         ("recipes.ipcl.epochs", "100", "valid integer"),
@@ -113,6 +117,22 @@ def test_wrong_value_is_refused(path, value, allowed):
     line = next(line for line in message.splitlines() if path in line)
     assert allowed in line
     assert "found: " in line
+
+
+@pytest.mark.parametrize("name", ["2024", "1.5", "2024-01-02", "yes", "off"])
+def test_name_that_yaml_reads_otherwise_is_found_with_quotes_alone(name):
+    """The same name is there, as text: without quotes it is another one, and the hint says why."""
+    study = copy.deepcopy(STUDY)
+    study["datasets"][name] = study["datasets"]["pictures"]
+    study["models"]["first"]["dataset"] = name
+    load_config(study)
+    study["models"]["first"]["dataset"] = yaml.safe_load(name)
+    (line,) = [line for line in explain(study).splitlines() if "models.first.dataset" in line]
+    assert line.endswith("; text that YAML takes for a number, a date or for yes or no needs quotes")
+    study["models"]["first"]["dataset"] = "pictures"
+    study["datasets"][yaml.safe_load(name)] = study["datasets"].pop(name)
+    (line,) = [line for line in explain(study).splitlines() if line.startswith("  datasets")]
+    assert f"found: {yaml.safe_load(name)!r}; text that YAML takes for" in line
 
 
 @pytest.mark.parametrize(

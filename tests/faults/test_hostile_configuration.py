@@ -113,6 +113,24 @@ def test_key_that_stands_twice_is_refused(tmp_path, addition):
     assert REPEATED[addition] in str(error.value)
 
 
+OTHERS = {
+    "knn: {k: 010}\n": "knn.k: YAML reads 010 as 8; write that, or quotes where it is text",
+    "models: {m: {preprocessing: {image_size: 3:44}}}\n": "models.m.preprocessing.image_size: YAML reads 3:44 as 224;",
+    "brains: {b: {participants: [007, 010]}}\n": "brains.b.participants: YAML reads 007 as 7;",
+    "brains: {010: {}}\n": "brains.010: YAML reads 010 as 8;",
+    "a: 1:30.5\n": "a: YAML reads 1:30.5 as 90.5;",
+}
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_numbers_that_yaml_reads_as_others_are_refused(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    assert find_faults(tmp_path / "a.yaml")[0].startswith(f"{tmp_path}/a.yaml, line 1: {OTHERS[text]}")
+    quoted = re.sub(r"\b0\d+|\d+:[\d.]+", r"'\g<0>'", text)
+    (tmp_path / "a.yaml").write_text(f"{quoted}n: [0, 10, 0.5, 1e-3, 08:xx, 2024-01-02, 1_000]\n")
+    assert find_faults(tmp_path / "a.yaml") == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
