@@ -12,8 +12,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import scipy.io
-import scipy.sparse
+import scipy
 
 from ..files import open_hdf5
 from .labels import SMALL, Labels, list_labels

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import scipy.io
+import scipy
 from PIL import Image
 
 from ..downloads import read_members

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.optimize
+import scipy
 from numpy.typing import NDArray
 
 from ..brains.folds import MIN_HELD_OUT, split_stimuli

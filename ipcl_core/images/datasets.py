@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.io
+import scipy
 from PIL import Image
 
 from ..downloads import read_members

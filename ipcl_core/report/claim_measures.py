@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from ..config.architectures import find_family
 from ..fits.fit_layers import find_best_layers
@@ -115,7 +115,7 @@ def _find_interval(values: Iterable[float]) -> tuple[float, float, float, int]:
     values = np.asarray([value for value in values if not math.isnan(value)], dtype=float)
     _require(values, "an r that none of these models or layers has")
     mean, n = values.mean(), len(values)
-    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
+    half = scipy.stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
     return mean, mean - half, mean + half, n
 
 
@@ -124,7 +124,7 @@ def _compare(first: Iterable[float], second: Iterable[float]) -> tuple[float, fl
     a, b = np.asarray(first, float), np.asarray(second, float)
     low = high = math.nan
     if min(len(a), len(b)) > 1 and a.std() + b.std() > 0:
-        low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+        low, high = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval()
     return a.mean() - b.mean(), low, high, len(a) + len(b)
 
 
@@ -155,7 +155,7 @@ def _list_exceptions(study: Study) -> tuple[list[tuple[str, str, str]], int]:
 
 def measure_cases(study: Study) -> Iterator[Measured]:
     exceptions, n = _list_exceptions(study)
-    count = stats.binomtest(n - len(exceptions), n)
+    count = scipy.stats.binomtest(n - len(exceptions), n)
     note = "not: " + "; ".join(" ".join(case) for case in exceptions) if exceptions else ""
     yield Measured("all", count.statistic, *count.proportion_ci(), n, note)
 
@@ -164,7 +164,7 @@ def measure_exceptions(study: Study) -> Iterator[Measured]:
     exceptions, _ = _list_exceptions(study)
     _require(exceptions, "a case where the supervised twin is better")
     expected = [case for case in exceptions if case[0] == study.regions[-1] and case[2] in ("resnet18", "cornet_z_bn")]
-    count = stats.binomtest(len(expected), len(exceptions))
+    count = scipy.stats.binomtest(len(expected), len(exceptions))
     note = "; ".join(" ".join(case) for case in exceptions)
     yield Measured("all", count.statistic, *count.proportion_ci(), len(exceptions), note)
 
@@ -270,7 +270,7 @@ def measure_dimension(study: Study) -> Iterator[Measured]:
         half = math.nan
         if freedom > 0:
             variance = ((y - design @ slope) ** 2).sum() / freedom * np.linalg.inv(design.T @ design)[-1, -1]
-            half = stats.t.ppf(0.975, freedom) * math.sqrt(variance) * scale
+            half = scipy.stats.t.ppf(0.975, freedom) * math.sqrt(variance) * scale
         value = slope[-1] * scale
         yield Measured(region, value, value - half, value + half, len(rows), f"{cells.nunique()} architectures")
 
@@ -279,7 +279,7 @@ def measure_prediction_by_accuracy(study: Study) -> Iterator[Measured]:
     rows = study.table.dropna(subset="top1")
     _require(len(rows) > 3 and rows["top1"].nunique() > 1, "four models at least, and different accuracies")
     for region in study.regions:
-        result = stats.pearsonr(rows["top1"], rows[region])
+        result = scipy.stats.pearsonr(rows["top1"], rows[region])
         note = "the higher the accuracy, the lower r" if result.confidence_interval().high < 0 else ""
         yield Measured(region, result.statistic, *result.confidence_interval(), len(rows), note)
 

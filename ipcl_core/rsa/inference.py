@@ -10,7 +10,7 @@ Source: Nili et al. 2014 (permutations); Schütt et al. 2023, eLife 12:e82566 (b
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
+import scipy
 from numpy.typing import NDArray
 
 from ..config import Comparator
