@@ -5,6 +5,7 @@ The pictures are crops of one photograph that matplotlib carries. Unless `-m gpu
 on the processor with one thread, so that the golden losses hold and results can be compared bit by bit.
 """
 
+import gc
 import hashlib
 import logging
 import os
@@ -49,6 +50,12 @@ def pytest_configure(config):
             report(unraisable)
 
     sys.unraisablehook = report_others
+
+
+def pytest_collection_finish():
+    """Spare what the modules made the garbage collector's searches: nilearn asks for several a file, of a second each."""
+    gc.collect()
+    gc.freeze()
 
 
 def asks_for_gpu(markers: str) -> bool:
