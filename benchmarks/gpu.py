@@ -127,7 +127,18 @@ def measure_limits() -> Iterator[tuple]:
 
 def run_checks(seconds: float) -> Iterator[tuple]:
     """The tests of tests/gpu, in a process of their own."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", str(ROOT / "tests/gpu")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-m",
+        "gpu",
+        "-v",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        str(ROOT / "tests/gpu"),
+    ]
     start = time.monotonic()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as tests:
@@ -363,7 +374,7 @@ def measure_files(architecture: str = "alexnet_gn", recipe: str = "ipcl") -> Ite
                     work(next(batches))
                 synchronize()
                 start = now = time.perf_counter()
-                while now - start < 4 * SECONDS:
+                while n == 0 or now - start < 4 * SECONDS:
                     before = time.perf_counter()
                     batch = next(batches)
                     waited += time.perf_counter() - before

@@ -6,10 +6,13 @@ attribute `layers` names the layers at which accuracy is measured, that of Table
 any case, as the layer "output".
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,7 +25,8 @@ from ..networks.layers import record_layers
 from ..networks.network_files import load_network
 from ..networks.trials import place_network
 
-BATCH = 64
+BATCH, GPU_BATCHES = 64, 8
+"""Images at once, and how many times as many on a GPU."""
 
 
 def pool_maps(activations: Tensor, max_dim: int | None) -> Tensor:
@@ -60,6 +64,32 @@ def record_features(
             return {layer: pool_maps(found[layer], max_dim) for layer in first_first}
 
         yield compute
+
+
+@contextmanager
+def write_behind(depth: int = 8) -> Iterator[Callable]:
+    """Give a function that calls another with its arguments, in a thread and in order, at most `depth` calls behind.
+
+    What such a call raises is raised by a later one, or at the end of the block, which waits for all.
+    """
+    calls: deque[Future] = deque()
+
+    def call(function: Callable, *arguments) -> None:
+        calls.append(thread.submit(function, *arguments))
+        while len(calls) > depth:
+            calls.popleft().result()
+
+    with ThreadPoolExecutor(1) as thread:
+        yield call
+        while calls:
+            calls.popleft().result()
+
+
+def _write_rows(file: h5py.File, path: str, features: Tensor, rows: slice, n_images: int) -> None:
+    """Write features (n, d), which may still be on a GPU, to some rows of a dataset of n_images rows."""
+    if path not in file:
+        file.create_dataset(path, (n_images, features.shape[1]), np.float32)
+    file[path][rows] = features.cpu().numpy()
 
 
 def embed_dataset(
@@ -105,11 +135,12 @@ def embed_dataset(
         record_features(network, kept, max_dim, side=side) as compute,
         torch.no_grad(),
         write_hdf5(embeddings) if part == 0 else nullcontext() as file,
+        write_behind() as write,
     ):
         for split, beton in betons.items():
             loader = ViewLoader(
                 copy_to_scratch(beton, scratch),
-                batch_size=BATCH * n_parts,
+                batch_size=BATCH * n_parts * (GPU_BATCHES if device.type == "cuda" else 1),
                 part=part,
                 n_parts=n_parts,
                 preprocessing=spec.preprocessing,
@@ -120,18 +151,15 @@ def embed_dataset(
             batches = loader.iterate_center(fraction=center_crop)
             progress = {"desc": f"embedding {split}", "unit": "batch", "mininterval": 10, "disable": part > 0}
             for batch in tqdm(batches, total=-(-loader.n_images // loader.batch_size), **progress):
-                views = batch.views[:, 0].to(device, memory_format=memory_format)  # (B, 1, 3, S, S) -> (B, 3, S, S)
-                found = compute(views)
+                views = batch.views[:, 0]  # (B, 1, 3, S, S) -> (B, 3, S, S)
+                views = views.pin_memory() if device.type == "cuda" else views
+                found = compute(views.to(device, memory_format=memory_format, non_blocking=True))
                 images = distributed.gather(batch.images)
                 n_new = min(len(images), loader.n_images - int(images[0]))  # behind the last come the first again
                 rows = slice(int(images[0]), int(images[0]) + n_new)
                 for layer, features in found.items():
                     features = distributed.gather(features)[:n_new]
-                    if part > 0:
-                        continue
-                    path = f"{split}/layers/{layer}"
-                    if path not in file:
-                        file.create_dataset(path, (loader.n_images, features.shape[1]), np.float32)
-                    file[path][rows] = features.cpu().numpy()
+                    if part == 0:
+                        write(_write_rows, file, f"{split}/layers/{layer}", features, rows, loader.n_images)
         if part == 0:
             file.attrs["layers"] = [layer for layer in found if layer != "output" or "output" in layers]

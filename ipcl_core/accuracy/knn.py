@@ -14,7 +14,8 @@ from torch import Tensor
 from .. import distributed
 
 BLOCK = 8192
-"""Bank images that are compared at once."""
+"""Bank images that are compared at once; on a GPU GPU_BLOCK."""
+GPU_BLOCK = 65536
 CHUNK = 1024
 """Queries that they are compared with at once."""
 TILE = 256
@@ -32,7 +33,7 @@ def vote_weighted_knn(
     s = cosine similarity in float32. Among equally similar images the earlier ones of the bank are nearer.
 
     The bank is read once, in blocks. Beside the arguments and the votes, memory holds a block twice (BLOCK, d), its
-    similarities with a chunk of queries for every thread (CHUNK, TILE; on a GPU CHUNK, BLOCK), and 2 k neighbours a
+    similarities with a chunk of queries for every thread (CHUNK, TILE; on a GPU CHUNK, GPU_BLOCK), and 2 k neighbours a
     query. Several processes (`distributed`) share the queries.
 
     Args:
@@ -60,7 +61,9 @@ def vote_weighted_knn(
     find_nearest = find_nearest_on_gpu if queries.is_cuda else find_nearest_on_cpu
     similarity, neighbour = find_nearest(queries, _read_blocks(bank, queries.device), k)
     votes = torch.zeros(len(queries), n_classes, device=queries.device)
-    votes.scatter_add_(1, labels.to(queries.device)[neighbour], torch.exp(similarity / tau))
+    weights, voted = torch.exp(similarity / tau), labels.to(queries.device)[neighbour]  # (q, k)
+    for i in range(k):  # one neighbour at a time: of several for one class a GPU would add in any order
+        votes.scatter_add_(1, voted[:, i : i + 1], weights[:, i : i + 1])
     return distributed.gather(votes)[:n_queries]
 
 
@@ -74,8 +77,9 @@ def _normalize(embeddings: Tensor, name: str) -> Tensor:
 
 
 def _read_blocks(bank: Tensor | h5py.Dataset, device: torch.device) -> Iterator[Tensor]:
-    for start in range(0, len(bank), BLOCK):
-        yield _normalize(torch.as_tensor(bank[start : start + BLOCK]).to(device), "bank")
+    n = GPU_BLOCK if device.type == "cuda" else BLOCK
+    for start in range(0, len(bank), n):
+        yield _normalize(torch.as_tensor(bank[start : start + n]).to(device), "bank")
 
 
 def find_nearest_on_cpu(queries: Tensor, blocks: Iterator[Tensor], k: int) -> tuple[Tensor, Tensor]:
@@ -173,16 +177,32 @@ def find_nearest_on_gpu(queries: Tensor, blocks: Iterator[Tensor], k: int) -> tu
     position = torch.zeros_like(similarity, dtype=torch.int64)
     start = 0
     for block in blocks:
-        positions = torch.arange(start, start + len(block), device=queries.device)
         for first in range(0, len(queries), CHUNK):
             rows = slice(first, first + CHUNK)
-            values = torch.cat([similarity[rows], queries[rows] @ block.T], dim=1)  # (chunk, k + b)
-            smallest = values.topk(k, dim=1).values[:, -1:]  # (chunk, 1)
-            larger, equal = values > smallest, values == smallest
-            nearest = larger | (equal & (equal.cumsum(1) <= k - larger.sum(1, keepdim=True)))  # k in every row
-            row, column = nearest.nonzero(as_tuple=True)
-            kept = position[rows][row, column.clamp(max=k - 1)]
-            similarity[rows] = values[row, column].view(-1, k)
-            position[rows] = torch.where(column < k, kept, positions[(column - k).clamp(min=0)]).view(-1, k)
+            found = queries[rows] @ block.T  # (chunk, b)
+            columns = take_largest(found, min(k, len(block)))
+            values = torch.cat([similarity[rows], found.gather(1, columns)], dim=1)  # (chunk, 2 k), in the bank's order
+            positions = torch.cat([position[rows], start + columns], dim=1)
+            nearest = take_largest(values, k)
+            similarity[rows], position[rows] = values.gather(1, nearest), positions.gather(1, nearest)
         start += len(block)
     return similarity, position
+
+
+def take_largest(values: Tensor, k: int) -> Tensor:
+    """Return the columns (n, k), ascending, of the k largest values (n, m) of each row; among equal ones the first.
+
+    `topk` does not say which of equal values it takes. That matters in the rows whose k-th and next value are equal, which are
+    few: they alone are looked at again.
+    """
+    if k == values.shape[1]:
+        return torch.arange(k, device=values.device).expand(len(values), k)
+    largest = values.topk(k + 1, dim=1)
+    columns = largest.indices[:, :k].sort(dim=1).values
+    tied = largest.values[:, k - 1] == largest.values[:, k]  # (n,)
+    if tied.any():
+        rows, smallest = values[tied], largest.values[tied, k - 1 : k]
+        larger, equal = rows > smallest, rows == smallest
+        taken = larger | (equal & (equal.cumsum(1) <= k - larger.sum(1, keepdim=True)))  # k in every row
+        columns[tied] = taken.nonzero()[:, 1].view(-1, k)
+    return columns

@@ -25,6 +25,21 @@ class Normalize(nn.Module):
         return nn.functional.normalize(x, dim=1)
 
 
+class GroupNorm(nn.GroupNorm):
+    """torch's, whose result has the type of its input: under autocast torch's would be in single precision, and with it what
+    follows up to the next convolution, at twice the memory. Mean and variance are in single precision here too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float() if x.dtype.itemsize < 4 else x).to(x.dtype)
+
+
+class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
+    """torch's, but a map that has its size already is left alone: on a GPU torch's gradient has no fixed order of sums."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.shape[2:] == self.output_size else super().forward(x)
+
+
 class AlexNet(nn.Module):
     """AlexNet without channel groups, with normalisation after every layer but the last.
 
@@ -50,7 +65,7 @@ class AlexNet(nn.Module):
         def block(c_in: int, c_out: int, pool: bool, **conv) -> nn.Sequential:
             layers = [
                 nn.Conv2d(c_in, c_out, bias=False, **conv),
-                nn.GroupNorm(groups, c_out) if norm == "gn" else nn.BatchNorm2d(c_out),
+                GroupNorm(groups, c_out) if norm == "gn" else nn.BatchNorm2d(c_out),
                 nn.ReLU(inplace=True),
             ]
             return nn.Sequential(*layers, *([nn.MaxPool2d(3, 2)] if pool else []))
@@ -60,7 +75,7 @@ class AlexNet(nn.Module):
         self.conv_block_3 = block(channels[1], channels[2], False, kernel_size=3, padding=1)
         self.conv_block_4 = block(channels[2], channels[3], False, kernel_size=3, padding=1)
         self.conv_block_5 = block(channels[3], channels[4], True, kernel_size=3, padding=1)
-        self.ave_pool = nn.AdaptiveAvgPool2d((6, 6))
+        self.ave_pool = AdaptiveAvgPool2d((6, 6))
         self.fc6 = nn.Sequential(nn.Linear(channels[4] * 36, units), nn.BatchNorm1d(units), nn.ReLU(inplace=True))
         self.fc7 = nn.Sequential(nn.Linear(units, units), nn.BatchNorm1d(units), nn.ReLU(inplace=True))
         self.fc8 = nn.Sequential(nn.Linear(units, dim))
@@ -109,7 +124,7 @@ class OriginalAlexNet(nn.Module):
         self.conv_block_3 = block(*pairs[2], kernel_size=3, padding=1)
         self.conv_block_4 = block(*pairs[3], kernel_size=3, padding=1, groups=2)
         self.conv_block_5 = block(*pairs[4], nn.MaxPool2d(3, 2), kernel_size=3, padding=1, groups=2)
-        self.ave_pool = nn.AdaptiveAvgPool2d((6, 6))  # the identity at 224 pixels
+        self.ave_pool = AdaptiveAvgPool2d((6, 6))  # the identity at 224 pixels
         self.fc6 = nn.Sequential(nn.Linear(channels[4] * 36, units), nn.ReLU(inplace=True), nn.Dropout(0.5))
         self.fc7 = nn.Sequential(nn.Linear(units, units), nn.ReLU(inplace=True), nn.Dropout(0.5))
         self.fc8 = nn.Sequential(nn.Linear(units, dim))

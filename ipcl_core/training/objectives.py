@@ -10,6 +10,7 @@ tau temperature.
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -231,16 +232,26 @@ class IndexedMemory(_Contrastive):
     ):
         super().__init__(settings, n_images)
         self.seed = seed
+        self._thread, self._ahead = ThreadPoolExecutor(1), {}  # (samples, step) -> their negatives, in the making
         bound = 1 / math.sqrt(dim / 3)
         self.register_buffer("bank", (torch.rand(n_images, dim, generator=generator) * 2 - 1) * bound)
 
     def draw_negatives(self, n_samples: int, step: int) -> Tensor:
-        """Return positions (B, K) in the bank, uniform with replacement; they may include the positives."""
+        """Return positions (B, K) in the bank, uniform with replacement; they may include the positives.
+
+        A thread draws those of the next minibatch meanwhile: a million numbers take milliseconds, in which a GPU would wait.
+        """
+        ahead = self._ahead.get((n_samples, step))
+        drawn = ahead.result() if ahead else self._draw(n_samples, step)
+        self._ahead = {(n_samples, step + 1): self._thread.submit(self._draw, n_samples, step + 1)}
+        return drawn.to(self.bank.device, non_blocking=True)
+
+    def _draw(self, n_samples: int, step: int) -> Tensor:
+        """Draw what `draw_negatives` returns; for a GPU in pinned memory, so that the host need not wait for the copy."""
         shape = (count_processes() * n_samples, self.settings.n_negatives)  # of the whole minibatch
         rng = np.random.default_rng([self.seed, step, 1])  # not that of the order of an epoch's images
         drawn = take_part(torch.from_numpy(rng.integers(self.n_images, size=shape)))
-        # from pinned memory the host need not wait for the copy
-        return drawn.pin_memory().to(self.bank.device, non_blocking=True) if self.bank.is_cuda else drawn
+        return drawn.pin_memory() if self.bank.is_cuda else drawn
 
     def forward(self, embeddings: Tensor, labels: Tensor, images: Tensor, step: int) -> Tensor:
         """Return the loss of embeddings (B, 1, d) of the images at positions `images` (B,) of the training set."""

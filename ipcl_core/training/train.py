@@ -3,8 +3,9 @@ Training: a network, a recipe and a .beton file -> weights, a log and their prov
 
 One loop, `train`, serves the three objectives. What it needs to go on after an interruption is one checkpoint file: weights,
 optimizer, the objective's buffers, the position within the epoch, the log so far; the one before it is kept too. Image
-order, views and negatives are functions of the seed and the position, so that a resumed run ends with the same bits as an
-undisturbed one (same machine, same number of threads and processes).
+order, views and negatives are functions of the seed and the position, so that on processors a resumed run ends with the same
+bits as an undisturbed one (same machine, same number of threads and processes). A GPU adds some sums in any order, so that
+its runs agree within rounding; `make gpu` says whether torch's deterministic algorithms mend that, and what they cost.
 
 Several processes (`distributed`) run this loop alike, each on its part of every minibatch, and hold the same weights, queue
 or bank, and log; the first one writes the files. A run may be resumed with another number of them.

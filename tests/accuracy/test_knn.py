@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from ipcl_core.accuracy import knn
-from ipcl_core.accuracy.knn import find_nearest_on_cpu, find_nearest_on_gpu, vote_weighted_knn
+from ipcl_core.accuracy.knn import find_nearest_on_cpu, find_nearest_on_gpu, take_largest, vote_weighted_knn
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -156,3 +156,22 @@ def test_equal_embeddings_vote_in_the_order_of_the_bank():
     bank, labels = torch.ones(40, 4), torch.arange(40) // 10
     votes = vote_weighted_knn(bank, labels, torch.ones(2, 4), n_classes=4, k=15, tau=1.0)
     assert_close(votes / math.e, torch.tensor([[10.0, 5, 0, 0]]).expand(2, 4), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("n_values", [2, 4, 1000])
+def test_largest_values_are_the_first_of_equal_ones(n_values):
+    """Against sorting, in which equal values keep their order; with many and few equal ones."""
+    values = torch.randint(n_values, (50, 40), generator=torch.Generator().manual_seed(0)).float()
+    for k in (1, 7, 39, 40):
+        expected = values.sort(dim=1, descending=True, stable=True).indices[:, :k].sort(dim=1).values
+        assert torch.equal(take_largest(values, k), expected)
+
+
+def test_votes_are_sums_in_the_order_of_the_bank():
+    """Bit by bit those of a single sum over all neighbours, as the processor takes it."""
+    bank, queries, labels = draw(300, 8), draw(40, 8, seed=1), torch.arange(300) % 3
+    normalized = [torch.nn.functional.normalize(x, dim=1) for x in (queries, bank)]
+    similarity, position = find_nearest_on_cpu(normalized[0], iter([normalized[1]]), 50)
+    expected = torch.zeros(40, 3).scatter_add_(1, labels[position], torch.exp(similarity / 0.07))
+    found = vote_weighted_knn(bank, labels, queries, n_classes=3, k=50, tau=0.07)
+    assert torch.equal(found, expected)

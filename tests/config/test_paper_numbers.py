@@ -103,6 +103,7 @@ RECIPES = {
 def test_recipe(name):
     recipe = STUDY.recipes[name].model_dump(exclude={"compile", "checkpoint_minutes", "checkpoint_steps"})
     assert recipe == RECIPES[name]
+    assert STUDY.recipes[name].compile
 
 
 def test_no_recipe_is_without_its_numbers():

@@ -391,3 +391,17 @@ def test_spread_equals_loop():
     shares = np.sqrt(eigenvalues) / np.sqrt(eigenvalues).sum()
     rank = math.exp(-sum(p * math.log(p) for p in shares))
     assert_close(measure_spread(embeddings), (std, rank), rtol=1e-5, atol=0)
+
+
+def test_negatives_that_were_drawn_ahead_are_those_of_their_step():
+    """In order, repeated, passed over, and of another number of samples."""
+    settings = IndexedMemory(name="indexed_memory", n_negatives=16)
+
+    def build():
+        return build_objective(settings, n_images=50, dim=4, seed=3)
+
+    objective = build()
+    for n, step in [(4, 0), (4, 1), (4, 2), (4, 2), (4, 7), (2, 8), (4, 9)]:
+        assert torch.equal(objective.draw_negatives(n, step), build().draw_negatives(n, step))
+    rng = np.random.default_rng([3, 1, 1])
+    assert objective.draw_negatives(4, 1).tolist() == rng.integers(50, size=(4, 16)).tolist()
