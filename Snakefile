@@ -73,6 +73,8 @@ rule all:
         expand("<results>/models/{model}/weights.safetensors", model=available),
         expand("<results>/rsm/{brain}/{model}.h5", brain=study.brains, model=available),
         expand("<results>/rsa/{brain}/{model}.csv", brain=study.brains, model=available),
+        expand("<results>/encoding/{brain}/{table}.csv", brain=study.encoded, table=["best_layers", "pairs"]),
+        expand("<results>/encoding/{brain}/partitions.csv", brain=study.encoded if study.partitioned else []),
         expand("<results>/encoding/{brain}/{model}.csv", brain=study.encoded, model=available),
         [
             f"<results>/{stage}/{model.dataset}/{name}.{suffix}"

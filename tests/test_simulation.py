@@ -92,9 +92,9 @@ def test_workflow_finds_the_layers_and_the_ceilings(simulated):
     assert list(ceilings["n_participants"]) == [8, 8]
     encoding = read_csv(folder / "results/simulated/encoding/simulated/untrained.csv").query("participant == 'group'")
     true = encoding.set_index(["region", "layer"]).loc[list(expected["layer"].items())]
-    assert encoding.groupby("region")["mean_r"].max().to_dict() == dict(
-        zip(expected.index, true["mean_r"], strict=True)
-    )
+    best = read_csv(folder / "results/simulated/encoding/simulated/best_layers.csv").query("measure == 'mean_r'")
+    assert list(best["layer"]) == list(best["held_out_layer"]) == list(expected["layer"])
+    assert list(best["r"]) == list(true["mean_r"]) and (best["p"] < 0.01).all()
     assert list(true["ceiling"]) == pytest.approx(list(expected["voxel_ceiling"]), abs=0.05)
 
 
@@ -142,4 +142,4 @@ def test_another_brain_makes_its_own_jobs_only(simulated):
     assert count_jobs(said) == made and "brain=simulated" not in said
     np.save(folder / "simulated/patterns/sub-03_IT_run-2.npy", patterns)
     said = snakemake(folder, ["--dry-run", *arguments])
-    assert count_jobs(said) == made | {"fit_encoding": 1} and "brain=other" not in said
+    assert count_jobs(said) == made | {"fit_encoding": 1, "compare_encoding": 1} and "brain=other" not in said

@@ -4,11 +4,11 @@ How accuracy and similarity with the brain are measured.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Distinct, Fraction, Positive, Seed, Strict
+from .base import Distinct, Fraction, Name, Positive, Seed, Strict
 from .recipes import SGD, Augmentation, OneCycle
 
 Comparator = Literal["pearson", "spearman", "kendall", "cosine", "whitened_pearson", "whitened_cosine", "cka"]
@@ -133,6 +133,8 @@ class Encoding(Strict):
     """Project layers at random to as few dimensions as change no distance by a larger share; null: exact, not projected."""
     n_splits: int = Field(100, ge=1)
     """Random halves of the runs for the split-half ceilings; all where there are no more."""
+    partitions: list[Annotated[Distinct[Name], Field(min_length=2, max_length=3)]] = []
+    """Sets of two or three models of which is said what each explains alone, and what they share."""
     seed: Seed = 0
     """Of folds, projections and halves."""
 

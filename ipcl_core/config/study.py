@@ -109,6 +109,8 @@ class Config(Strict):
             _check_network(f"models.{name}", model)
         if self.encoding and not self.encoded:
             raise ValueError("encoding: no brain has voxel patterns, which it needs; leave it out")
+        for name in self.partitioned:
+            _require(name, self.available, "encoding.partitions", "models (those that are available)")
         for name in self.figure2_models:
             _require(name, self.models, "figure2_models", "models")
         if all(self.models[name].unavailable for name in self.figure2_models):
@@ -131,6 +133,13 @@ class Config(Strict):
     def encoded(self) -> list[str]:
         """Names of the brain data sets whose voxels are predicted: with `encoding`, all that have voxel patterns."""
         return [name for name, brain in self.brains.items() if self.encoding and brain.has_patterns]
+
+    @property
+    def partitioned(self) -> list[str]:
+        """Names of the models in `encoding.partitions`."""
+        return list(
+            dict.fromkeys(name for each in (self.encoding.partitions if self.encoding else []) for name in each)
+        )
 
     def choose_protocols(self, name: str) -> list[str]:
         """Return the accuracy protocols of a model: the one that Table 1 prints, then the others."""

@@ -273,7 +273,7 @@ def write_predictions(
 
     The file: attributes `brain`, `model`, `regions`; `stimuli` (n names); `folds` (n,) the number of the fold that holds a
     stimulus out, -1 where none does; `layers/{region}` (n_folds names); `predictions/{region}/{participant}` (n, n_voxels)
-    float32, `kept/...` (all voxels,) bool and `ceilings/...` (n_voxels,) of the voxels that are kept.
+    float64, `kept/...` (all voxels,) bool and `ceilings/...` (n_voxels,) of the voxels that are kept.
     """
     with write_hdf5(path) as file:
         file.attrs["brain"], file.attrs["model"], file.attrs["regions"] = brain_name, model, list(best.layers)
@@ -283,6 +283,6 @@ def write_predictions(
             file[f"layers/{region}"] = layers
         for target in targets:
             place = f"{target.region}/{target.participant}"
-            file[f"predictions/{place}"] = best.predictions[:, target.columns].astype(np.float32)
+            file[f"predictions/{place}"] = best.predictions[:, target.columns]
             file[f"kept/{place}"] = target.kept
             file[f"ceilings/{place}"] = target.ceilings

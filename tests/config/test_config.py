@@ -88,6 +88,24 @@ def test_networks_that_exist_need_no_data_set():
     assert "models.untrained.dataset: Field required" in explain(remove("models.untrained.dataset"))
 
 
+def test_encoding_is_off_by_default_and_needs_voxels():
+    study = yaml.safe_load((ROOT / "config/own_study.yaml").read_text())
+    assert load_config(study).encoding is None and load_config(study).encoded == load_config(study).partitioned == []
+    study["encoding"] = {"partitions": [["pixels", "supervised_resnet18"], ["efficientnet_lite0", "pixels"]]}
+    assert load_config(study).encoded == ["mine"]
+    assert load_config(study).partitioned == ["pixels", "supervised_resnet18", "efficientnet_lite0"]
+    said = explain(study | {"encoding": {"partitions": [["pixels", "supervised_resnet"]]}})
+    assert (
+        "encoding.partitions: 'supervised_resnet' is not defined" in said and "did you mean supervised_resnet18" in said
+    )
+    assert "encoding.partitions.0: List should have at least 2" in explain(
+        study | {"encoding": {"partitions": [["pixels"]]}}
+    )
+    assert "encoding.n_folds" in explain(study | {"encoding": {"n_folds": 1}})
+    study["brains"]["mine"] |= {"kind": "rsm", "runs": None, "files": "{participant}_{region}.npy"}
+    assert "encoding: no brain has voxel patterns, which it needs; leave it out" in explain(study)
+
+
 def test_seeds_are_laid_over_the_demo():
     study = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
     n_models = len(study["models"])

@@ -4,54 +4,23 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from encoding_brains import (
+    PARTICIPANTS,
+    SETTINGS,
+    SHARE,
+    STIMULI,
+    TRUE,
+    N,
+    draw_brain,
+    draw_features,
+    write_activations,
+)
 from numpy.testing import assert_allclose
 from sklearn.linear_model import RidgeCV
 
 from ipcl_core.brains.folds import divide_stimuli
-from ipcl_core.brains.store import Region, write_brain
-from ipcl_core.config import Encoding
-from ipcl_core.files import open_hdf5, read_csv, write_hdf5
+from ipcl_core.files import open_hdf5, read_csv
 from ipcl_core.fits.fit_encoding import ENCODING_COLUMNS, fit_encoding
-from ipcl_core.rsa.similarity import compute_rsm, vectorize_rsm
-
-N, RUNS, SHARE = 48, 3, 0.5
-LAYERS = {"first": (30, 2, 2), "second": (6,), "third": (40,)}
-STIMULI = [f"{i + 1:02d}_object" for i in range(N)]
-PARTICIPANTS = ["sub-01", "sub-02", "sub-03"]
-TRUE = {"V1": "first", "IT": "second"}
-SETTINGS = Encoding(n_folds=4, min_ceiling=0.2).model_dump()
-
-
-def draw_features() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {name: rng.standard_normal((N, *shape)).astype(np.float32) for name, shape in LAYERS.items()}
-
-
-def write_activations(path, features=None, stimuli=STIMULI) -> str:
-    features = features or draw_features()
-    with write_hdf5(path) as file:
-        file["stimuli"], file.attrs["network"] = stimuli, "{}"
-        for name, values in features.items():
-            file[f"layers/{name}"] = values
-        file.attrs["layers"] = list(features)
-    return path
-
-
-def draw_brain(path, n_runs: int = RUNS, n_voxels: int = 50, share: float = SHARE) -> str:
-    """Voxels of IT: mixtures of the second layer's six units, half of the variance of the mean of the runs; ten of noise
-    alone. V1: of the first layer."""
-    rng, features, regions = np.random.default_rng(1), draw_features(), []
-    for region, layer in TRUE.items():
-        x, patterns = features[layer].reshape(N, -1).astype(float), []
-        for _ in PARTICIPANTS:
-            signal = (x - x.mean(0)) @ rng.standard_normal((x.shape[1], n_voxels))
-            signal *= np.sqrt(share * (N - 1) / (signal**2).sum(0))
-            signal[:, :10] = 0
-            patterns.append(signal + 4 + np.sqrt((1 - share) * n_runs) * rng.standard_normal((n_runs, N, n_voxels)))
-        rsvs = np.stack([vectorize_rsm(compute_rsm(runs.mean(0))) for runs in patterns])
-        regions.append(Region(region, rsvs, PARTICIPANTS, group=False, patterns=patterns))
-    write_brain(path, STIMULI, regions)
-    return path
 
 
 def run(folder, activations=None, brain=None, folds=None, **changes) -> pd.DataFrame:
@@ -102,7 +71,7 @@ def test_numbers_equal_loop_with_scikit_learn(fitted):
         unit = ((x[~test] - x[~test].mean(0)) ** 2).sum(1).mean()
         model = RidgeCV(np.array(SETTINGS["penalties"]) * unit, alpha_per_target=True).fit(x[~test], y[~test])
         p = model.predict(x[test])
-        assert_allclose(predicted[test], p, rtol=0, atol=1e-5)  # float32
+        assert_allclose(predicted[test], p, rtol=0, atol=1e-9)
         r.append([np.corrcoef(a, b)[0, 1] for a, b in zip(p.T, y[test].T, strict=True)])
         error, baseline = error + ((y[test] - p) ** 2).sum(0), baseline + ((y[test] - y[~test].mean(0)) ** 2).sum(0)
         pairs = np.tril_indices(test.sum(), -1)

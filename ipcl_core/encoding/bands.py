@@ -1,0 +1,86 @@
+"""
+Banded ridge regression, and what of the variance each of several models explains alone and with others.
+
+Every band of features (a model's layer) has a penalty of its own. In kernel form that is the ridge regression on a weighted
+sum of the bands' kernels, each scaled to the same size; each voxel gets weights from a grid, chosen with the penalty.
+
+Source: Nunez-Elizalde, Huth and Gallant 2019; Dupré la Tour et al. 2022 (himalaya's random search, here a grid); de Heer et
+al. 2017 (variance partition).
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .ridge import Fold, center_kernel, fit_fold
+
+STEPS = {1: 1, 2: 10, 3: 6}
+"""Number of bands -> steps from 0 to 1 of the grid of their weights."""
+
+
+def list_mixtures(n_bands: int) -> NDArray:
+    """Return the grid of weights, (n_mixtures, n_bands), each not negative and of sum 1: 11 for two bands, 28 for three."""
+    steps = STEPS[n_bands]
+    grid = itertools.product(range(steps + 1), repeat=n_bands)
+    return np.array([weights for weights in grid if sum(weights) == steps]) / steps
+
+
+def fit_bands(
+    kernels: Sequence[Tensor], responses: Tensor, train: Tensor, test: Tensor, penalties: Sequence[float]
+) -> Fold:
+    """Predict the responses to test stimuli by banded ridge regressions on training stimuli.
+
+    Each voxel gets the weights of the bands and the penalty with the least squared error when each training stimulus is
+    predicted from the others. One band: `ridge.fit_fold`.
+
+    Args:
+        kernels: (n, n) of each band, see `ridge.sum_kernel`.
+        responses, train, test, penalties: see `ridge.fit_fold`.
+    """
+    scaled = [kernel / center_kernel(kernel, train, test)[0].diagonal().mean() for kernel in kernels]
+    best = None
+    for weights in list_mixtures(len(kernels)):
+        mixed = sum(weight * kernel for weight, kernel in zip(weights, scaled, strict=True) if weight)
+        fold = fit_fold(mixed, responses, train, test, penalties)
+        if best is None:
+            best = fold
+            continue
+        better = fold.scores > best.scores
+        parts = ("predictions", "penalties", "scores")
+        best = Fold(*(torch.where(better, getattr(fold, part), getattr(best, part)) for part in parts))
+    return best
+
+
+def list_subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return all subsets but the empty one, from single names to all: A, B, A and B."""
+    return [subset for size in range(1, len(names) + 1) for subset in itertools.combinations(names, size)]
+
+
+def partition_variance(r2: Mapping[tuple[str, ...], NDArray]) -> dict[tuple[str, ...], NDArray]:
+    """Return the parts of the variance that exactly the models of a subset explain, from what each subset explains together.
+
+    Of A and B: A alone R2(A, B) - R2(B), B alone R2(A, B) - R2(A), shared R2(A) + R2(B) - R2(A, B). The parts add up to R2
+    of all. A part can be below 0: by noise, or where models explain more together than one by one (suppression).
+
+    Args:
+        r2: subset of `list_subsets` -> R2 of any shape.
+    """
+    names = max(r2, key=len)
+
+    def explain(subset: tuple[str, ...]) -> NDArray | float:
+        return r2[subset] if subset else 0.0
+
+    parts = {}
+    for subset in r2:
+        others = tuple(name for name in names if name not in subset)
+        # inclusion and exclusion over what is added to the others
+        parts[subset] = sum(
+            (-1) ** (len(taken) + 1) * explain(tuple(name for name in names if name in {*others, *taken}))
+            for size in range(len(subset) + 1)
+            for taken in itertools.combinations(subset, size)
+        )
+    return parts

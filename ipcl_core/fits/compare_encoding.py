@@ -1,0 +1,186 @@
+"""
+Best layers of encoding, chosen on all stimuli and held out, and every two models against each other: docs/encoding.md.
+"""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+import torch
+from numpy.typing import NDArray
+
+from ..brains.store import read_brain, read_patterns
+from ..encoding.resampling import resample_r
+from ..encoding.scores import correlate_columns, make_rsv
+from ..files import open_hdf5, pair_files, read_named, write_csv
+from ..rsa import inference
+from ..rsa.similarity import correlate
+
+MEASURES = ["median_r", "mean_r", "versa_r"]
+BEST_COLUMNS = [
+    "brain", "model", "region", "measure", "layer", "r", "held_out_layer", "r_held_out", "shrinkage", "low", "high", "p",
+    "n_participants", "note",
+]  # fmt: skip
+PAIR_COLUMNS = [
+    "brain", "region", "model_a", "model_b", "layer_a", "layer_b", "r_a", "r_b", "difference", "resampled", "low", "high", "p",
+    "q", "significant", "note",
+]  # fmt: skip
+File = str | Path
+
+
+@dataclass
+class HeldOut:
+    """What a model's layer, chosen on training stimuli, makes of a region's held-out ones."""
+
+    layer: str
+    """The one that most folds chose."""
+    values: dict[str, NDArray]
+    """Measure -> (n_participants,)."""
+    versa_group: float
+    """veRSA of the mean RSMs."""
+    resampled: NDArray
+    """(n_participants, n_resamples) mean_r with the held-out stimuli resampled."""
+
+
+def compare_encoding(
+    scores: list[File], predictions: list[File], brain: File, best_layers: File, pairs: File, *, name: str,
+    models: list[str], n_bootstrap: int, seed: int, fdr: float,
+) -> None:  # fmt: skip
+    """Write every model's best layers, and every two models' difference, of encoding and veRSA.
+
+    Args:
+        scores, predictions: files of `fit_encoding` of each of the models.
+        brain: HDF5 file of `store.write_brain`.
+        best_layers: CSV to write, one row a model, region and measure (BEST_COLUMNS).
+        pairs: CSV to write, one row a region, two models and what is resampled (PAIR_COLUMNS): the difference of mean_r.
+        name: of the brain data set.
+        models: their names, in the order of the rows.
+        n_bootstrap, seed, fdr: see `config.Statistics`.
+
+    Raises:
+        ValueError: a file is of another brain or model, or the models' stimuli were divided in different ways.
+    """
+    wanted = [(name, model) for model in models]
+    tables = read_named(scores, ["brain", "model"], wanted)
+    files = pair_files(((path, read_names(path)) for path in predictions), wanted)
+    folds, best, differences = read_division(files), [], []
+    for region in [region.name for region in read_brain(brain)[1]]:
+        responses = {who: runs.mean(0) for who, runs in read_patterns(brain, region).items()}
+        resamples = inference.draw_resamples(len(responses), len(folds), n_resamples=n_bootstrap, seed=seed)
+        held_out = {
+            key[1]: _judge_held_out(path, region, responses, folds, resamples.stimuli) for key, path in files.items()
+        }
+        for key, one in held_out.items():
+            group = tables[name, key].query("participant == 'group' and region == @region")
+            best += [{"brain": name, "model": key, "region": region} | row for row in _describe_best(group, one)]
+        differences += [
+            {"brain": name, "region": region, "model_a": a, "model_b": b} | row
+            for a, b in itertools.combinations(models, 2)
+            for row in compare_held_out(held_out[a], held_out[b], resamples.participants, int((folds >= 0).sum()))
+        ]
+    write_csv(pd.DataFrame(best, columns=BEST_COLUMNS), best_layers)
+    table = pd.DataFrame(differences, columns=PAIR_COLUMNS)
+    for _, family in table.groupby("resampled"):
+        table.loc[family.index, "q"] = inference.control_false_discoveries(family["p"].to_numpy(float))
+    table["significant"] = (table["q"] <= fdr).astype(object).where(table["q"].notna(), None)
+    write_csv(table, pairs)
+
+
+def read_names(path: File) -> tuple[str, str]:
+    """Return the names of the brain data set and of the model that a file of `fit_encoding` is of."""
+    with open_hdf5(path) as file:
+        return str(file.attrs["brain"]), str(file.attrs["model"])
+
+
+def read_division(files: dict[tuple[str, str], File]) -> NDArray:
+    """Return the number of the fold that holds each stimulus out, -1 where none does."""
+    first = None
+    for path in files.values():
+        with open_hdf5(path) as file:
+            folds = file["folds"][:]
+        if first is not None and (folds != first[1]).any():
+            raise ValueError(f"{path}: its stimuli are divided otherwise than those of {first[0]}; make both again")
+        first = first or (path, folds)
+    return first[1]
+
+
+def _judge_held_out(
+    path: File, region: str, responses: dict[str, NDArray], folds: NDArray, resamples: NDArray
+) -> HeldOut:
+    tests = [torch.from_numpy(folds == number) for number in range(folds.max() + 1)]
+    values, resampled, rsvs = {name: [] for name in MEASURES}, [], []
+    with open_hdf5(path) as file:
+        layers = pd.Series(file[f"layers/{region}"].asstr()[:])
+        if "" in set(layers):
+            none = np.full(len(responses), np.nan)
+            return HeldOut("", dict.fromkeys(MEASURES, none), np.nan, np.full((len(none), len(resamples)), np.nan))
+        for who, measured in responses.items():
+            predicted = file[f"predictions/{region}/{who}"][:]
+            measured = measured[:, file[f"kept/{region}/{who}"][:]]
+            p, y = torch.from_numpy(predicted), torch.from_numpy(measured)
+            r = torch.stack([correlate_columns(p[test], y[test]) for test in tests]).mean(0).numpy()
+            rsvs.append([[make_rsv(part[test]) for part in (p, y)] for test in tests])
+            versa = np.mean([correlate(*pair) for pair in rsvs[-1]])
+            for name, value in zip(MEASURES, (np.nanmedian(r), np.nanmean(r), versa), strict=True):
+                values[name].append(value)
+            resampled.append(resample_r(predicted, measured, folds, resamples))
+    pairs = [np.mean([one[i] for one in rsvs], axis=0) for i in range(len(tests))]
+    group = float(np.mean([correlate(*pair) for pair in pairs]))
+    return HeldOut(layers.mode()[0], {k: np.array(v) for k, v in values.items()}, group, np.stack(resampled))
+
+
+def _describe_best(group: pd.DataFrame, held_out: HeldOut) -> list[dict]:
+    """Return a row a measure: the highest of all layers, the held-out layer, and its interval and p over participants."""
+    rows = []
+    for name, values in held_out.values.items():
+        r, n = group[name], len(values)
+        row = {"measure": name, "held_out_layer": held_out.layer, "n_participants": n}
+        row["r_held_out"] = held_out.versa_group if name == "versa_r" else values.mean()
+        if r.notna().any():
+            row |= {"layer": group.loc[r.idxmax(), "layer"], "r": r.max(), "shrinkage": r.max() - row["r_held_out"]}
+        if not held_out.layer:
+            row["note"] = "no layer predicts anything"
+        elif n < inference.MIN_PARTICIPANTS:
+            row["note"] = f"{n} participant(s), fewer than {inference.MIN_PARTICIPANTS}: nothing over participants"
+        elif name != "versa_r":  # of the group, whose RSM is not the mean of single ones
+            test = scipy.stats.ttest_1samp(values, 0, alternative="greater")
+            low, high = inference.find_interval(values.mean(), values.var(ddof=1) / n, n - 1)
+            row |= {"low": low, "high": high, "p": test.pvalue}
+        rows.append(row)
+    return rows
+
+
+def compare_held_out(a: HeldOut, b: HeldOut, participants: NDArray, n_stimuli: int) -> list[dict]:
+    """Return the difference of two models' mean_r, a row for each of participants, stimuli and both.
+
+    Args:
+        participants: (n_resamples, n_participants), how often each was drawn.
+        n_stimuli: that are held out.
+    """
+    single, resampled = a.values["mean_r"] - b.values["mean_r"], a.resampled - b.resampled
+    n, difference = len(single), single.mean()
+    samples = {"stimuli": resampled.mean(0)[:, None]}
+    if n >= inference.MIN_PARTICIPANTS:
+        samples["participants"] = (participants @ single / n)[:, None]
+        samples["both"] = ((participants.T * resampled).sum(0) / n)[:, None]
+    variances, freedom = inference.estimate_variances(samples, n, n_stimuli), inference.count_freedom(n, n_stimuli)
+    rows = []
+    for kind in ("participants", "stimuli", "both"):
+        row = {
+            "layer_a": a.layer, "layer_b": b.layer, "r_a": a.values["mean_r"].mean(), "r_b": b.values["mean_r"].mean(),
+            "difference": difference, "resampled": kind,
+        }  # fmt: skip
+        if np.isnan(difference):
+            row["note"] = "a model has no r"
+        elif kind in variances:
+            low, high = inference.find_interval(difference, variances[kind], freedom[kind], largest=2)
+            row |= {"low": low[0], "high": high[0]}
+            if kind != "stimuli":
+                row["p"] = inference.find_p_of_differences(difference, variances[kind], freedom[kind])[0]
+        else:
+            row["note"] = f"{n} participant(s), fewer than {inference.MIN_PARTICIPANTS}: nothing over participants"
+        rows.append(row)
+    return rows

@@ -1,0 +1,171 @@
+"""
+What each of two or three models explains alone, shared and together, of voxels and of RSMs: docs/encoding.md.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.stats
+import torch
+from numpy.typing import NDArray
+
+from ..brains.store import read_brain, read_patterns
+from ..encoding.bands import fit_bands, list_subsets, partition_variance
+from ..encoding.ridge import choose_device
+from ..encoding.scores import compare_fold, find_r2
+from ..files import open_hdf5, pair_files, write_csv
+from ..rsa import inference
+from ..rsa.similarity import count_stimuli
+from .compare_encoding import read_division, read_names
+from .fit_encoding import read_kernel
+from .rsms import pair_rsms
+from .statistics import read_rsvs
+from .weighting import fit_weights
+
+COLUMNS = [
+    "brain", "region", "measure", "models", "explained", "by", "participant", "r2", "r2_share", "low", "high", "p", "q",
+    "significant", "n_participants", "note",
+]  # fmt: skip
+VOXELS, RSMS = "voxels", "rsm"
+File = str | Path
+Subset = tuple[str, ...]
+
+
+def partition_models(
+    activations: dict[str, File], predictions: list[File], rsms: list[File], brain: File, partitions: File, *, name: str,
+    sets: list[list[str]], penalties: list[float], standardize: bool, projection: float | None, seed: int, fdr: float,
+) -> None:  # fmt: skip
+    """Write what the models of each set explain of held-out responses, of each region's voxels and of its RSMs.
+
+    A model's layer is, in each fold, the one that `fit_encoding` chose on the training stimuli.
+
+    Args:
+        activations: model -> HDF5 file of `extract_activations`, of each model of the sets.
+        predictions, rsms: files of `fit_encoding` and of `make_rsms` of these models, in any order.
+        brain: HDF5 file of `store.write_brain` with voxel patterns.
+        partitions: CSV to write (COLUMNS), one row a region, measure, set, participant (and their "group"), and what is
+            explained: by a model or several together ("together"), or by exactly these and no other of the set ("alone").
+        name: of the brain data set.
+        sets: two or three models each.
+        penalties, standardize, projection, seed: see `config.Encoding`; fdr: see `config.Statistics`.
+    """
+    models = list(dict.fromkeys(model for each in sets for model in each))
+    wanted, options = (
+        [(name, model) for model in models],
+        {"standardize": standardize, "projection": projection, "seed": seed},
+    )
+    files = pair_files(((path, read_names(path)) for path in predictions), wanted)
+    rsvs = {model: dict(zip(*read_rsvs(path), strict=True)) for (_, model), path in pair_rsms(rsms, wanted).items()}
+    held_out, rows = _list_held_out(files), []
+    with ExitStack() as stack:
+        opened = {model: stack.enter_context(open_hdf5(activations[model])) for model in models}
+        for region in read_brain(brain)[1]:
+            layers = {model: _read_layers(path, region.name) for (_, model), path in files.items()}
+            voxels, ceilings = _read_voxels(brain, files, region.name)
+            for each in sets:
+                if any("" in layers[model] for model in each):
+                    raise ValueError(f"{brain}: region {region.name}: a model of {', '.join(each)} predicts nothing")
+                r2 = _explain_voxels(opened, layers, each, voxels, held_out, penalties, options)
+                shared = {"brain": name, "region": region.name, "models": ", ".join(each)}
+                table = _tabulate(r2, ceilings)
+                rows.append(table.assign(measure=VOXELS, **shared))
+                r2 = _explain_rsms(
+                    rsvs, layers, each, dict(zip(region.participants, region.rsvs, strict=True)), held_out
+                )
+                rows.append(_tabulate(r2, None).assign(measure=RSMS, **shared))
+    table = pd.concat(rows).reindex(columns=COLUMNS).reset_index(drop=True)
+    for _, family in table[table["explained"] == "alone"].groupby("measure"):
+        table.loc[family.index, "q"] = inference.control_false_discoveries(family["p"].to_numpy(float))
+    table["significant"] = (table["q"] <= fdr).astype(object).where(table["q"].notna(), None)
+    write_csv(table, partitions)
+
+
+def _list_held_out(files: dict[tuple[str, str], File]) -> NDArray:
+    """Return which stimuli each fold holds out, (n_folds, n_stimuli) bool."""
+    folds = read_division(files)
+    return folds == np.arange(folds.max() + 1)[:, None]
+
+
+def _read_layers(path: File, region: str) -> list[str]:
+    with open_hdf5(path) as file:
+        return list(file[f"layers/{region}"].asstr()[:])
+
+
+def _read_voxels(
+    brain: File, files: dict[tuple[str, str], File], region: str
+) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+    """Return participant -> (n_stimuli, n_voxels) responses of the voxels that are kept, and -> their ceilings."""
+    responses, ceilings = {}, {}
+    with open_hdf5(next(iter(files.values()))) as file:
+        for who, runs in read_patterns(brain, region).items():
+            responses[who] = runs.mean(0)[:, file[f"kept/{region}/{who}"][:]]
+            ceilings[who] = file[f"ceilings/{region}/{who}"][:]
+    return responses, ceilings
+
+
+def _explain_voxels(
+    activations: dict[str, h5py.File], layers: dict[str, list[str]], models: list[str], responses: dict[str, NDArray],
+    held_out: NDArray, penalties: list[float], options: dict,
+) -> dict[str, dict[Subset, NDArray]]:  # fmt: skip
+    """Return participant -> subset of the models -> R2 of each voxel, by banded ridge regression."""
+    y = torch.from_numpy(np.concatenate(list(responses.values()), 1)).to(choose_device())
+    folds = {subset: [] for subset in list_subsets(models)}
+    for number, test in enumerate(held_out):
+        kernels = {model: read_kernel(activations[model], layers[model][number], ~test, **options) for model in models}
+        masks = [torch.from_numpy(mask).to(y.device) for mask in (~test, test)]
+        for subset, found in folds.items():
+            fold = fit_bands([kernels[model] for model in subset], y, *masks, penalties)
+            found.append(compare_fold(fold.predictions, y[masks[1]], y[masks[0]].mean(0)))
+    borders = np.cumsum([part.shape[1] for part in responses.values()])[:-1]
+    parts = {subset: np.split(find_r2(np.stack(found)), borders) for subset, found in folds.items()}
+    return {who: {subset: each[i] for subset, each in parts.items()} for i, who in enumerate(responses)}
+
+
+def _explain_rsms(
+    rsvs: dict[str, dict[str, NDArray]], layers: dict[str, list[str]], models: list[str], targets: dict[str, NDArray],
+    held_out: NDArray,
+) -> dict[str, dict[Subset, NDArray]]:  # fmt: skip
+    """Return participant -> subset of the models -> R2 of the distances of stimuli that were held out together, (1,).
+
+    Distances are non-negative sums of the models', with a constant, fitted on the pairs of training stimuli.
+    """
+    rows, columns = np.tril_indices(count_stimuli(len(next(iter(targets.values())))), -1)
+    errors = {(who, subset): np.zeros(2) for who in targets for subset in list_subsets(models)}
+    for number, stimuli in enumerate(held_out):
+        test, train = stimuli[rows] & stimuli[columns], ~stimuli[rows] & ~stimuli[columns]
+        distances = {model: 1 - rsvs[model][layers[model][number]] for model in models}
+        for (who, subset), sums in errors.items():
+            x, y = np.stack([distances[model] for model in subset]), 1 - targets[who]
+            weights = fit_weights(x[:, train], y[train])
+            predicted = y[train].mean() + weights @ (x[:, test] - x[:, train].mean(1, keepdims=True))
+            sums += [((y[test] - predicted) ** 2).sum(), ((y[test] - y[train].mean()) ** 2).sum()]
+    return {who: {s: np.array([1 - a / b]) for (w, s), (a, b) in errors.items() if w == who} for who in targets}
+
+
+def _tabulate(r2: dict[str, dict[Subset, NDArray]], ceilings: dict[str, NDArray] | None) -> pd.DataFrame:
+    """Return the rows of one region and set: means over voxels; of the group means over participants, with intervals."""
+    kinds: dict[str, Callable] = {"together": lambda explained: explained, "alone": partition_variance}
+    rows = []
+    for who, explained in r2.items():
+        for kind, divide in kinds.items():
+            for subset, values in divide(explained).items():
+                known = np.isfinite(values)
+                share = values[known].mean() / ceilings[who][known].mean() if ceilings else np.nan
+                row = {"explained": kind, "by": " + ".join(subset), "participant": who, "r2": values[known].mean()}
+                rows.append(row | {"r2_share": share})
+    table, n = pd.DataFrame(rows), len(r2)
+    groups = []
+    for (kind, by), part in table.groupby(["explained", "by"], sort=False):
+        row = {"explained": kind, "by": by, "participant": "group", "n_participants": n}
+        row |= {"r2": part["r2"].mean(), "r2_share": part["r2_share"].mean()}
+        if n < inference.MIN_PARTICIPANTS:
+            row["note"] = f"{n} participant(s), fewer than {inference.MIN_PARTICIPANTS}: nothing over participants"
+        else:
+            low, high = inference.find_interval(row["r2"], part["r2"].var(ddof=1) / n, n - 1)
+            row |= {"low": low, "high": high, "p": scipy.stats.ttest_1samp(part["r2"], 0).pvalue}
+        groups.append(row)
+    return pd.concat([pd.DataFrame(groups), table])

@@ -1,0 +1,134 @@
+"""Best layers and pairs of models of encoding: a known truth, loops, and how often noise passes the tests."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from encoding_brains import PARTICIPANTS, SETTINGS, draw_brain, draw_features, write_activations
+from numpy.testing import assert_allclose
+
+from ipcl_core.encoding.resampling import resample_r
+from ipcl_core.files import open_hdf5, read_csv
+from ipcl_core.fits.compare_encoding import BEST_COLUMNS, PAIR_COLUMNS, compare_encoding
+from ipcl_core.fits.fit_encoding import fit_encoding
+
+MODELS = ["true", "other", "blind"]
+STATISTICS = {"n_bootstrap": 400, "seed": 0, "fdr": 0.05}
+
+
+def fit(folder, model: str, brain: str, features=None, **changes) -> tuple:
+    activations = write_activations(folder / f"{model}_activations.h5", features)
+    files = folder / f"{model}.csv", folder / f"{model}.h5"
+    fit_encoding(activations, brain, *files, brain_name="objects", model=model, folds=None, **SETTINGS | changes)
+    return files
+
+
+def compare(folder, files, brain, models=MODELS) -> tuple[pd.DataFrame, pd.DataFrame]:
+    scores, predictions = zip(*files, strict=True)
+    made = folder / "best_layers.csv", folder / "pairs.csv"
+    compare_encoding(scores, predictions[::-1], brain, *made, name="objects", models=models, **STATISTICS)
+    return read_csv(made[0]), read_csv(made[1])
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The layers of the truth; the same in noise as large as they; none of them."""
+    folder = tmp_path_factory.mktemp("compared")
+    brain, rng, features = draw_brain(folder / "brain.h5"), np.random.default_rng(5), draw_features()
+    noise = {name: rng.standard_normal(values.shape).astype(np.float32) for name, values in features.items()}
+    other = {name: values + noise[name] for name, values in features.items()}
+    chosen = (features, other, noise)
+    files = [fit(folder, name, brain, one) for name, one in zip(MODELS, chosen, strict=True)]
+    return folder, files, brain, *compare(folder, files, brain)
+
+
+def test_held_out_layers_are_the_true_ones_and_blind_models_know_nothing(compared):
+    *_, best, _ = compared
+    assert list(best.columns) == BEST_COLUMNS and len(best) == 3 * 2 * 3
+    true = best[best["model"] == "true"]
+    assert list(true["held_out_layer"]) == 3 * ["first"] + 3 * ["second"] == list(true["layer"])
+    assert_allclose(true["r_held_out"], true["r"], atol=1e-6)
+    assert_allclose(true["shrinkage"], 0, atol=1e-6)
+    tested = best[best["measure"] == "mean_r"].set_index(["model", "region"])
+    assert (tested.loc["true", "p"] < 0.01).all() and (tested.loc["blind", "p"] > 0.02).all()
+    assert (tested.loc["true", "low"] > 0.1).all() and (tested.loc["blind", "low"] < 0).all()
+    blind = best[best["model"] == "blind"]
+    assert (blind["shrinkage"] >= 0).sum() >= 4, "the maximum is higher than what is chosen without it"
+
+
+def test_held_out_numbers_equal_loop(compared):
+    """Of the predictions in the file, voxel by voxel and fold by fold; p by scipy."""
+    _, files, brain, best, _ = compared
+    medians, means = [], []
+    with open_hdf5(files[1][1]) as file, open_hdf5(brain) as measured:
+        folds = file["folds"][:]
+        for who in PARTICIPANTS:
+            p, y = file[f"predictions/IT/{who}"][:], measured[f"patterns/IT/{who}"][:].mean(0)
+            y = y[:, file[f"kept/IT/{who}"][:]]
+            r = [
+                np.mean([np.corrcoef(p[folds == k, v], y[folds == k, v])[0, 1] for k in range(4)])
+                for v in range(y.shape[1])
+            ]
+            medians.append(np.median(r))
+            means.append(np.mean(r))
+    rows = best.query("model == 'other' and region == 'IT'").set_index("measure")
+    assert rows.at["median_r", "r_held_out"] == pytest.approx(np.mean(medians), abs=1e-6)
+    assert rows.at["mean_r", "r_held_out"] == pytest.approx(np.mean(means), abs=1e-6)
+    assert rows.at["mean_r", "p"] == pytest.approx(
+        scipy.stats.ttest_1samp(means, 0, alternative="greater").pvalue, rel=1e-4
+    )
+    interval = scipy.stats.t.interval(0.95, 2, np.mean(means), np.std(means, ddof=1) / np.sqrt(3))
+    assert list(rows.loc["mean_r", ["low", "high"]]) == pytest.approx(np.clip(interval, -1, 1), abs=1e-5)
+
+
+def test_pairs_tell_models_apart(compared):
+    *_, pairs = compared
+    assert list(pairs.columns) == PAIR_COLUMNS and len(pairs) == 3 * 2 * 3
+    rows = pairs.set_index(["model_a", "model_b", "region", "resampled"])
+    assert rows.index.is_unique
+    for kind in ("participants", "both"):
+        assert rows.loc[("true", "blind", "IT", kind), "significant"] is True
+    assert rows["p"].isna().sum() == 6 and (rows.xs("stimuli", level="resampled")["p"].isna()).all()
+    assert_allclose(rows["difference"], rows["r_a"] - rows["r_b"], atol=1e-12)
+    assert ((rows["low"] <= rows["difference"]) & (rows["difference"] <= rows["high"])).all()
+    width = (rows["high"] - rows["low"]).unstack()
+    assert (width["both"] >= width["participants"] * 0.99).all()
+    tested = pairs[pairs["resampled"] == "both"]
+    assert_allclose(tested["q"], scipy.stats.false_discovery_control(tested["p"]))
+
+
+def test_resampled_r_equals_loop():
+    """Stimuli as often as they were drawn, in the fold that holds them out; one fold holds none out of the last two."""
+    rng = np.random.default_rng(0)
+    p, y = rng.standard_normal((2, 14, 5))
+    folds = np.array([0, 1] * 6 + [-1, -1])
+    counts = np.stack([np.bincount(rng.integers(14, size=14), minlength=14) for _ in range(6)] + [np.ones(14, int)])
+    counts[0, folds == 1] = [0, 3, 0, 1, 0, 0]  # two different stimuli: this fold is left out
+    found = resample_r(p, y, folds, counts.astype(float))
+    for resample, value in zip(counts, found, strict=True):
+        each = []
+        for fold in range(2):
+            drawn = np.repeat(np.flatnonzero(folds == fold), resample[folds == fold])
+            if len(set(drawn)) > 2:
+                each.append(np.mean([np.corrcoef(p[drawn, v], y[drawn, v])[0, 1] for v in range(5)]))
+        assert value == pytest.approx(np.mean(each), abs=1e-12)
+
+
+def test_files_of_others_and_other_divisions_are_refused(tmp_path, compared):
+    _, files, brain, *_ = compared
+    with pytest.raises(ValueError, match=r"blind\.(csv|h5): says that it is of objects blind"):
+        compare(tmp_path, files, brain, ["true", "other", "third"])
+    divided = fit(tmp_path, "blind", brain, seed=1)
+    with pytest.raises(ValueError, match=r"blind\.h5: its stimuli are divided otherwise than those of .*true\.h5"):
+        compare(tmp_path, [*files[:2], divided], brain)
+
+
+def test_model_without_numbers_has_a_row_without_them(tmp_path):
+    brain = draw_brain(tmp_path / "brain.h5")
+    features = {name: np.zeros_like(values) for name, values in draw_features().items()}
+    files = [fit(tmp_path, "true", brain), fit(tmp_path, "blind", brain, features)]
+    best, pairs = compare(tmp_path, files, brain, ["true", "blind"])
+    blind = best[best["model"] == "blind"]
+    assert blind[["layer", "r", "r_held_out", "p"]].isna().all(axis=None)
+    assert set(blind["note"]) == {"no layer predicts anything"}
+    assert pairs[["difference", "low", "p", "q"]].isna().all(axis=None) and set(pairs["note"]) == {"a model has no r"}

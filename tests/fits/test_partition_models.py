@@ -1,0 +1,97 @@
+"""What models explain alone and share, of voxels and RSMs: a known truth, and a loop for RSMs."""
+
+import numpy as np
+import pytest
+from encoding_brains import PARTICIPANTS, SETTINGS, STIMULI, N, draw_features, write_activations
+from numpy.testing import assert_allclose
+
+from ipcl_core.brains.folds import divide_stimuli
+from ipcl_core.brains.store import Region, write_brain
+from ipcl_core.files import open_hdf5, read_csv
+from ipcl_core.fits.fit_encoding import fit_encoding
+from ipcl_core.fits.partition_models import COLUMNS, partition_models
+from ipcl_core.fits.rsms import make_rsms
+from ipcl_core.fits.weighting import fit_weights
+from ipcl_core.rsa.similarity import compute_rsm, vectorize_rsm
+
+MODELS = ["one", "two"]
+
+
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory):
+    """Two models of one layer each, six and five units; voxels of IT are the sum of both, in three runs."""
+    folder, rng = tmp_path_factory.mktemp("divided"), np.random.default_rng(2)
+    features = {"one": draw_features()["second"], "two": rng.standard_normal((N, 5)).astype(np.float32)}
+    patterns = []
+    for _ in PARTICIPANTS:
+        mixed = [x.astype(float) @ rng.standard_normal((x.shape[1], 60)) for x in features.values()]
+        signal = 1.5 * mixed[0] / mixed[0].std(0) + 0.8 * mixed[1] / mixed[1].std(0)
+        patterns.append(signal + 0.5 * rng.standard_normal((3, N, 60)))
+    rsvs = np.stack([vectorize_rsm(compute_rsm(runs.mean(0))) for runs in patterns])
+    brain = folder / "brain.h5"
+    write_brain(brain, STIMULI, [Region("IT", rsvs, PARTICIPANTS, group=False, patterns=patterns)])
+    files = {}
+    for model in MODELS:
+        made = [folder / f"{model}{kind}" for kind in ("_activations.h5", ".csv", ".h5", "_rsm.h5")]
+        write_activations(made[0], {"only": features[model]})
+        fit_encoding(made[0], brain, *made[1:3], brain_name="objects", model=model, folds=None, **SETTINGS)
+        make_rsms(made[0], made[3], brain="objects", model=model)
+        files[model] = made
+    settings = {key: SETTINGS[key] for key in ("penalties", "standardize", "projection", "seed")}
+    activations = {model: made[0] for model, made in files.items()}
+    partition_models(
+        activations, [files[m][2] for m in MODELS[::-1]], [files[m][3] for m in MODELS], brain, folder / "partitions.csv",
+        name="objects", sets=[MODELS], fdr=0.05, **settings,
+    )  # fmt: skip
+    return folder, rsvs, read_csv(folder / "partitions.csv")
+
+
+def test_true_parts_are_found_and_add_up(divided):
+    *_, table = divided
+    assert list(table.columns) == COLUMNS and len(table) == 2 * 6 * 4
+    rows = table.set_index(["measure", "explained", "participant", "by"])["r2"].sort_index()
+    for measure in ("voxels", "rsm"):
+        for who in ("group", *PARTICIPANTS):
+            alone, together = rows[measure, "alone", who], rows[measure, "together", who]
+            assert alone.sum() == pytest.approx(together["one + two"], abs=1e-12)
+            assert alone["one"] == pytest.approx(together["one + two"] - together["two"], abs=1e-12)
+    alone = rows["voxels", "alone", "group"]
+    # the truth is .76, .21 and 0; with 48 stimuli each model alone is learnt worse, as the other's part is noise to it
+    assert 0.7 < alone["one"] < 0.95 and 0.1 < alone["two"] < 0.35 and -0.3 < alone["one + two"] < 0.05
+    assert alone.sum() > 0.85
+    group = table.query("measure == 'voxels' and explained == 'alone' and participant == 'group'").set_index("by")
+    assert (group.loc[["one", "two"], "low"] > 0).all() and set(group.loc[["one", "two"], "significant"]) == {True}
+    assert group.at["one", "r2_share"] == pytest.approx(group.at["one", "r2"] / 0.97, abs=0.02)
+
+
+def test_single_models_are_those_of_encoding(divided):
+    folder, _, table = divided
+    together = table.query("measure == 'voxels' and explained == 'together'").set_index(["participant", "by"])["r2"]
+    for model in MODELS:
+        rows = read_csv(folder / f"{model}.csv").set_index("participant")["mean_r2"]
+        for who in ("group", *PARTICIPANTS):
+            assert together[who, model] == pytest.approx(rows[who], abs=1e-9)
+
+
+def test_rsms_equal_loop(divided):
+    """Non-negative weights of both distances on pairs of training stimuli, judged on pairs of held-out ones."""
+    folder, rsvs, table = divided
+    distances = []
+    for model in MODELS:
+        with open_hdf5(folder / f"{model}_rsm.h5") as file:
+            distances.append(1 - vectorize_rsm(file["layers/only"][:]))
+    x, y = np.stack(distances), 1 - rsvs[1]
+    error = baseline = 0
+    for test in divide_stimuli(STIMULI, None, n_folds=4, seed=0):
+        both = [[i, j] for i in range(N) for j in range(i)]
+        inner, outer = (np.array([which[i] and which[j] for i, j in both]) for which in (~test, test))
+        weights = fit_weights(x[:, inner], y[inner])
+        constant = np.mean(y[inner] - weights @ x[:, inner])
+        error += np.sum((y[outer] - constant - weights @ x[:, outer]) ** 2)
+        baseline += np.sum((y[outer] - y[inner].mean()) ** 2)
+    found = table.query("measure == 'rsm' and explained == 'together' and participant == 'sub-02'").set_index("by")[
+        "r2"
+    ]
+    assert found["one + two"] == pytest.approx(1 - error / baseline, abs=1e-12)
+    assert found["one + two"] > max(found["one"], found["two"]) > 0
+    assert_allclose(table.query("measure == 'rsm'")["r2_share"].isna(), True)

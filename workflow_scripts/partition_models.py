@@ -1,0 +1,19 @@
+"""Divide the variance of voxels and RSMs between models."""
+
+from ipcl_core.fits.partition_models import partition_models
+from ipcl_core.logs import start_log
+from ipcl_core.records import record_job
+
+start_log(snakemake.log[0])
+partition_models(
+    dict(zip(snakemake.params.models, snakemake.input.activations, strict=True)),  # both expanded from the same names
+    snakemake.input.predictions,
+    snakemake.input.rsms,
+    snakemake.input.brain,
+    snakemake.output.partitions,
+    name=snakemake.wildcards.brain,
+    sets=snakemake.params.sets,
+    fdr=snakemake.params.fdr,
+    **snakemake.params.encoding,
+)
+record_job(snakemake)
