@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from ipcl_core.brains.published import import_kriegeskorte_2008
-from ipcl_core.brains.store import read_brain
+from ipcl_core.brains.store import BEHAVIOUR, read_brain
 from ipcl_core.config import load_config
 from ipcl_core.downloads import download_package, fetch_weights, read_members
 from ipcl_core.fits.activations import extract_activations
@@ -59,10 +59,26 @@ def test_known_figures_of_the_92_images(brain, packages):
     """Group IT against published models, and its split-half reliability, as np.corrcoef gives them: to four decimals."""
     subset, folder = brain
     expected = {
-        "all": {"n": 92, "V1": 0.0422, "HMAX": 0.2165, "EVA": 0.3735, "monkeyIT": 0.4912, "split": 0.4454},
-        "inanimate": {"n": 44, "V1": -0.1698, "HMAX": 0.1615, "EVA": 0.5407, "monkeyIT": 0.2007, "split": 0.2453},
+        "all": {
+            "n": 92,
+            "V1": 0.0422,
+            "HMAX": 0.2165,
+            "EVA": 0.3735,
+            "monkeyIT": 0.4912,
+            "split": 0.4454,
+            "judges": 0.8242,
+        },
+        "inanimate": {
+            "n": 44,
+            "V1": -0.1698,
+            "HMAX": 0.1615,
+            "EVA": 0.5407,
+            "monkeyIT": 0.2007,
+            "split": 0.2453,
+            "judges": 0.8736,
+        },
     }[subset]
-    stimuli, (early, it) = read_brain(folder / "brain.h5")
+    stimuli, (early, it, behaviour) = read_brain(folder / "brain.h5")
     assert len(stimuli) == len(list_stimuli(folder / "stimuli")) == expected["n"]
     assert list(list_stimuli(folder / "stimuli")) == stimuli
     assert (early.name, early.group, it.name, it.group) == ("EarlyV", True, "IT", False)
@@ -75,10 +91,14 @@ def test_known_figures_of_the_92_images(brain, packages):
     ceiling = measure_noise_ceiling(it.rsvs, n_splits=1000, seed=0)
     assert (ceiling.n_splits, ceiling.exhaustive) == (3, True)
     assert ceiling.r == pytest.approx(expected["split"], abs=5.1e-5)
+    assert (behaviour.name, behaviour.group, len(behaviour.participants)) == (BEHAVIOUR, False, 16)
+    judges = measure_noise_ceiling(behaviour.rsvs, n_splits=1000, seed=0)
+    assert judges.r == pytest.approx(expected["judges"], abs=5.1e-5)
 
 
 def test_efficientnet_fits_it_as_known(brain, tmp_path):
-    """From the package's weights to r with human IT by the pipeline's own steps: .385 (92), .257 (44) at `_bn1`."""
+    """From the package's weights to r with human IT by the pipeline's own steps: .385 (92), .257 (44) at `_bn1`; the best
+    layers' with the judgments, .601 (92) and .491 (44), as this pipeline gave them first."""
     subset, folder = brain
     study = load_config(yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())).model_dump()
     model = study["models"]["efficientnet_lite0"]
@@ -94,6 +114,9 @@ def test_efficientnet_fits_it_as_known(brain, tmp_path):
     # another resizing gave .257 for the 44: theirs is the wider tolerance
     expected = {"all": pytest.approx(0.385, abs=0.01), "inanimate": pytest.approx(0.257, abs=0.02)}[subset]
     assert fits["IT", "_bn1", "group"] == expected
+    assert fits[BEHAVIOUR].unstack()["group"].max() == pytest.approx(
+        {"all": 0.601, "inanimate": 0.491}[subset], abs=0.01
+    )
     with h5py.File(tmp_path / "rsms.h5") as file:
         assert list(file.attrs["layers"]) == [
             "_bn0",

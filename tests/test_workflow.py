@@ -18,6 +18,7 @@ from ipcl_core.provenance import main as trace
 from ipcl_core.records import Results
 
 REPOSITORY = Path(__file__).parents[1]
+REGIONS = ("EarlyV", "IT", "Behaviour")
 pytestmark = pytest.mark.workflow
 
 
@@ -84,7 +85,7 @@ def test_everything_is_made(study):
         and table["top1"].between(5, 100).all()
         and table["knn_top1"].between(5, 100).all()
     )
-    for region in ("EarlyV", "IT"):
+    for region in REGIONS:
         assert table[f"{region}_r"].between(-1, 1).all() and table[f"{region}_layer"].notna().all()
     assert table["IT_noise_ceiling"].iloc[0] == pytest.approx(0.2453, abs=5.1e-5)
     assert table["EarlyV_noise_ceiling"].isna().all()
@@ -96,10 +97,12 @@ def test_everything_is_made(study):
     claims = pd.read_csv(study / "results/claims.csv", index_col="claim")
     assert claims["verdict"].notna().all() and claims.at["hierarchy_weak", "n"] == 2
     statistics = pd.read_csv(study / "results/statistics.csv").set_index(["model", "region"])
-    for model, region in itertools.product(table["model"], ("EarlyV", "IT")):
+    for model, region in itertools.product(table["model"], REGIONS):
         best = table.set_index("model").loc[model, f"{region}_r"]
         assert statistics.loc[(model, region), "r"].max() == pytest.approx(best, abs=5.1e-5)
-    assert statistics["q"].notna().all() and len(pd.read_csv(study / "results/statistics/inanimate44/pairs.csv")) == 6
+    assert (
+        statistics["q"].notna().all() and len(pd.read_csv(study / "results/statistics/inanimate44/pairs.csv")) == 3 * 3
+    )
     explorer = (study / "results/explorer.html").read_text()
     assert all(f'"accuracy/twemoji/{model}.csv":{{"rule":"measure_accuracy"' in explorer for model in table["model"])
     log = pd.read_csv(study / "results/models/ipcl_alexnet_gn/log.csv")

@@ -13,27 +13,30 @@ from PIL import Image
 
 from ..downloads import read_members
 from ..rsa.similarity import vectorize_rsm
+from .distances import make_rsv
 from .matlab import NoVariableError, finish, follow, read_mat
 from .patterns import compute_rsv, find_varying, keep_reliable, orient_patterns, refuse_fill_values
 from .stimuli import copy_stimuli
-from .store import Region, write_brain
+from .store import BEHAVIOUR, Region, write_brain
 
 logger = logging.getLogger(__name__)
 
 
 def import_kriegeskorte_2008(archive: str | Path, subset: str, stimuli_folder: str | Path, brain: str | Path) -> None:
-    """Import the 92 object images, human IT of four participants, and early visual cortex (one group matrix).
+    """Import the 92 object images, human IT of four participants, early visual cortex (one group matrix), and similarity
+    judgments of 16 other people.
 
     Participants' IT distance matrices (1 - Pearson r) are averaged over their two sessions and turned into similarities.
-    Early visual cortex ("EVA") is published as one group matrix; it comes from the same scans as IT.
+    Early visual cortex ("EVA") is published as one group matrix; it comes from the same scans as IT. The judges arranged the
+    objects on a screen; their distances are scaled to similarities as those of `config.OwnData` with `distance: other`.
 
     Args:
         archive: the source archive of rsatoolbox 0.0.4, which carries the data in demos/92imageData.
         subset: all (92 images) or inanimate (the 44 inanimate ones).
         stimuli_folder: receives one PNG of 175 x 175 pixels a stimulus.
-        brain: HDF5 file to write, regions EarlyV and IT.
+        brain: HDF5 file to write, regions EarlyV, IT and Behaviour.
 
-    Source: Kriegeskorte et al. 2008, Neuron 60, 1126-1141.
+    Source: Kriegeskorte et al. 2008, Neuron 60, 1126-1141; judgments: Mur et al. 2013, Frontiers in Psychology 4, 128.
     """
 
     def read(name: str) -> dict:
@@ -56,10 +59,16 @@ def import_kriegeskorte_2008(archive: str | Path, subset: str, stimuli_folder: s
     participants = [
         str(sessions[0]["name"].item()).split("|")[1].strip() for sessions in scans
     ]  # "hIT | BE | Session: 1"
+    judgments = {
+        str(item["name"].item()).split("|")[1].strip(): item["RDM"][np.ix_(kept, kept)]
+        for item in read("92_behavRDMs.mat")["rdms_behav_92"][0]
+    }  # "simJudge | subject1"
+    judged = [make_rsv(rdm, "rdm", "other", None, names, f"{archive}: {judge}") for judge, rdm in judgments.items()]
     models = {str(item["name"].item()): item["RDM"] for item in read("92_modelRDMs.mat")["Models"][0]}
     regions = [
         Region("EarlyV", take(models["EVA"])[None], ["group average"], group=True),
         Region("IT", rsvs, participants, group=False),
+        Region(BEHAVIOUR, np.stack(judged), list(judgments), group=False),
     ]
     write_brain(brain, names, regions)
 

@@ -15,6 +15,10 @@ import numpy as np
 
 from ..files import open_hdf5, write_hdf5
 
+BEHAVIOUR = "Behaviour"
+"""Name of a region that is none of the brain: people's judgments of the stimuli's similarity. Its tests are a family of their
+own, and the paper's claims about brain regions leave it out."""
+
 
 @dataclass
 class Region:

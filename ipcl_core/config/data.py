@@ -89,7 +89,8 @@ Dataset = Annotated[ImageFolder | Torchvision | Twemoji, Field(discriminator="so
 
 
 class Kriegeskorte2008(Strict):
-    """92 object images; human IT of four participants (fMRI); early visual cortex as one group matrix."""
+    """92 object images; human IT of four participants (fMRI); early visual cortex as one group matrix; judgments of the
+    objects' similarity by 16 people."""
 
     source: Literal["kriegeskorte_2008"]
     title: Line

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..brains.store import Region, read_brain, read_patterns
+from ..brains.store import BEHAVIOUR, Region, read_brain, read_patterns
 from ..files import open_hdf5, read_named, write_csv
 from ..rsa import inference
 from ..rsa.dimensionality import MIN_DIMENSIONS, Dimensionality
@@ -145,7 +145,7 @@ def compare_models(
         best_table = best_table.merge(rows, on=["brain", "model", "region"], how="left", validate="one_to_one")
     write_csv(best_table, best_layers)
     table = pd.concat(tables).reindex(columns=PAIR_COLUMNS)
-    table["q"] = inference.control_false_discoveries(table["p"].to_numpy(float))
+    table["q"] = _find_q(table, ["brain"])
     write_csv(_mark_significant(table, fdr), pairs)
 
 
@@ -249,7 +249,7 @@ def join_layers(layers: list[File], statistics: File, *, brains: list[str], mode
     """Join the tables of `measure_layers` and add q and significant.
 
     q is Benjamini and Hochberg's. Its family: all layers, regions and models of one brain data set by one distance and
-    comparator.
+    comparator; behaviour is a family of its own.
 
     Args:
         layers: CSV of `measure_layers` of each brain and model.
@@ -258,10 +258,15 @@ def join_layers(layers: list[File], statistics: File, *, brains: list[str], mode
         fdr: share of false discoveries, see `config.Statistics`.
     """
     table = pd.concat(read_named(layers, ["brain", "model"], itertools.product(brains, models)).values())
-    family = table.groupby(["brain", "distance", "comparator"], sort=False)["p"]
-    table["q"] = family.transform(lambda p: inference.control_false_discoveries(p.to_numpy(float)))
+    table["q"] = _find_q(table, ["brain", "distance", "comparator"])
     columns = ["brain", "model", *LAYER_COLUMNS[:-1], "q", "significant", "note"]
     write_csv(_mark_significant(table, fdr)[columns], statistics)
+
+
+def _find_q(table: pd.DataFrame, family: list[str]) -> pd.Series:
+    """Return q within families of rows that agree in some columns, and in whether they are of the brain or of behaviour."""
+    families = table.groupby([*(table[name] for name in family), table["region"] == BEHAVIOUR], sort=False)["p"]
+    return families.transform(lambda p: inference.control_false_discoveries(p.to_numpy(float)))
 
 
 def _mark_significant(table: pd.DataFrame, fdr: float) -> pd.DataFrame:

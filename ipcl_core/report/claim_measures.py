@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from ..brains.store import BEHAVIOUR
 from ..config.architectures import find_family
 from ..fits.fit_layers import find_best_layers
 from .table1 import list_regions, read_published, read_table1
@@ -48,7 +49,7 @@ class Study:
     Args:
         table: one row a model: framework, architecture, family (the architecture without its width), dim, top1 in %, and the
             best layer's r in a column named after each region.
-        regions: early to late.
+        regions: of the brain, early to late.
         fits: model -> table of `fit_layers.fit_layers`; empty where only Table 1 is known.
     """
 
@@ -87,7 +88,7 @@ def read_study(table1: str | Path, brain: str, fits: dict[str, pd.DataFrame]) ->
     model of the configuration counts.
     """
     table = read_table1(table1, brain)
-    regions = list_regions(table)
+    regions = [region for region in list_regions(table) if region != BEHAVIOUR] or [BEHAVIOUR]
     table = table[~table["source"].isin(["untrained", "own"])].dropna(
         how="all", subset=[f"{region}_r" for region in regions]
     )

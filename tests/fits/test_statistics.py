@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from numpy.testing import assert_allclose
 
-from ipcl_core.brains.store import Region, write_brain
+from ipcl_core.brains.store import BEHAVIOUR, Region, read_brain, write_brain
 from ipcl_core.config import Comparator, Statistics
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.rsms import make_rsms
@@ -353,6 +353,27 @@ def test_false_discoveries_are_controlled_over_models_and_regions_of_a_brain(stu
     join_layers(files[::-1], tmp_path / "t.csv", brains=["a", "b"], models=["m"], fdr=0.05)
     table = pd.read_csv(tmp_path / "t.csv").query("brain == 'b'")
     assert table["q"].to_numpy() == pytest.approx(scipy.stats.false_discovery_control(pd.read_csv(files[1])["p"]))
+
+
+def test_behaviour_moves_nothing_of_the_brain(study, tmp_path):
+    """Judgments beside the regions are a family of their own: every other row stays as it was."""
+    stimuli, regions = read_brain(study / "brain.h5")
+    judged = Region(BEHAVIOUR, regions[1].rsvs[:4] ** 3, list("abcd"), group=False)
+    write_brain(tmp_path / "brain.h5", stimuli, [*regions, judged])
+    models = ["good", "poor", "chance"]
+    rsms = [study / f"{model}.h5" for model in models]
+    for model, path in zip(models, rsms, strict=True):
+        measure_layers(path, tmp_path / "brain.h5", tmp_path / f"{model}.csv", comparators=["pearson"], **SETTINGS)
+    compare_models(
+        rsms, tmp_path / "brain.h5", tmp_path / "best_layers.csv", tmp_path / "pairs.csv",
+        name="sim", models=models, n_bootstrap=200, n_splits=50, seed=0, fdr=0.05,
+    )  # fmt: skip
+    join_layers([tmp_path / f"{m}.csv" for m in models], tmp_path / "all.csv", brains=["sim"], models=models, fdr=0.05)
+    for name in ("all", "best_layers", "pairs"):
+        found = pd.read_csv(tmp_path / f"{name}.csv", dtype=str)
+        others = found[found["region"] != BEHAVIOUR].reset_index(drop=True)
+        assert len(others) < len(found)
+        pd.testing.assert_frame_equal(others, pd.read_csv(study / f"{name}.csv", dtype=str))
 
 
 def test_layers_of_nested_sequences_keep_their_names(study, tmp_path):

@@ -313,3 +313,18 @@ def test_published_verdicts_stand_beside_those_of_the_papers_data(run):
     assert claims.at[("best_is_alexnet", "EarlyV"), "verdict_published"] == "holds"
     assert claims.at[("best_is_alexnet", "EarlyV"), "value_published"] == pytest.approx(0.12)
     assert "| 0.120 holds |" in (run / "claims.md").read_text()
+
+
+def test_claims_are_about_the_brain(run):
+    """A region of judgments, behind the others, takes no part."""
+    expected = (run / "claims.csv").read_bytes()
+    table = pd.read_csv(run / "table1.csv")
+    judged = {name.replace("IT_", "Behaviour_"): 1 - table[name] for name in table if name.startswith("IT_")}
+    assert "Behaviour_noise_ceiling" in judged and len(judged) > 1
+    table.assign(**judged).to_csv(run / "table1.csv", index=False)
+    for name in table["model"]:
+        fits = pd.read_csv(run / f"{name}.csv")
+        more = fits[fits["region"] == "IT"].assign(region="Behaviour", r=lambda rows: -rows["r"])
+        pd.concat([fits, more]).to_csv(run / f"{name}.csv", index=False)
+    judge(run, list(table["model"]))
+    assert (run / "claims.csv").read_bytes() == expected
