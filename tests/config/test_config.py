@@ -98,7 +98,7 @@ def test_encoding_is_off_by_default_and_needs_voxels():
     assert (
         "encoding.partitions: 'supervised_resnet' is not defined" in said and "did you mean supervised_resnet18" in said
     )
-    assert "encoding.partitions.0: List should have at least 2" in explain(
+    assert "encoding.partitions.0: Value should have at least 2" in explain(
         study | {"encoding": {"partitions": [["pixels"]]}}
     )
     assert "encoding.n_folds" in explain(study | {"encoding": {"n_folds": 1}})
