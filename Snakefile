@@ -5,17 +5,26 @@ From images to Table 1 and the figures of Konkle and Alvarez 2020.
 
 Each stage has its file or folder in rules/, named after the folder of ipcl_core that it calls, and is included here in this
 order. Without --configfile the study is config.yaml, the paper.
+
+Another Snakefile may import this one as a module (docs/elsewhere.md). Then it decides on containers, on what is done before and
+after, and on the default target where it has rules before.
 """
 
-if not workflow.configfiles:
+is_imported = not workflow.modifier.is_main_snakefile()
+comes_first = workflow.default_target is None
 
-    configfile: f"{workflow.basedir}/config.yaml"
+if is_imported or not workflow.configfiles:
+
+    # of a module that is given a `config`, Snakemake takes that
+    configfile: f"{workflow.current_basedir}/config.yaml"
 
 
 # made by envs/apptainer.def; Snakemake takes no path with a space for it, used or not
-if "apptainer" in [method.item_to_choice() for method in workflow.deployment_settings.deployment_method]:
+if not is_imported and "apptainer" in [
+    method.item_to_choice() for method in workflow.deployment_settings.deployment_method
+]:
 
-    container: f"{workflow.basedir}/ipcl.sif"
+    container: f"{workflow.current_basedir}/ipcl.sif"
 
 
 include: "rules/common.smk"
@@ -39,14 +48,15 @@ include: "rules/report/explorer.smk"
 include: "rules/cluster.smk"
 
 
-stop_at_unknown_names(sys.argv[1:])
+if not is_imported:
+    stop_at_unknown_names(sys.argv[1:])
 
 
 report: "docs/captions/workflow.rst"
 
 
 rule all:
-    default_target: True
+    default_target: comes_first
     input:
         expand("<results>/{file}", file=["table1.csv", "table1.tex", "table1.html", "claims.csv", "claims.md"]),
         expand("<results>/figures/figure1/{model}.{format}", model=IPCL_MODELS[:1], format=["svg", "png", "pdf"]),

@@ -99,8 +99,8 @@ def record_job(
     """Write the record of a job that has just made its outputs.
 
     Args:
-        job: what the workflow gives to its script: rule, wildcards, params, input, output, threads, config, scriptdir; the
-            script is named after the rule.
+        job: what the workflow gives to its script: rule, wildcards, params, input, output, threads, config, scriptdir. The
+            rule is recorded by the name of its script, which it has here: an importer may call it otherwise.
         sources: files and folders that were read though they are no declared input.
         folders: split -> folder that images were read from, or root -> that of torchvision; named, and too large to be hashed.
         kept: whether the workflow keeps the outputs once the jobs that need them are done.
@@ -108,13 +108,13 @@ def record_job(
     """
     root = Path((job.config.get("pathvars") or {}).get("results", "results")).absolute()
     outputs = {}
-    script = Path(job.scriptdir) / f"{job.rule}.py"
+    script = _find_script(job)
     for path in job.output:
         stat = Path(path).stat()
         stamp = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
         outputs[name_artifact(path, root)] = {"sha256": compute_sha256(path)} | stamp
     record = {
-        "rule": job.rule,
+        "rule": script.stem,
         "wildcards": dict(job.wildcards.items()),
         **describe_run(),
         "seconds": round(time.monotonic() - _START, 1),
@@ -128,6 +128,13 @@ def record_job(
     }
     path = root / "provenance" / f"{next(iter(outputs))}.json"
     write_json(record | (_find_origin(path, outputs) if again else {}), path)
+
+
+def _find_script(job) -> Path:
+    """Return the script that runs, which Snakemake gives its own path; outside of Snakemake the one of the rule's name."""
+    running = Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve()
+    folder = Path(job.scriptdir).resolve()
+    return running if running.parent == folder else folder / f"{job.rule}.py"
 
 
 def _find_origin(path: Path, outputs: dict[str, dict]) -> dict:

@@ -7,17 +7,29 @@ import sys
 from pathlib import Path
 
 # ipcl_core is found here and in the scripts, in every environment
-sys.path.insert(0, workflow.basedir)
-os.environ.update(PYTHONPATH=workflow.basedir)
+HERE = str(Path(str(workflow.current_basedir)).parent)
+sys.path.insert(0, HERE)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys([HERE, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+)
 
 from ipcl_core.config import ConfigError, load_config, missing_paths
 
 try:
-    study = load_config(config, workflow.configfiles)
+    study = load_config(config, [] if is_imported else workflow.configfiles)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 available, measured = study.available, study.measured
+
+
+def find_place(name):
+    """Return the folder that a path variable stands for, behind the prefix that an importer may give this module."""
+    return workflow.pathvars.apply(workflow.modifier.path_modifier.replace_prefix(f"<{name}>"))
+
+
+# what the jobs get: they write their records there
+config = config | {"pathvars": {name: find_place(name) for name in ("results", "logs", "benchmarks")}}
 
 
 def list_from(blocks, source):
@@ -70,12 +82,13 @@ def stop_at_unknown_names(words):
 
 def stop_if_paths_are_missing(dag):
     """Before anything runs: say which of the user's own folders and files are needed and not there."""
-    jobs = list(dag.needrun_jobs())
-    datasets = {job.wildcards.dataset for job in jobs if job.rule.name == "list_images"}
-    brains = {job.wildcards.brain for job in jobs if job.rule.name.startswith("import_")}
-    models = {job.wildcards.model for job in jobs if job.rule.name == "fetch_weights"}
+    # by their scripts, as an importer may call the rules otherwise
+    jobs = [(Path(job.rule.script).stem, job.wildcards) for job in dag.needrun_jobs() if job.rule.script]
+    datasets = {wildcards.dataset for script, wildcards in jobs if script == "list_images"}
+    brains = {wildcards.brain for script, wildcards in jobs if script.startswith("import_")}
+    models = {wildcards.model for script, wildcards in jobs if script == "fetch_weights"}
     missing = missing_paths(study, datasets, brains, models)
-    own = {job.wildcards.model for job in jobs if job.rule.name == "make_own_model"}
+    own = {wildcards.model for script, wildcards in jobs if script == "make_own_model"}
     missing += [f"  models.{name}.{fault}" for name in sorted(own) for fault in find_files(study.models[name])[1]]
     if missing:
         raise WorkflowError(
@@ -85,6 +98,6 @@ def stop_if_paths_are_missing(dag):
 
 def remove_checkpoints():
     """Remove the last checkpoints of trainings whose weights are there, once all jobs have succeeded."""
-    for path in Path(study.pathvars.get("results", "results")).glob("models/*/checkpoint*.pt"):
+    for path in Path(find_place("results")).glob("models/*/checkpoint*.pt"):
         if path.with_name("weights.safetensors").exists():
             path.unlink()

@@ -13,7 +13,7 @@ def code_of(rule):
     """Parameter function: a hash of the code behind a rule's script, so that its jobs run again where that changes."""
 
     def describe_code(wildcards):
-        code = hash_code(f"{workflow.basedir}/workflow_scripts/{rule}.py")
+        code = hash_code(f"{HERE}/workflow_scripts/{rule}.py")
         return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:16]
 
     return describe_code
@@ -132,13 +132,14 @@ def get_center_crop(wildcards):
 
 
 def get_own_model_files(wildcards):
-    """The user's files, as far as they are there (checked on start, so that dry runs need no data)."""
-    return find_files(study.models[wildcards.model])[0]
+    """The user's files, as far as they are there (checked on start, so that dry runs need no data). An importer's prefix is
+    not theirs."""
+    return local(find_files(study.models[wildcards.model])[0])
 
 
 def get_own_brain_files(wildcards):
-    """The user's files, as far as they are there (checked on start, so that dry runs need no data)."""
-    return study.brains[wildcards.brain].find_files()
+    """See `get_own_model_files`."""
+    return local(study.brains[wildcards.brain].find_files())
 
 
 def get_brain(wildcards):
@@ -162,4 +163,4 @@ def list_weighted(wildcards):
 
 def get_folds(wildcards):
     """Input function: the user's division of the stimuli, or nothing."""
-    return getattr(study.brains[wildcards.brain], "folds", None) or []
+    return local(getattr(study.brains[wildcards.brain], "folds", None) or [])

