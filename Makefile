@@ -5,7 +5,7 @@
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: demo test test-distributed test-faults test-paper test-slurm gpu lint setup development
+.PHONY: demo test test-distributed test-wheel test-faults test-paper test-slurm gpu lint setup development
 
 demo: setup
 	$(RUN) snakemake --profile profiles/demo
@@ -21,7 +21,7 @@ results/demo/report.html: results/demo/table1.csv $(wildcard results/demo/figure
 	$(RUN) snakemake --profile profiles/demo --report $@
 
 test: development
-	$(RUN) python -m pytest -n 2 --dist loadfile tests/test_workflow.py tests -m "not gpu and not slurm and not paper and not faults and not distributed"
+	$(RUN) python -m pytest -n 2 --dist loadfile tests/test_workflow.py tests -m "not gpu and not slurm and not paper and not faults and not distributed and not wheel"
 
 # every row of Table 1 on few small pictures; about ten minutes
 test-paper: development
@@ -34,6 +34,10 @@ test-faults: development
 # Debian packages slurm-wlm and munge
 test-slurm: development
 	$(RUN) python -m pytest -m slurm
+
+# the wheel in fresh environments, with the Pythons that are here
+test-wheel: development
+	$(RUN) python -m pytest -m wheel
 
 # trainings by four processes, and by two that are told to end; about two minutes
 test-distributed: development
@@ -48,6 +52,7 @@ lint: development
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check .
 	$(RUN) bandit --quiet --configfile pyproject.toml --recursive ipcl_core workflow_scripts
+	$(RUN) mypy
 	$(RUN) snakemake --lint --profile profiles/demo
 
 setup: $(VENV)/ready

@@ -5,14 +5,48 @@ Konkle and Alvarez 2020, "Instance-level contrastive learning yields human brain
 category-supervision".
 
 A folder for each stage, in the order of the data: which, and that imports run one way, stands
-in tests/test_code.py.
+in tests/test_code.py. What is public stands in `__all__`, and is imported when it is asked for; see `library`.
 """
 
 import atexit
+import importlib
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import NoiseCeiling, Preprocessing, Statistics, read_config
+    from .library.brains import BrainData, load_brain
+    from .library.comparison import compare, plot_layers
+    from .library.networks import Network, extract_activations, load_network
+    from .rsa.similarity import compare_rsvs, compute_rsm, vectorize_rsm
+
+__all__ = [
+    "BrainData",
+    "Network",
+    "NoiseCeiling",
+    "Preprocessing",
+    "Statistics",
+    "compare",
+    "compare_rsvs",
+    "compute_rsm",
+    "extract_activations",
+    "load_brain",
+    "load_network",
+    "plot_layers",
+    "read_config",
+    "vectorize_rsm",
+]
+_PLACES = {
+    "config": ("NoiseCeiling", "Preprocessing", "Statistics", "read_config"),
+    "library.brains": ("BrainData", "load_brain"),
+    "library.comparison": ("compare", "plot_layers"),
+    "library.networks": ("Network", "extract_activations", "load_network"),
+    "rsa.similarity": ("compare_rsvs", "compute_rsm", "vectorize_rsm"),
+}
+"""Module -> the public names that it has."""
 
 __version__ = "0.1.0"
 
@@ -40,3 +74,14 @@ def _can_be_written(folder: Path) -> bool:
 
 
 _place_caches()
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
 """
 What a study costs before it runs: views, GPU-hours and disk of every model.
 
-    python -m ipcl_core.costs config.yaml [more.yaml ...] [--throughput resnet50=4000 ...] [--images 1281167 50000]
+    ipcl costs config.yaml [more.yaml ...] [--throughput resnet50=4000 ...] [--images 1281167 50000]
 
 A model that was trained is counted with the time in its log; another one of its architecture, width, input and number of views
 with that model's speed. For all others the speed is stated (`config.architectures`), and scaled by the network's FLOPs. Where
@@ -9,17 +9,17 @@ decoding and cutting on the processor is slower than the GPU, it sets the pace.
 """
 
 import argparse
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import torch
-import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from .accuracy.embedding import record_features
-from .config import Config, load_config
+from .config import Config, read_config
 from .config.architectures import ARCHITECTURES
 from .files import read_json
 from .images.decoding import SMART_BYTES
@@ -249,15 +249,11 @@ def print_costs(costs: pd.DataFrame, betons: dict[str, tuple[float, str]], n_gpu
     return "\n".join(lines)
 
 
-def _merge(first: dict, second: dict) -> dict:
-    """Lay one configuration over another, as Snakemake does: dictionaries are merged, all else is replaced."""
-    both = {key: _merge(first[key], second[key]) for key in first if isinstance(second.get(key), dict) and first[key]}
-    return first | second | both
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Print the costs of a configuration."""
-    parser = argparse.ArgumentParser(prog="python -m ipcl_core.costs", description="What a study costs before it runs.")
+def main(arguments: list[str] | None = None) -> int:
+    """Print the costs of a configuration; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="ipcl costs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", nargs="+", type=Path, help="configuration; later files are laid over earlier ones")
     parser.add_argument("--throughput", nargs="+", default=[], metavar="ARCHITECTURE=VIEWS_PER_S", help="on your GPU")
     parser.add_argument("--images", nargs=2, type=int, metavar=("TRAIN", "VAL"), help="where nothing is converted yet")
@@ -267,14 +263,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         print(_estimate(given))
     except ValueError as error:
-        parser.exit(2, f"{error}\n")
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def _estimate(given: argparse.Namespace) -> str:
-    raw: dict = {}
-    for path in given.config:
-        raw = _merge(raw, yaml.safe_load(path.read_text(encoding="utf-8")))
-    study = load_config(raw, given.config)
+    study = read_config(*given.config)
     results = Path(study.pathvars.get("results", "results"))
     throughput = {name: float(value) for name, value in (word.split("=") for word in given.throughput)}
     images = tuple(given.images) if given.images else None
@@ -285,7 +280,3 @@ def _estimate(given: argparse.Namespace) -> str:
         "- speeds that are stated: one H100, arithmetic from FLOPs and memory traffic, not measured (ipcl_core/config)"
     )
     return "\n".join([print_costs(costs, betons, given.gpus), stated])
-
-
-if __name__ == "__main__":
-    main()

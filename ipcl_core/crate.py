@@ -1,12 +1,13 @@
 """
 A finished run as an RO-Crate: the records of its jobs in the form that archives and other tools read.
 
-    python -m ipcl_core.crate results        writes results/ro-crate-metadata.json; the folder is the crate then
+    ipcl crate results        writes results/ro-crate-metadata.json; the folder is the crate then
 
 Files stand with their SHA-256, jobs as CreateActions with inputs, outputs, parameters, commit, versions, hardware and time.
 Nothing is copied. RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) with the profile Process Run Crate 0.5.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -97,12 +98,12 @@ def _describe_rules(jobs: Iterable[dict]) -> list[dict]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if len(arguments) != 1:
-        print("give the folder of the results, for example: python -m ipcl_core.crate results", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(
+        prog="ipcl crate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", help="folder of the results")
     try:
-        results = Results.read(arguments[0])
+        results = Results.read(parser.parse_args(arguments).results)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -111,9 +112,5 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     path = results.root / "ro-crate-metadata.json"
     write_json(describe_crate(results), path)
-    print(f"{path}: {len(results.records)} artifacts; `python -m ipcl_core.provenance` checks their hashes")
+    print(f"{path}: {len(results.records)} artifacts; `ipcl provenance` checks their hashes")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,10 +1,10 @@
 """
 Where an artifact comes from, and whether it is still what was made.
 
-    python -m ipcl_core.provenance results/table1.csv                              every row in short, every artifact checked
-    python -m ipcl_core.provenance results/table1.csv --model ipcl --region IT     the chain behind these cells
-    python -m ipcl_core.provenance results/table1.csv --images                     and the images that were converted
-    python -m ipcl_core.provenance results/rsm/objects72/ipcl.h5                   the chain behind any artifact
+    ipcl provenance results/table1.csv                              every row in short, every artifact checked
+    ipcl provenance results/table1.csv --model ipcl --region IT     the chain behind these cells
+    ipcl provenance results/table1.csv --images                     and the images that were converted
+    ipcl provenance results/rsm/objects72/ipcl.h5                   the chain behind any artifact
 
 The command reads the jobs' records (`records`), hashes the artifacts again and names each that is
 
@@ -85,7 +85,7 @@ def print_row(results: Results, table: str, row: dict, region: str | None) -> li
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0 where everything that was checked is as it was made."""
     parser = argparse.ArgumentParser(
-        description="Trace an artifact to its sources, and check that nothing was altered."
+        prog="ipcl provenance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("artifact", type=Path, help="for example results/table1.csv")
     parser.add_argument("--model", help="a row of Table 1")
@@ -141,7 +141,3 @@ def _conclude(results: Results, names: dict[str, None]) -> int:
     counts = Counter(state for state, _ in found.values())
     print(f"{len(found)} artifacts and sources: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     return int(any(problem for _, problem in found.values()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

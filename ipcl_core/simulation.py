@@ -1,7 +1,7 @@
 """
 A brain data set whose answer is known: voxels that are noisy random mixtures of one layer of an untrained network.
 
-    python -m ipcl_core.simulation FOLDER
+    ipcl simulate FOLDER
 
 writes into the folder
 
@@ -61,7 +61,7 @@ N_STIMULI, SIGMA = 36, 1.0
 """Of the mean of the runs' noise."""
 
 HEAD = """\
-# Made by `python -m ipcl_core.simulation {folder}`. What to run, and what to expect: docs/own_brain.md.
+# Made by `ipcl simulate {folder}`. What to run, and what to expect: docs/own_brain.md.
 """
 
 
@@ -202,8 +202,12 @@ def _make_study(folder: Path) -> dict:
     }
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="ipcl simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    simulate_study(parser.parse_args().folder)
+    simulate_study(parser.parse_args(arguments).folder)
+    return 0

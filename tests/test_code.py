@@ -25,10 +25,11 @@ ORDER = (
     "brains",
     "fits",
     "report",
+    "library",
     "commands",
 )
 """The way of the data. Each folder imports from itself and from those before it; the commands that users type come last."""
-COMMANDS = ("costs", "crate", "provenance", "simulation")
+COMMANDS = ("check", "command", "costs", "crate", "__main__", "new_study", "provenance", "simulation")
 
 
 def find_room(file: Path) -> str:

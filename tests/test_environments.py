@@ -1,5 +1,6 @@
 """The lock files, the conda environments and the container agree."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -48,7 +49,8 @@ def test_users_lock_has_what_the_code_needs_and_no_tool_of_developers():
     assert not tools.keys() & users.keys()
     assert read_wanted("requirements.in").keys() <= users.keys()
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    assert {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]} <= users.keys()
+    lines = itertools.chain(project["dependencies"], *project["optional-dependencies"].values())
+    assert {re.match(r"[\w-]+", line)[0] for line in lines} - {project["name"]} <= users.keys()
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "envs").glob("*.yaml")), ids=lambda path: path.stem)

@@ -1,7 +1,6 @@
 """The simulated brain: what is expected of it, and that the workflow finds it, run as docs/own_brain.md says."""
 
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -13,7 +12,9 @@ import pytest
 import yaml
 from test_workflow import count_jobs
 
+from ipcl_core.command import main as command
 from ipcl_core.files import read_csv
+from ipcl_core.new_study import write_study
 from ipcl_core.report.table1 import choose_ceilings
 from ipcl_core.rsa.noise_ceiling import measure_noise_ceiling
 from ipcl_core.rsa.similarity import compute_rsm, correlate, vectorize_rsm
@@ -67,15 +68,11 @@ def simulated(tmp_path_factory):
     """The folder in which the two commands of the page were run, and the arguments of the second."""
     folder = tmp_path_factory.mktemp("simulated")
     page = (REPOSITORY / "docs/own_brain.md").read_text()
-    first, second = (
-        shlex.split(line) for line in re.findall(r"^    ((?:python|snakemake) .*)$", page, re.MULTILINE)[:2]
-    )
+    first, second = (shlex.split(line) for line in re.findall(r"^    ((?:ipcl|snakemake) .*)$", page, re.MULTILINE)[:2])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "argv", first[2:])
-        patch.delitem(sys.modules, first[2])
-        assert first[:2] == ["python", "-m"] and second[0] == "snakemake"
-        runpy.run_module(first[2], run_name="__main__")
+        assert first[0] == "ipcl" and second[0] == "snakemake"
+        assert command(first[1:]) == 0
     snakemake(folder, second[1:])
     return folder, second[1:]
 
@@ -100,14 +97,11 @@ def test_workflow_finds_the_layers_and_the_ceilings(simulated):
 
 @pytest.mark.workflow
 def test_study_to_start_from_needs_a_brain_alone(simulated):
-    """config/own_study.yaml on the simulated brain, its networks that are downloaded left out."""
+    """`ipcl new --brain` on the simulated brain, its network that is downloaded left out."""
     folder, _ = simulated
-    text = (REPOSITORY / "config/own_study.yaml").read_text()
-    simulate, run = re.findall(r"^#   (.*)$", text, re.MULTILINE)
-    assert f"    {simulate}\n" in (REPOSITORY / "docs/own_brain.md").read_text() and run.endswith(
-        "config/own_study.yaml"
-    )
-    study = yaml.safe_load(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        study = yaml.safe_load(write_study("simulated", model=False).read_text())
     study["models"] = {name: study["models"][name] for name in ("untrained_alexnet_gn", "pixels")}
     study["figure2_models"] = ["untrained_alexnet_gn"]
     (folder / "own.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
@@ -115,12 +109,12 @@ def test_study_to_start_from_needs_a_brain_alone(simulated):
     said = snakemake(folder, ["--dry-run", *arguments])
     assert count_jobs(said)["initialize_model"] == 2 and "figure2" in said
     assert not {"train_model", "embed_images", "measure_accuracy", "list_images", "figure3"} & {*count_jobs(said)}
-    snakemake(folder, [*arguments, "--", "results/own/table1.csv"])
-    table = read_csv(folder / "results/own/table1.csv").set_index("model")
+    snakemake(folder, [*arguments, "--", "simulated/results/table1.csv"])
+    table = read_csv(folder / "simulated/results/table1.csv").set_index("model")
     assert list(table.index) == list(study["models"]) and table["top1"].isna().all()
     best = table.loc["untrained_alexnet_gn"]
     assert best["EarlyV_r"] > table.at["pixels", "EarlyV_r"] and best["EarlyV_noise_ceiling"] > 0.6
-    assert (folder / "results/own/table1.html").exists()
+    assert (folder / "simulated/results/table1.html").exists()
 
 
 @pytest.mark.workflow

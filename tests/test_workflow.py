@@ -14,6 +14,8 @@ import pytest
 import yaml
 from kills import MODEL, finish, hash_results, keep, kill, list_differences, put_back, remove, start, wait_for_job
 
+import ipcl_core as ipcl
+from ipcl_core.files import read_csv
 from ipcl_core.provenance import main as trace
 from ipcl_core.records import Results
 
@@ -113,6 +115,24 @@ def test_everything_is_made(study):
     assert not list((study / "results/activations").rglob("*.h5")), "activations are temporary unless asked for"
 
 
+def test_library_gives_the_same_numbers_to_the_bit(study):
+    """From the weights and brain.h5 of the study, and from its RSMs."""
+    results, name = study / "results", "untrained_alexnet_gn"
+    brain = ipcl.load_brain(results / "brain/inanimate44/brain.h5")
+    network = ipcl.load_network(results / f"models/{name}")
+    fits = ipcl.compare(network, brain, participants=True)
+    made = read_csv(results / f"rsa/inanimate44/{name}.csv")
+    assert fits[list(made)].equals(made)
+    group = fits[fits["participant"] == "group"].reset_index(drop=True)
+    sure = read_csv(results / f"statistics/inanimate44/{name}.csv")
+    for mine, column in (("low", "both_low"), ("high", "both_high"), ("p", "p")):
+        there = sure["both_low"].notna()
+        assert there.any() and group[mine][there].equals(sure[column][there])
+    ceilings = read_csv(results / "statistics/inanimate44/noise_ceilings.csv").query("kind == @SPLIT_HALF")
+    assert group.groupby("region")["ceiling"].first()["IT"] == ceilings.set_index("region")["r"]["IT"]
+    assert ipcl.compare(results / f"rsm/inanimate44/{name}.h5", brain).equals(group)
+
+
 def test_second_run_does_nothing(study):
     assert "Nothing to be done" in run(study)
 
@@ -168,6 +188,47 @@ def test_same_seeds_give_the_same_table_byte_for_byte(study, tmp_path):
     run(tmp_path, "results/table1.csv")
     for artifact in ("table1.csv", "models/ipcl_alexnet_gn/weights.safetensors", "rsa/inanimate44/ipcl_alexnet_gn.csv"):
         assert (study / "results" / artifact).read_bytes() == (tmp_path / "results" / artifact).read_bytes(), artifact
+
+
+IMPORTER = """
+onstart:
+    print("the importer starts")
+onsuccess:
+    print("the importer ends")
+rule mine:
+    input: "vision/results/rsa/inanimate44/untrained_alexnet_gn.csv"
+    output: "{split}.txt"
+    shell: "cp {input} {output}"
+rule first:
+    default_target: True
+    input: "any split.txt"
+module ipcl:
+    snakefile: SNAKEFILE
+    config: config["vision"]
+    prefix: "vision"
+use rule * from ipcl as ipcl_*
+"""
+
+
+def test_as_a_module_of_another_workflow_it_gives_the_same_bits(study, tmp_path, capsys):
+    """With other names of rules and another folder; what the importer does at its start and end stays, and so do its rules'
+    wildcards. The packages are those of the study."""
+    config = yaml.safe_load((study / "study.yaml").read_text())
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"vision": config, "other": {"pathvars": 1}}))
+    (tmp_path / "workflow").mkdir()
+    snakefile = IMPORTER.replace("SNAKEFILE", repr(str(study / "workflow/Snakefile")))
+    (tmp_path / "workflow/Snakefile").write_text(snakefile)
+    shutil.copytree(study / "results/downloads", tmp_path / "vision/results/downloads")
+    said = run(tmp_path)
+    assert "the importer starts" in said and "the importer ends" in said
+    made = "rsa/inanimate44/untrained_alexnet_gn.csv"
+    for copy in ("any split.txt", f"vision/results/{made}"):
+        assert (tmp_path / copy).read_bytes() == (study / "results" / made).read_bytes()
+    assert not (tmp_path / "results").exists()
+    assert trace([str(tmp_path / "vision/results" / made)]) == 0
+    assert "\n   fit_layers, " in capsys.readouterr().out
+    jobs = count_jobs(run(tmp_path, "--dry-run", "ipcl_all"))
+    assert jobs["ipcl_train_model"] == 2 and jobs["ipcl_table1"] == 1 and "ipcl_import_kriegeskorte_2008" not in jobs
 
 
 def test_changed_byte_of_every_artifact_is_found(study):
@@ -289,7 +350,7 @@ def test_edited_training_script_repeats_no_training(study):
         file.write("# edited\n")
     assert "Nothing to be done" in run(study, "--dry-run")
     said = subprocess.run(
-        [sys.executable, "-m", "ipcl_core.provenance", "results/table1.csv"],
+        [sys.executable, "-m", "ipcl_core", "provenance", "results/table1.csv"],
         cwd=study,
         env=os.environ | {"PYTHONPATH": "workflow"},
         capture_output=True,

@@ -31,7 +31,7 @@ from .evaluation import (
 )
 from .models import Model, OwnModel, Preprocessing, Untrained, Weights
 from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, OneCycle, Ranger, Recipe, Supervised
-from .study import Config, ConfigError, load_config, missing_paths
+from .study import Config, ConfigError, load_config, missing_paths, read_config
 
 __all__ = [
     "IPCL",
@@ -73,4 +73,5 @@ __all__ = [
     "count_held_out",
     "load_config",
     "missing_paths",
+    "read_config",
 ]

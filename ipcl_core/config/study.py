@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
+import yaml
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from .architectures import ARCHITECTURES
@@ -106,7 +107,7 @@ class Config(Strict):
                 raise ValueError(f"models.{name}.dim: an untrained model needs its dimension, for example 128")
             if isinstance(model, Fetched) and model.dim is None:
                 raise ValueError(f"models.{name}.dim: give the number of outputs of the fetched network")
-            _check_network(f"models.{name}", model)
+            check_network(f"models.{name}", model)
         if self.encoding and not self.encoded:
             raise ValueError("encoding: no brain has voxel patterns, which it needs; leave it out")
         for name in self.partitioned:
@@ -154,7 +155,7 @@ class Config(Strict):
         return list(dict.fromkeys([model.embedding_layer or "output", *model.accuracy_layers]))
 
 
-def _check_network(key: str, model: Model) -> None:
+def check_network(key: str, model: Model) -> None:
     """Refuse what the architecture cannot have: a width, a head, a source, an input, a file of weights, a dimension."""
     architecture = model.architecture
     takes = ARCHITECTURES[architecture].takes if architecture in ARCHITECTURES else ()
@@ -208,6 +209,33 @@ def load_config(raw: dict, files: Iterable[str | Path] = ()) -> Config:
     except ValidationError as error:
         lines = [f"  {_explain(problem, raw)}" for problem in error.errors()]
         raise ConfigError("the configuration cannot be used:\n" + "\n".join(lines)) from None
+
+
+def read_config(*files: str | Path) -> Config:
+    """Read a configuration from YAML files, later ones laid over earlier ones as Snakemake does it: dictionaries are merged,
+    all else is replaced.
+
+    Raises:
+        ConfigError: see `load_config`; a file cannot be read, or is no YAML.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from ipcl_core.new_study import write_study
+        >>> list(read_config(write_study(mkdtemp())).brains)
+        ['mine']
+    """
+    raw: dict = {}
+    for file in files:
+        try:
+            raw = _merge(raw, yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {})
+        except (OSError, UnicodeError, yaml.YAMLError, AttributeError, TypeError) as error:
+            raise ConfigError(f"{file}: cannot be read as YAML with keys and values: {error}") from None
+    return load_config(raw, files)
+
+
+def _merge(first: dict, second: dict) -> dict:
+    both = {key: _merge(first[key], second[key]) for key in first if isinstance(second.get(key), dict) and first[key]}
+    return first | second | both
 
 
 def _explain(problem: dict, raw: dict) -> str:

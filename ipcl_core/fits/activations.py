@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import Preprocessing
 from ..files import write_hdf5
@@ -50,50 +50,75 @@ def extract_activations(
     layers: Layers = "all",
     model: dict | None = None,
 ) -> None:
+    """Write the layers' activations of a network in a file; see `record_activations`.
+
+    Args:
+        weights: safetensors file of `network_files.save_network`.
+        stimuli, activations, layers: see `record_activations`.
+        model: its block of the configuration, see `network_files.load_network`.
+    """
+    network, spec = load_network(weights, model)
+    described = spec.model_dump_json()
+    record_activations(
+        network, spec.preprocessing, stimuli, activations, layers=layers, name=weights, described=described
+    )
+
+
+def record_activations(
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    stimuli: str | Path,
+    activations: str | Path,
+    *,
+    layers: Layers = "all",
+    name: str | Path,
+    described: str,
+) -> None:
     """Write the layers' activations to every stimulus (layout: see the module).
 
     At most BATCH stimuli are in memory at once. A layer of one unit, for which no RSM is defined, is left out with a warning.
 
     Args:
-        weights: safetensors file of `network_files.save_network`.
+        network: in evaluation mode.
+        preprocessing: how a stimulus enters it.
         stimuli: folder of `list_stimuli`.
         activations: HDF5 file to write.
         layers: which ones, see `choose_layers`.
-        model: its block of the configuration, see `network_files.load_network`.
+        name: of the network, in errors.
+        described: what is written of it, JSON.
 
     Raises:
         ValueError: there are fewer than three stimuli, no layer has two units, a layer's activations are not finite numbers,
             or `record_layers`.
     """
-    network, spec = load_network(weights, model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     names, paths = _list_pictures(stimuli)
-    side = spec.preprocessing.image_size
+    side = preprocessing.image_size
     with (
         write_hdf5(activations) as file,
         record_layers(network, layers, shape=(3, side, side)) as compute,
         torch.no_grad(),
     ):
         file["stimuli"] = names
-        file.attrs["network"] = spec.model_dump_json()
+        file.attrs["network"] = described
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
-            views = torch.stack([transform_stimulus(path, spec.preprocessing) for path in batch])
+            views = torch.stack([transform_stimulus(path, preprocessing) for path in batch])
             outputs = compute(views.to(device, memory_format=torch.contiguous_format))
             found = {layer: output.float().cpu().numpy() for layer, output in outputs.items() if output[0].numel() > 1}
             for layer, values in found.items():
                 finite = np.isfinite(values.reshape(len(batch), -1)).all(1)
                 if not finite.all():
                     picture = batch[finite.argmin()].name
-                    raise ValueError(f"{weights}: layer {layer} gives non-finite activations to {picture}")
+                    raise ValueError(f"{name}: layer {layer} gives non-finite activations to {picture}")
                 if start == 0:
                     file.create_dataset(f"layers/{layer}", (len(paths), *values.shape[1:]), np.float32)
                 file[f"layers/{layer}"][start : start + len(batch)] = values
         if single := ", ".join(layer for layer in outputs if layer not in found):
-            logger.warning("%s: %s: one unit an image, for which no RSM is defined; left out", weights, single)
+            logger.warning("%s: %s: one unit an image, for which no RSM is defined; left out", name, single)
         if not found:
-            raise ValueError(f"{weights}: none of the layers has two or more units, which an RSM needs")
+            raise ValueError(f"{name}: none of the layers has two or more units, which an RSM needs")
         file.attrs["layers"] = list(found)
 
 

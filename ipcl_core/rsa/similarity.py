@@ -38,6 +38,10 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
 
     Raises:
         ValueError: fewer than two units, or a pattern holds a non-finite value; the message names the stimulus's number.
+
+    Example:
+        >>> compute_rsm([[1, 2, 3], [2, 4, 6], [3, 2, 1]]).round(3).tolist()
+        [[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
     """
     patterns = np.asarray(patterns)
     patterns = patterns.reshape(len(patterns), -1)  # (n, ...) -> (n, units)
@@ -178,6 +182,10 @@ def vectorize_rsm(rsm: ArrayLike) -> NDArray:
 
     Raises:
         ValueError: the matrix is not square, or not symmetric within 1e-6 (of its largest number where that is above 1).
+
+    Example:
+        >>> vectorize_rsm([[1, 0.5, 0.2], [0.5, 1, 0.3], [0.2, 0.3, 1]]).tolist()
+        [0.5, 0.2, 0.3]
     """
     rsm = np.asarray(rsm)
     if rsm.ndim != 2 or rsm.shape != rsm.T.shape:
@@ -262,6 +270,10 @@ def compare_rsvs(a: ArrayLike, b: ArrayLike, comparator: Comparator = "pearson")
 
     kendall is tau-a, which does not prefer models that predict ties. NaN where an RSV is constant or holds NaN. Errors and
     the other comparators: see `embed_rsvs`.
+
+    Example:
+        >>> compare_rsvs([[0.1, 0.2, 0.6]], [[0.2, 0.4, 1.2], [0.6, 0.2, 0.1]], "spearman").round(3).tolist()
+        [[1.0, -1.0]]
     """
     if comparator == "kendall":
         return np.array([[_measure_tau_a(one, other) for other in np.asarray(b)] for one in np.asarray(a)])

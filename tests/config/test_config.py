@@ -73,7 +73,7 @@ def test_configuration_cannot_be_changed_afterwards():
         study.knn.k = 5
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "config/demo.yaml", "config/own_study.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "config/demo.yaml"])
 def test_configuration_file_of_the_project_is_accepted(name):
     load_config(yaml.safe_load((ROOT / name).read_text()))
 

@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterable
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,7 +17,22 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..table1 import read_fits, read_note
-from .style import CEILING, GREY, TICKS, WIDTH, File, assign, find_limits, finish, list_ceilings, read_tables, save
+from .style import (
+    CEILING,
+    COLORS,
+    GREY,
+    SPARE_COLORS,
+    STYLE,
+    TICKS,
+    WIDTH,
+    File,
+    assign,
+    find_limits,
+    finish,
+    list_ceilings,
+    read_tables,
+    save,
+)
 
 COLUMN, BAR, LABEL_SPACING = 1.5, 0.105, 8.5 / 72
 """Inches: the widest column of layer curves, a bar, the least distance of two labels of layers."""
@@ -125,6 +141,28 @@ def plot_figure_layers(table1: File, fits: list[File], *, brain: str, title: str
     lines = [Line2D([], [], color=colors[name], lw=1.0, label=name) for name in shown]
     gold = Line2D([], [], color=GOLD, lw=1.2, label="highest peak of the panel")
     return finish(figure, title, [*lines, *_explain_lines(panels), *list_ceilings(regions.values()), gold])
+
+
+def plot_fits(fits: pd.DataFrame, title: str) -> Figure:
+    """Return the Figure of `library.plot_layers`: a panel a region, a line a model with its interval shaded."""
+    group = fits[fits["participant"] == "group"] if len(fits) else fits
+    if not len(group):
+        raise ValueError("no rows whose participant is the group: nothing to draw")
+    regions, models = group["region"].unique(), group["model"].unique()
+    colors = assign({}, models, (*COLORS.values(), *SPARE_COLORS))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(min(WIDTH, 0.7 + 2.4 * len(regions)), 2.6))
+        for ax, region in zip(figure.subplots(1, len(regions), squeeze=False)[0], regions, strict=True):
+            rows = group[group["region"] == region].sort_values("layer_index")
+            for model, own in rows.groupby("model", sort=False):
+                ax.fill_between(own["layer_index"], own["low"], own["high"], color=colors[model], alpha=0.2, lw=0)
+                ax.plot(own["layer_index"], own["r"], color=colors[model], lw=1.0, marker="o", ms=2, label=model)
+            _draw_levels(ax, rows["ceiling"].iloc[0])
+            longest = max((own for _, own in rows.groupby("model")), key=len)
+            ax.set_xticks(longest["layer_index"], longest["layer"], rotation=90)
+            ax.set_ylabel(f"{region}\ncorrelation r")
+        lines = [Line2D([], [], color=colors[model], lw=1.0, label=model) for model in models]
+        return finish(figure, title, [*lines, *list_ceilings(group["ceiling"])])
 
 
 def _read_curves(fits: Iterable[File], table1: File, brain: str, models: Iterable[str]) -> dict[str, pd.DataFrame]:

@@ -1,0 +1,134 @@
+"""
+What can be found wrong with a study before a job runs: its configuration, and the data and networks that it names.
+
+    ipcl check config.yaml [more.yaml ...]      later files are laid over earlier ones
+
+Brain data and labelled images are read as the workflow will read them, and networks of your own are built and tried, in a
+temporary folder; nothing is kept. What needs a download is not tried. A line a block: ok, not tried, or what is wrong. Exit
+code: 0 where nothing is wrong, 1 where something is, 2 where the configuration itself cannot be used.
+"""
+
+import argparse
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .brains.own import import_own_brain
+from .brains.published import import_magri_konkle_2019
+from .config import (
+    Brain,
+    Config,
+    ConfigError,
+    Dataset,
+    ImageFolder,
+    MagriKonkle2019,
+    OwnBrain,
+    missing_paths,
+    read_config,
+)
+from .images.shards import list_splits
+from .networks.own_builders import find_files
+
+NEEDS_DOWNLOAD = "not tried: it is downloaded"
+
+
+def check_study(study: Config) -> Iterator[tuple[str, str, bool]]:
+    """Yield (key of a block, what was found, whether that is well) for the brain data, data sets and networks of a study."""
+    for name, brain in study.brains.items():
+        yield _try(f"brains.{name}", missing_paths(study, set(), {name}, set()), _check_brain, brain)
+    for name in dict.fromkeys(model.dataset for model in study.measured.values()):
+        yield _try(f"datasets.{name}", missing_paths(study, {name}, set(), set()), _check_dataset, study.datasets[name])
+    results = Path(study.pathvars.get("results", "results"))
+    for name, model in study.available.items():
+        missing = []
+        if model.source == "own":
+            missing = [f"  models.{name}.{fault}" for fault in find_files(model)[1]]
+        elif model.source != "untrained" and model.weights:
+            missing = missing_paths(study, set(), set(), {name})
+        yield _try(f"models.{name}", missing, _check_model, study, name, results)
+
+
+def _try(key: str, missing: list[str], check: Callable[..., str], *arguments) -> tuple[str, str, bool]:
+    if missing:
+        return key, "\n".join(line.strip() for line in missing), False
+    try:
+        return key, check(*arguments), True
+    except (ValueError, OSError) as error:
+        return key, str(error), False
+
+
+def _check_brain(brain: Brain) -> str:
+    if not isinstance(brain, OwnBrain | MagriKonkle2019):
+        return NEEDS_DOWNLOAD
+    with TemporaryDirectory() as temporary:
+        stimuli, file = Path(temporary) / "stimuli", Path(temporary) / "brain.h5"
+        if isinstance(brain, OwnBrain):
+            import_own_brain(brain, stimuli, file)
+            return f"ok: {len(list(stimuli.iterdir()))} stimuli, {', '.join(brain.regions)}"
+        keys = ("reliability_threshold", "min_voxels", "left_out", "background")
+        options = {key: getattr(brain, key) for key in keys}
+        import_magri_konkle_2019(brain.betas, brain.stimuli, brain.regions, stimuli, file, **options)
+    return f"ok: {', '.join(brain.regions)}"
+
+
+def _check_dataset(dataset: Dataset) -> str:
+    if not isinstance(dataset, ImageFolder):
+        return NEEDS_DOWNLOAD
+    folders = {"train": dataset.train, "val": dataset.val}
+    with TemporaryDirectory() as temporary:
+        lists = {split: Path(temporary) / f"{split}.csv" for split in folders}
+        list_splits(folders, lists, val_labels=dataset.val_labels, storage=dataset.storage.model_dump())
+    return "ok"
+
+
+def _check_model(study: Config, name: str, results: Path) -> str:
+    model = study.models[name]
+    if model.source != "untrained" and model.weights:
+        return NEEDS_DOWNLOAD
+    if not all(map(importlib.util.find_spec, ("torch", "numba", "safetensors"))):
+        return "not tried: pip install 'ipcl-core[networks]'"
+    if model.source == "own":
+        from .networks.own_models import make_own_model
+
+        layers = [*filter(None, [model.embedding_layer]), *model.accuracy_layers]
+        with TemporaryDirectory() as temporary:
+            weights = Path(temporary) / "weights.safetensors"
+            make_own_model(model.model_dump(), weights, layers=model.layers, accuracy_layers=layers)
+        return "ok"
+    if model.source == "untrained":
+        from .networks.architectures import NetworkSpec
+        from .networks.layers import check_layers
+
+        check_layers(NetworkSpec.from_model(model.model_dump()), model.layers)
+        return "ok"
+    summary = results / f"data/{model.dataset}/train.json"
+    if not summary.exists():
+        return "not tried: its images are not converted"
+    from .training.check_training import check_training
+
+    check_training(study, name, summary)
+    return "ok"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="ipcl check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", nargs="+", type=Path, help="configuration; later files are laid over earlier ones")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
+    try:
+        study = read_config(*given.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    wrong = 0
+    for key, found, is_well in check_study(study):
+        wrong += not is_well
+        print(f"{key}: {found}" if is_well or not found.startswith(f"{key}.") else found)
+    print(f"{wrong} to be put right" if wrong else "nothing is wrong")
+    return int(wrong > 0)

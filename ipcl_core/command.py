@@ -1,0 +1,47 @@
+"""
+The command `ipcl`: what a user types beside `snakemake`.
+
+    ipcl new my_study                                            a folder with a small study to start from
+    ipcl check my_study/config.yaml                              what is wrong with it, before a job runs
+    ipcl simulate simulated                                      a brain data set whose answer is known
+    ipcl costs config.yaml --gpus 8                              views, GPU-hours and disk of every model
+    ipcl provenance results/table1.csv --model ipcl --region IT  where a number comes from
+    ipcl crate results                                           a finished run as an RO-Crate
+
+`ipcl COMMAND --help` says more. Exit code: 0 where all is well, 1 where something is not, 2 where nothing could be done.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+
+MODULES = {
+    "new": "new_study",
+    "check": "check",
+    "simulate": "simulation",
+    "costs": "costs",
+    "provenance": "provenance",
+    "crate": "crate",
+}
+EXTRAS = {"ffcv": "training"} | dict.fromkeys(("torch", "torchvision", "numba", "safetensors"), "networks")
+"""Module that may be absent -> the extra of this package that brings it."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="ipcl", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage="ipcl COMMAND ..."
+    )
+    parser.add_argument("command", choices=MODULES, metavar="COMMAND", help=", ".join(MODULES))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = parser.parse_args(arguments[:1]).command
+    try:
+        return import_module(f".{MODULES[command]}", __package__).main(arguments[1:])
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        print(
+            f"ipcl {command} needs {error.name}: pip install 'ipcl-core[{EXTRAS[error.name]}]'",
+            file=sys.stderr,
+        )
+        return 2

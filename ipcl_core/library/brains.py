@@ -1,0 +1,145 @@
+"""
+Brain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from ..brains.distances import make_rsv
+from ..brains.own import import_own_brain
+from ..brains.published import import_kriegeskorte_2008, import_magri_konkle_2019
+from ..brains.store import Region, read_brain, write_brain
+from ..config import Averaged, Brain, Kriegeskorte2008, MagriKonkle2019, read_config
+from ..downloads import PACKAGES, download_package
+
+
+@dataclass(frozen=True)
+class BrainData:
+    """Similarity vectors of every region and participant to the same stimuli; see `load_brain`."""
+
+    name: str
+    file: Path
+    """brain.h5, see `brains.store`."""
+    stimuli: list[str]
+    """Names, in order."""
+    regions: list[Region] = field(repr=False)
+    images: Path | None = None
+    """Folder of the stimuli's pictures, whose names sort in that order; None where only numbers are known."""
+    averaged: Averaged = "activations"
+    """What is averaged over a stimulus's pictures, see `config.OwnBrain`."""
+    _kept: TemporaryDirectory | None = field(default=None, repr=False)
+
+
+def load_brain(
+    source: str | Path | Mapping[str, Any] | Any,
+    *,
+    name: str | None = None,
+    config: str | Path = "config.yaml",
+    stimuli: Sequence[str] | None = None,
+) -> BrainData:
+    """Return brain data.
+
+    Args:
+        source: a name under `brains` of the configuration; such a block, as a dictionary; the path of a brain.h5 that the
+            workflow made; RDMs of rsatoolbox, whose descriptors region (or roi) and participant (or subject) are taken; or
+            region -> RDMs, (n_participants, n_stimuli, n_stimuli) correlation distances, or (n_stimuli, n_stimuli) of one.
+        name: in tables and figures; left out: the one in the configuration, or brain.
+        config: configuration in which `source` is a name. What the workflow has imported by it is taken from its results.
+        stimuli: names of the stimuli in the order of RDMs; left out: those of rsatoolbox's descriptors, or numbers.
+
+    Raises:
+        ValueError: there is no such name; a block or RDMs cannot be used, which the message explains.
+        OSError: a file cannot be read.
+
+    Source of the similarities 1 - d: see `brains.distances.make_rsv`.
+
+    Example:
+        >>> import numpy as np, ipcl_core as ipcl
+        >>> patterns = np.random.default_rng(0).standard_normal((3, 8, 50))
+        >>> brain = ipcl.load_brain({"IT": np.stack([1 - np.corrcoef(one) for one in patterns])})
+        >>> brain.stimuli[:2], brain.regions[0].rsvs.shape
+        (['1', '2'], (3, 28))
+    """
+    if hasattr(source, "dissimilarities"):
+        return _take_rdms(*_read_rsatoolbox(source, stimuli), name or "brain")
+    if isinstance(source, Mapping) and "source" not in source:
+        arrays = {str(region): np.asarray(rdms) for region, rdms in source.items()}
+        n = next(iter(arrays.values())).shape[-1] if arrays else 0
+        parts = {region: (rdms.reshape(-1, *rdms.shape[-2:]), None) for region, rdms in arrays.items()}
+        return _take_rdms(list(stimuli or map(str, range(1, n + 1))), parts, "correlation", name or "brain")
+    if isinstance(source, Mapping):
+        return _import_brain(TypeAdapter(Brain).validate_python({"title": "brain", **source}), name or "brain")
+    if Path(source).is_file():
+        return _open_brain(Path(source), name or Path(source).resolve().parent.name)
+    study = read_config(config)
+    if source not in study.brains:
+        raise ValueError(f"{config}: there is no brain {source}, but {', '.join(study.brains)}")
+    file = Path(study.pathvars.get("results", "results")) / f"brain/{source}/brain.h5"
+    block = study.brains[str(source)]
+    if file.is_file():
+        return _open_brain(file, name or str(source), block)
+    return _import_brain(block, name or str(source))
+
+
+def _open_brain(file: Path, name: str, block: Brain | None = None, kept: TemporaryDirectory | None = None) -> BrainData:
+    stimuli, regions = read_brain(file)
+    images = file.parent / "stimuli"
+    averaged: Averaged = getattr(block, "averaged", "activations")
+    return BrainData(name, file, stimuli, regions, images if images.is_dir() else None, averaged, kept)
+
+
+def _import_brain(block: Brain, name: str) -> BrainData:
+    """Import as the workflow does, into a folder that goes with the object."""
+    kept = TemporaryDirectory()
+    images, file = Path(kept.name) / "stimuli", Path(kept.name) / "brain.h5"
+    if isinstance(block, Kriegeskorte2008):
+        archive = Path(kept.name) / "rsatoolbox-0.0.4.tar.gz"
+        download_package(*PACKAGES[archive.name], archive)
+        import_kriegeskorte_2008(archive, block.stimuli, images, file)
+    elif isinstance(block, MagriKonkle2019):
+        if not block.betas or not block.stimuli:
+            raise ValueError(f"{name}: betas and stimuli are not on this machine; give their paths")
+        options = {
+            key: getattr(block, key) for key in ("reliability_threshold", "min_voxels", "left_out", "background")
+        }
+        import_magri_konkle_2019(block.betas, block.stimuli, block.regions, images, file, **options)
+    else:
+        import_own_brain(block, images, file)
+    return _open_brain(file, name, block, kept)
+
+
+def _read_rsatoolbox(rdms: Any, stimuli: Sequence[str] | None) -> tuple[list[str], dict, str]:
+    """Return the stimuli's names, region -> (distances, participants), and which distance they are."""
+    descriptors = {key.lower(): list(map(str, values)) for key, values in rdms.rdm_descriptors.items()}
+    patterns = {key.lower(): list(map(str, values)) for key, values in rdms.pattern_descriptors.items()}
+    keys = [key for key in ("stimuli", "stimulus", "conds", "conditions", "condition") if key in patterns]
+    names = list(stimuli) if stimuli is not None else patterns[(keys or sorted(patterns, key="index".__eq__))[0]]
+    n = len(rdms.dissimilarities)
+    regions = descriptors.get("region") or descriptors.get("roi") or ["brain"] * n
+    people = descriptors.get("participant") or descriptors.get("subject")
+    parts = {}
+    for region in dict.fromkeys(regions):
+        rows = [i for i, one in enumerate(regions) if one == region]
+        parts[region] = np.asarray(rdms.dissimilarities)[rows], people and [people[i] for i in rows]
+    measure = str(rdms.dissimilarity_measure).lower()
+    return names, parts, {"correlation": "correlation", "crossnobis": "crossvalidated"}.get(measure, "other")
+
+
+def _take_rdms(names: list[str], parts: dict, distance: str, name: str) -> BrainData:
+    regions, kept = [], TemporaryDirectory()
+    for region, (distances, participants) in parts.items():
+        who = participants or [f"{i + 1:02d}" for i in range(len(distances))]
+        pairs = zip(who, distances, strict=True)
+        rsvs = [make_rsv(one, "rdm", distance, "upper", names, f"{region}, participant {i}") for i, one in pairs]
+        regions.append(Region(region, np.stack(rsvs), who, group=False))
+    file = Path(kept.name) / "brain.h5"
+    write_brain(file, names, regions)
+    return _open_brain(file, name, kept=kept)

@@ -1,0 +1,165 @@
+"""
+Networks, and their activations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from ..config import Model, Preprocessing, read_config
+from ..config.architectures import ARCHITECTURES
+from ..config.study import check_network
+from ..files import open_hdf5
+from .brains import BrainData
+
+if TYPE_CHECKING:  # torch takes seconds to import, and is an extra
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that can be shown pictures; see `load_network`."""
+
+    name: str
+    module: nn.Module = field(repr=False)
+    """In evaluation mode."""
+    preprocessing: Preprocessing
+    """How a picture enters it."""
+    described: str = field(default="{}", repr=False)
+    """What it was built from, JSON."""
+
+
+def load_network(
+    source: nn.Module | str | Path,
+    *,
+    name: str | None = None,
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
+    config: str | Path | None = None,
+    **block: Any,
+) -> Network:
+    """Return a network in evaluation mode. Needs the extra `networks`.
+
+    Args:
+        source: a torch.nn.Module; a folder of the workflow's `results/models`, or its weights.safetensors; an architecture of
+            this project, as alexnet_gn, with initial weights; torchvision:NAME, timm:NAME or MODULE:FUNCTION.
+        name: in tables and figures; left out: that of the folder, the class or the architecture.
+        preprocessing: how a picture enters it; keys of `config.Preprocessing`. Left out: what is in the file, what was
+            published with the weights, or 224 pixels and ImageNet's mean and standard deviation.
+        config: configuration that has the model of the folder's name. Needed for a network that is not this project's: its
+            weights file alone must not choose which code runs.
+        block: keys of the model's block, as in a configuration: dim, width, weights, arguments, code, state_dict, seed.
+
+    Raises:
+        ValueError: there is no such network, the weights do not fit it, or a key of the block is wrong.
+        OSError: weights cannot be read or downloaded.
+
+    Example:
+        >>> import ipcl_core as ipcl
+        >>> ipcl.load_network("alexnet_gn", width=1 / 16, preprocessing={"image_size": 64}).module.fc8[0].out_features
+        128
+    """
+    from torch import nn
+
+    from ..networks.network_files import load_network as read_network
+
+    chosen = None if preprocessing is None else Preprocessing.model_validate(preprocessing)
+    if isinstance(source, nn.Module):
+        source.eval()
+        name = name or type(source).__name__
+        return Network(name, source, chosen or Preprocessing(), json.dumps({"architecture": name}))
+    path = Path(source)
+    if path.exists():
+        folder = path if path.is_dir() else path.parent
+        model = read_config(config).models[folder.name].model_dump() if config else None
+        module, spec = read_network(folder / "weights.safetensors" if path.is_dir() else path, model)
+        return Network(name or folder.name, module, chosen or spec.preprocessing, spec.model_dump_json())
+    return _build_network(str(source), name or str(source), chosen, block)
+
+
+def _build_network(architecture: str, name: str, preprocessing: Preprocessing | None, block: dict[str, Any]) -> Network:
+    from ..networks.architectures import NetworkSpec, initialize_network
+    from ..networks.network_files import fill_network
+    from ..networks.own_builders import read_published_preprocessing
+    from ..networks.own_models import read_own_state
+
+    if "/" in architecture and ":" not in architecture:
+        raise FileNotFoundError(f"{architecture}: there is no such folder or file")
+    known = architecture in ARCHITECTURES
+    source = "own" if not known or "state_dict" in block else "untrained"
+    words: dict[str, Any] = {"source": source, "framework": name, "architecture": architecture, "dataset": None}
+    words |= {"dim": 128} if known else {}
+    words |= {"preprocessing": preprocessing.model_dump()} if preprocessing else {}
+    try:
+        checked = TypeAdapter(Model).validate_python(words | block)
+    except ValidationError as error:
+        raise ValueError(f"{architecture}: {'; '.join(problem['msg'] for problem in error.errors())}") from None
+    check_network(architecture, checked)
+    model = checked.model_dump()
+    spec = NetworkSpec.from_model(model, n_classes=0)
+    if file := model.get("state_dict"):
+        module = fill_network(spec, read_own_state(file), file, seed=model["seed"])
+    else:
+        module = initialize_network(spec, model["seed"], model.get("weights"))
+    module.eval()
+    published = read_published_preprocessing(architecture, model.get("weights"), module)
+    if published and preprocessing is None:
+        spec = spec.model_copy(
+            update={"preprocessing": Preprocessing.model_validate(published | {"center_crop": None})}
+        )
+    return Network(name, module, spec.preprocessing, spec.model_dump_json())
+
+
+def extract_activations(
+    network: Network, stimuli: str | Path | BrainData, *, layers: str | Sequence[str] = "all"
+) -> dict[str, NDArray[np.float32]]:
+    """Return a network's activations. Needs the extra `networks`.
+
+    Args:
+        network: of `load_network`.
+        stimuli: folder of pictures, in the order of their names, or brain data that has one.
+        layers: all, blocks, released_code, or names with wildcards: see `networks.layers.choose_layers`.
+
+    Returns:
+        Layer -> (n_stimuli, ...) float32, in the order of the forward pass.
+
+    Raises:
+        ValueError: fewer than three pictures, no such layer, or activations that are not finite.
+
+    Example:
+        >>> import ipcl_core as ipcl
+        >>> from tempfile import mkdtemp
+        >>> from PIL import Image
+        >>> folder = mkdtemp()
+        >>> for name in "abc":
+        ...     Image.new("RGB", (64, 64), "gray").save(f"{folder}/{name}.png")
+        >>> pixels = ipcl.load_network("pixels", dim=12, preprocessing={"image_size": 64})
+        >>> {layer: values.shape for layer, values in ipcl.extract_activations(pixels, folder).items()}
+        {'image': (3, 3, 64, 64), 'pool': (3, 3, 2, 2)}
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "activations.h5"
+        record(network, stimuli, path, layers)
+        with open_hdf5(path) as file:
+            return {layer: file[f"layers/{layer}"][:] for layer in file.attrs["layers"]}
+
+
+def record(network: Network, stimuli: str | Path | BrainData, path: Path, layers: Any) -> None:
+    """Write a network's activations; see `fits.activations`."""
+    from ..fits.activations import record_activations
+
+    images = stimuli.images if isinstance(stimuli, BrainData) else stimuli
+    if images is None:
+        raise ValueError(f"{network.name}: the pictures of the stimuli are not known; give activations instead")
+    described = network.described
+    record_activations(
+        network.module, network.preprocessing, images, path, layers=layers, name=network.name, described=described
+    )

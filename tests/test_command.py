@@ -1,0 +1,114 @@
+"""The command `ipcl`: its help, a study to start from, and what is found wrong with it before a job runs."""
+
+import itertools
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ipcl_core.command import EXTRAS, MODULES, main
+
+
+@pytest.fixture
+def ipcl(tmp_path, monkeypatch, capsys):
+    """Return a function that runs the command in an empty folder and returns (exit code, what it says)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(line: str) -> tuple[int, str]:
+        try:
+            code = main(line.split())
+        except SystemExit as error:
+            code = error.code
+        return code, "".join(capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_help_shows_an_example(ipcl, name):
+    code, said = ipcl(f"{name} --help")
+    assert code == 0 and f"usage: ipcl {name}" in said and re.search(rf"^ +ipcl {name} \w", said, re.MULTILINE)
+
+
+def test_help_names_every_command(ipcl):
+    code, said = ipcl("--help")
+    assert code == 0 and all(re.search(rf"^ +ipcl {name} \w.* {{2,}}\w", said, re.MULTILINE) for name in MODULES)
+    assert ipcl("provenence results")[0] == 2
+
+
+def test_what_is_not_installed_is_named(ipcl, monkeypatch):
+    """As where the package was installed without extras."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "ipcl_core.costs", raising=False)
+    monkeypatch.setattr("importlib.import_module", lambda *_: pytest.fail("not this one"))
+    code, said = ipcl("costs config.yaml")
+    assert code == 2 and "pip install 'ipcl-core[networks]'" in said and EXTRAS["torch"] == "networks"
+
+
+def fill(folder: Path, photo) -> None:
+    """Put stimuli and patterns where the configuration of `ipcl new` says."""
+    study = yaml.safe_load((folder / "config.yaml").read_text())
+    brain, rng = study["brains"]["mine"], np.random.default_rng(0)
+    Path(brain["stimuli"]).mkdir()
+    names = [f"{name}.png" for name in ("mug", "bike", "apple", "chair")]
+    for i, name in enumerate(names):
+        photo.crop((50 * i, 60 * i, 50 * i + 60, 60 * i + 60)).save(Path(brain["stimuli"]) / name)
+    Path(brain["order"]).write_text("\n".join(names))
+    Path(brain["files"]).parent.mkdir()
+    for participant in brain["participants"]:
+        for region, run in itertools.product(brain["regions"], brain["runs"]):
+            path = brain["files"].format(participant=participant, region=region, run=run)
+            np.save(path, rng.standard_normal((4, 20)))
+
+
+def test_new_study_is_checked_up_to_the_missing_files_and_then_whole(ipcl, tmp_path, photo):
+    assert ipcl("new mine")[0] == 0
+    code, said = ipcl("check mine/config.yaml")
+    assert code == 1 and said.endswith("1 to be put right\n") and "models.mine: ok" in said
+    lacking = re.findall(r"^brains.mine.(\w+): set it to .* \(found: (.*)\)$", said, re.MULTILINE)
+    assert lacking[:2] == [("stimuli", "mine/stimuli"), ("order", "mine/order.txt")] and len(lacking) == 2 + 32
+    fill(tmp_path / "mine", photo)
+    code, said = ipcl("check mine/config.yaml")
+    assert (code, said.splitlines()[0]) == (0, "brains.mine: ok: 4 stimuli, EarlyV, IT")
+    code, said = ipcl("new mine")
+    assert code == 2 and "mine/config.yaml is there already" in said
+    np.save("mine/patterns/sub-03_IT_run-2.npy", np.full((4, 20), np.nan))
+    config = Path("mine/config.yaml")
+    config.write_text(config.read_text().replace("my_networks:build", "my_networks:built"))
+    code, said = ipcl("check mine/config.yaml")
+    assert code == 1 and "sub-03_IT_{run}.npy: region IT, participant sub-03" in said
+    assert "has no function built; did you mean build?" in said and said.endswith("2 to be put right\n")
+
+
+@pytest.mark.parametrize(("flag", "brain", "own"), [("--brain", "own", False), ("--model", "kriegeskorte_2008", True)])
+def test_new_study_of_one_thing(ipcl, flag, brain, own):
+    assert ipcl(f"new folder/study {flag}")[0] == 0
+    study = yaml.safe_load(Path("folder/study/config.yaml").read_text())
+    assert [block["source"] for block in study["brains"].values()] == [brain]
+    assert ("mine" in study["models"]) == Path("folder/study/my_networks.py").exists() == own
+    assert study["pathvars"]["results"] == "folder/study/results"
+
+
+@pytest.mark.parametrize("text", ["title: [", "- a", "title: x", "models: {a: {dim: 1}}\nmodels: {}", None])
+def test_configuration_that_cannot_be_used(ipcl, text):
+    if text is not None:
+        Path("study.yaml").write_text(text)
+    code, said = ipcl("check study.yaml")
+    assert code == 2 and "cannot be" in said
+
+
+def test_folder_that_no_configuration_can_name(ipcl):
+    code, said = ipcl("new a$b")
+    assert code == 2 and "pathvars.results" in said and not Path("a$b").exists()
+
+
+def test_images_are_looked_at(ipcl, image_folder):
+    """One folder holds both splits."""
+    assert ipcl("new mine --model")[0] == 0
+    data = {"crops": {"train": str(image_folder), "val": str(image_folder.parent / "nowhere")}}
+    Path("more.yaml").write_text(yaml.safe_dump({"datasets": data, "models": {"pixels": {"dataset": "crops"}}}))
+    code, said = ipcl("check mine/config.yaml more.yaml")
+    assert code == 1 and "datasets.crops.val: set it to a folder" in said

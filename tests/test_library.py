@@ -1,0 +1,216 @@
+"""The library: what is public, its examples, and that it needs no torch where no network is run."""
+
+import doctest
+import importlib
+import inspect
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rsatoolbox.rdm import RDMs
+from test_environments import FORBID
+from torch import nn
+
+import ipcl_core as ipcl
+from ipcl_core.brains.store import read_brain
+from ipcl_core.networks.architectures import NetworkSpec, initialize_network
+from ipcl_core.networks.network_files import save_network
+from ipcl_core.rsa import similarity
+
+N = 12
+
+
+@pytest.fixture(scope="module")
+def patterns():
+    """Four participants' (12, 30) patterns, which share a signal."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((N, 30)) + rng.standard_normal((4, N, 30))
+
+
+@pytest.fixture(scope="module")
+def brain(patterns):
+    return ipcl.load_brain({"IT": np.stack([1 - np.corrcoef(one) for one in patterns])}, name="mine")
+
+
+@pytest.fixture
+def pictures(tmp_path, photo) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(N):
+        photo.crop((20 * i, 20 * i, 20 * i + 64, 20 * i + 64)).save(folder / f"{i:02d}.png")
+    return folder
+
+
+# ---- what is public --------------------------------------------------------------------------------------------------
+
+
+def test_public_names_are_there_and_each_function_has_an_example():
+    assert 12 <= len(ipcl.__all__) <= 15 and ipcl.__all__ == sorted(ipcl.__all__)
+    assert sorted(itertools.chain(*ipcl._PLACES.values())) == ipcl.__all__
+    assert set(ipcl.__all__) <= set(dir(ipcl))
+    functions = {name: getattr(ipcl, name) for name in ipcl.__all__ if inspect.isfunction(getattr(ipcl, name))}
+    assert len(functions) >= 9
+    assert [name for name, function in functions.items() if ">>> " not in function.__doc__] == []
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = ipcl.nothing
+
+
+@pytest.mark.parametrize("module", list(ipcl._PLACES))
+def test_examples(module):
+    found = doctest.testmod(importlib.import_module("ipcl_core." + module.replace("config", "config.study")))
+    assert found.attempted and not found.failed
+
+
+LIGHT = """
+import ipcl_core as ipcl
+assert not {"pandas", "pydantic", "matplotlib"} & sys.modules.keys()
+import numpy as np
+rng = np.random.default_rng(0)
+patterns = rng.standard_normal((12, 30)) + rng.standard_normal((4, 12, 30))
+brain = ipcl.load_brain({"IT": np.stack([1 - np.corrcoef(one) for one in patterns])})
+fits = ipcl.compare({"a": patterns[0], "b": rng.standard_normal((12, 5))}, brain)
+assert fits["r"].iloc[0] > fits["r"].iloc[1] and fits["ceiling"].notna().all()
+ipcl.plot_layers(fits).savefig("layers.png")
+"""
+
+
+def test_activations_that_are_given_need_no_extra(tmp_path):
+    """Nothing but what pyproject.toml names under dependencies can be imported."""
+    absent = ["torch", "torchvision", "numba", "ffcv", "snakemake", "safetensors", "plotly", "jinja2", "cv2"]
+    subprocess.run([sys.executable, "-c", FORBID.format(absent=absent) + LIGHT], cwd=tmp_path, check=True)
+    assert Image.open(tmp_path / "layers.png").size[0] > 200
+
+
+# ---- networks --------------------------------------------------------------------------------------------------------
+
+
+def test_network_of_a_folder_of_the_workflow(tmp_path, pictures):
+    spec = NetworkSpec.from_model(
+        {"architecture": "pixels", "dim": 12, "width": 1.0, "head": "linear", "preprocessing": {"image_size": 64}}
+    )
+    save_network(initialize_network(spec, 0), spec, tmp_path / "models/mine/weights.safetensors")
+    for path in (tmp_path / "models/mine", str(tmp_path / "models/mine/weights.safetensors")):
+        network = ipcl.load_network(path)
+        assert (network.name, network.preprocessing.image_size) == ("mine", 64) and not network.module.training
+    found = ipcl.extract_activations(network, pictures, layers=["pool"])
+    assert {layer: values.shape for layer, values in found.items()} == {"pool": (N, 3, 2, 2)}
+
+
+def test_any_module_is_shown_the_pictures_as_it_says(pictures):
+    class Mean(nn.Module):
+        def forward(self, x):
+            assert not self.training
+            return x.mean((2, 3))
+
+    network = ipcl.load_network(
+        nn.Sequential(Mean()), name="mean", preprocessing={"image_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1]}
+    )
+    (found,) = ipcl.extract_activations(network, pictures).values()
+    expected = [np.asarray(Image.open(path)).mean((0, 1)) / 255 for path in sorted(pictures.glob("*.png"))]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_initial_weights_are_those_of_the_seed():
+    first, again, other = (ipcl.load_network("cornet_z", dim=4, seed=seed).module.state_dict() for seed in (1, 1, 2))
+    assert torch.equal(first["fc.weight"], again["fc.weight"])
+    assert not torch.equal(first["fc.weight"], other["fc.weight"])
+
+
+@pytest.mark.parametrize(
+    ("source", "block", "message"),
+    [
+        ("nowhere/models/x", {}, "there is no such folder"),
+        ("alexnet", {"width": -1}, "greater than 0"),
+        ("alexnett", {}, "alexnet"),
+        ("torchvision:resnet17", {}, "did you mean"),
+        ("efficientnet_lite0", {}, "fetched"),
+    ],
+)
+def test_network_that_there_is_not(source, block, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        ipcl.load_network(source, **block)
+
+
+# ---- brains ----------------------------------------------------------------------------------------------------------
+
+
+def test_rdms_of_rsatoolbox_are_paired_by_their_descriptors(patterns):
+    distances = np.stack([(1 - np.corrcoef(one))[np.triu_indices(N, 1)] for one in patterns])
+    rdms = RDMs(
+        distances,
+        dissimilarity_measure="correlation",
+        rdm_descriptors={"ROI": ["V1", "IT", "V1", "IT"], "subject": ["b", "a", "a", "b"]},
+        pattern_descriptors={"stimulus": [f"picture {i}" for i in range(N)]},
+    )
+    brain = ipcl.load_brain(rdms)
+    assert brain.stimuli[0] == "picture 0" and [region.name for region in brain.regions] == ["V1", "IT"]
+    assert brain.regions[0].participants == ["b", "a"] and brain.regions[1].participants == ["a", "b"]
+    expected = [similarity.vectorize_rsm(np.corrcoef(patterns[i])) for i in (0, 2)]
+    np.testing.assert_allclose(brain.regions[0].rsvs, expected, rtol=0, atol=1e-12)
+
+
+def test_brain_of_a_block_a_name_and_a_file(own, tmp_path, monkeypatch):
+    """All three hold the same; the pictures come along, and go with the object."""
+    block = own.make_block().model_dump()
+    study = {"title": "t", "brains": {"objects": block}, "figure2_models": ["p"]}
+    model = {"source": "untrained", "framework": "P", "architecture": "pixels", "dim": 12, "dataset": None}
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(repr(study | {"models": {"p": model}}).replace("None", "null"))
+    found = ipcl.load_brain("objects"), ipcl.load_brain(block)
+    own.import_all()
+    opened = ipcl.load_brain(own.brain)
+    for one in found:
+        assert one.stimuli == opened.stimuli and len(list(one.images.iterdir())) == 6
+        for region, same in zip(one.regions, opened.regions, strict=True):
+            assert region.name == same.name and np.array_equal(region.rsvs, same.rsvs)
+    assert found[0].name == "objects"
+    place = found[0].file
+    del found, one
+    assert not place.exists()
+    with pytest.raises(ValueError, match="there is no brain other, but objects"):
+        ipcl.load_brain("other")
+
+
+# ---- comparison ------------------------------------------------------------------------------------------------------
+
+
+def test_comparison_by_hand(brain, patterns):
+    rng = np.random.default_rng(1)
+    activations = {"first": rng.standard_normal((N, 3, 4)), "second": patterns[0]}
+    fits = ipcl.compare(activations, brain, participants=True, name="given")
+    rsvs = read_brain(brain.file)[1][0].rsvs
+    for row in fits.itertuples():
+        mine = np.corrcoef(activations[row.layer].reshape(N, -1))[np.tril_indices(N, -1)]
+        target = rsvs.mean(0) if row.participant == "group" else rsvs[int(row.participant) - 1]
+        assert row.r == pytest.approx(np.corrcoef(mine, target)[0, 1], abs=1e-12)
+        assert np.isnan(row.low) == (row.participant != "group")
+    group = fits[fits["participant"] == "group"]
+    assert len(fits) == 2 * 5 and (group["low"] < group["r"]).all() and (group["r"] < group["high"]).all()
+    assert set(group["resampled"]) == {"both"} and set(fits["model"]) == {"given"} and set(fits["brain"]) == {"mine"}
+    assert ipcl.compare(activations, brain, name="given").equals(group.reset_index(drop=True))
+
+
+def test_what_cannot_be_compared(brain):
+    with pytest.raises(ValueError, match=r"layer a: found an array of shape \(5, 2\) .*, needs numbers of 12 stimuli"):
+        ipcl.compare({"a": np.ones((5, 2))}, brain)
+    with pytest.raises(ValueError, match="the pictures of the stimuli are not known"):
+        ipcl.compare(ipcl.load_network("pixels", dim=12), brain)
+    with pytest.raises(ValueError, match="nothing to draw"):
+        ipcl.plot_layers(ipcl.compare({"a": np.eye(N)}, brain).iloc[:0])
+
+
+def test_figure_shows_every_layer_region_and_ceiling(brain, patterns):
+    fits = ipcl.compare({"first": patterns[1], "second": patterns[0]}, brain, name="given")
+    figure = ipcl.plot_layers(fits, title="Mine")
+    (ax,) = figure.axes
+    assert ax.get_ylabel().startswith("IT") and [label.get_text() for label in ax.get_xticklabels()] == [
+        "first",
+        "second",
+    ]
+    drawn = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert drawn["given"] == list(fits["r"]) and fits["ceiling"].iloc[0] in [line[0] for line in drawn.values()]
