@@ -106,7 +106,8 @@ def record_job(
         kept: whether the workflow keeps the outputs once the jobs that need them are done.
         again: whether the outputs are those that an earlier job wrote, unchanged: its time, code and machine stay.
     """
-    root = Path((job.config.get("pathvars") or {}).get("results", "results")).absolute()
+    results = Path((job.config.get("pathvars") or {}).get("results", "results"))
+    records, root = results.absolute() / "provenance", _find_root(next(iter(job.output)), results)
     outputs = {}
     script = _find_script(job)
     for path in job.output:
@@ -121,12 +122,15 @@ def record_job(
         "threads": job.threads,
         "params": dict(job.params.items()),
         "code": hash_code(script),
-        "inputs": {name_artifact(path, root): _hash_input(Path(path), root) for path in [*job.input, *sources]},
+        "inputs": {
+            name_artifact(path, root): _hash_input(Path(path), name_artifact(path, root), records)
+            for path in [*job.input, *sources]
+        },
         "folders": {key: name_artifact(path, root) for key, path in (folders or {}).items()},
         "outputs": outputs,
         "kept": kept,
     }
-    path = root / "provenance" / f"{next(iter(outputs))}.json"
+    path = records / f"{next(iter(outputs))}.json"
     write_json(record | (_find_origin(path, outputs) if again else {}), path)
 
 
@@ -154,10 +158,20 @@ def name_artifact(path: str | Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def _hash_input(path: Path, root: Path) -> str:
+def _find_root(output: str | Path, results: Path) -> Path:
+    """Return the results folder that an output lies in: the study's, or a storage plugin's copy of it, the last folder of its
+    name. Records stay in the study's, which such a plugin leaves alone."""
+    path, n = Path(output).absolute(), len(results.parts)
+    if not path.is_relative_to(results.absolute()):
+        for end in range(len(path.parts), n, -1):
+            if path.parts[end - n : end] == results.parts:
+                return Path(*path.parts[:end])
+    return results.absolute()
+
+
+def _hash_input(path: Path, name: str, records: Path) -> str:
     """The SHA-256 of a file or folder; that of a large file is taken from its record while size and time agree."""
-    stat, name = path.stat(), name_artifact(path, root)
-    record = root / "provenance" / f"{name}.json"
+    stat, record = path.stat(), records / f"{name}.json"
     if stat.st_size >= LARGE_BYTES and path.is_file() and record.is_file():
         made = read_json(record)["outputs"][name]
         if (made["size"], made["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns):

@@ -171,6 +171,21 @@ def test_results_elsewhere_are_recorded_there(tmp_path, monkeypatch):
     assert list(read_json("out/demo/provenance/a.csv.json")["outputs"]) == ["a.csv"]
 
 
+def test_records_of_what_a_storage_plugin_keeps_stand_in_the_study(tmp_path, monkeypatch):
+    """Named as in the results; a folder of the same name further up, and the user's own file, are none of them."""
+    monkeypatch.chdir(tmp_path)
+    place = Path(".snakemake/storage/fs/data/results/bucket/results")
+    for name in ("rsm/b/m.h5", "rsa/b/m.csv"):
+        (place / name).parent.mkdir(parents=True)
+        (place / name).write_text("a")
+    Path("own.csv").write_text("b")
+    job = SimpleNamespace(rule="fit_layers", wildcards={}, threads=1, params={}, config={}, scriptdir=SCRIPTS[0].parent)
+    record_job(SimpleNamespace(**vars(job), input=[place / "rsm/b/m.h5", "own.csv"], output=[place / "rsa/b/m.csv"]))
+    record = read_json("results/provenance/rsa/b/m.csv.json")
+    assert list(record["outputs"]) == ["rsa/b/m.csv"]
+    assert list(record["inputs"]) == ["rsm/b/m.h5", str(tmp_path / "own.csv")]
+
+
 def test_large_input_is_not_hashed_again_while_its_stamp_holds(study, monkeypatch):
     monkeypatch.setattr(records, "LARGE_BYTES", 1)
     hashed, beton = [], Path("results/data/pictures/train.beton")

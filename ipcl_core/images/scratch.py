@@ -34,14 +34,18 @@ def copy_to_scratch(beton: str | Path, scratch: str | Path | None) -> Path:
         beton: the file; its summary (.json), which holds its SHA-256, lies beside it.
         scratch: folder on the node's disk; None: no copy is made and the file itself is returned.
 
-    Where the folder has no room for the copy, or cannot be written, that is logged and the file itself is returned.
+    Where the folder has no room for the copy, or cannot be written, or there is no summary, that is logged and the file itself
+    is returned.
 
     Raises:
         ValueError: the bytes read are not those that the summary describes.
-        OSError: the file or its summary cannot be read.
+        OSError: the file, or the summary that is there, cannot be read.
     """
     beton = Path(beton)
     if scratch is None:
+        return beton
+    if not beton.with_suffix(".json").exists():  # fetched by a storage plugin, which took the file alone
+        log.warning("%s: its summary (.json) is not beside it; reading the file itself", beton)
         return beton
     summary, n_bytes = read_json(beton.with_suffix(".json")), beton.stat().st_size
     copy = Path(scratch) / f"{summary['sha256']}.beton"

@@ -129,3 +129,11 @@ def test_no_room(beton, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 1000, 1000))
     assert copy_to_scratch(beton, tmp_path / "scratch") == beton
     assert "0 MB free, 16 MB needed" in caplog.text and not list((tmp_path / "scratch").glob("*.json"))
+
+
+def test_file_without_its_summary_is_read_where_it_is(tmp_path, raw_split, caplog):
+    """As a storage plugin fetches it."""
+    beton = tmp_path / "alone.beton"
+    shutil.copy2(raw_split.beton, beton)
+    assert copy_to_scratch(beton, tmp_path / "scratch") == beton and "summary (.json) is not beside it" in caplog.text
+    assert not (tmp_path / "scratch").exists()
