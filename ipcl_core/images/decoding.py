@@ -70,6 +70,9 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(source, formats=FORMATS) as image:
+            deep = any(
+                ";16" in str(tile[3]) for tile in image.tile
+            )  # 16 bits a channel, of which Pillow takes the upper 8
             image.load()
             turn = TURNS.get(_read_orientation(image))
     if turn is not None:
@@ -80,11 +83,10 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background
         levels = np.asarray(image).astype(np.int64)
         if levels.min() < 0 or levels.max() > 65535:
             raise ValueError(f"grey levels from {levels.min()} to {levels.max()}; at most 16 bits are read")
-        if 0 < levels.max() < 4096:
-            raise ValueError(
-                f"the lightest grey level is {levels.max()} of 65535, as of 12 bits or fewer; scale to 16 bits"
-            )
+        _refuse_dark(int(levels.max()), 65535)
         image = Image.fromarray((levels >> 8).astype(np.uint8))
+    elif deep and image.mode in ("RGB", "RGBA"):
+        _refuse_dark(int(np.asarray(image)[..., :3].max()), 255)
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
@@ -95,6 +97,11 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background
         size = tuple(max(shortest_side, round(side * ratio)) for side in image.size)
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
     return image
+
+
+def _refuse_dark(lightest: int, white: int) -> None:
+    if 0 < lightest * 16 <= white:
+        raise ValueError(f"the lightest level is {lightest} of {white}, as of 12 bits or fewer in 16; scale to 16 bits")
 
 
 def _read_orientation(image: Image.Image) -> int:

@@ -104,6 +104,8 @@ def convert_weights(file: str | Path, model: dict, path: str | Path) -> NetworkS
 def load_state(file: str | Path, *, skip_objects: bool = False) -> dict[str, Tensor]:
     """Read a state dict from a file of torch.save: alone, under the key state_dict, or the only one under any key.
 
+    Beside that of the key state_dict others may stand, but none of as many tensors (a moving average of the weights).
+
     Args:
         file: its path.
         skip_objects: pass over objects that stand beside the state dict; they are not made, and no code is imported for them.
@@ -120,8 +122,9 @@ def load_state(file: str | Path, *, skip_objects: bool = False) -> dict[str, Ten
             f"trust it, load it yourself and save its state dict alone, with torch.save. ({reason})"
         ) from None
     parts = content if isinstance(content, dict) else {}
-    states = {"state_dict": parts["state_dict"]} if _is_state(parts.get("state_dict")) else {}
-    states = states or {key: part for key, part in [("", content), *parts.items()] if _is_state(part)}
+    states = {key: part for key, part in [("", content), *parts.items()] if _is_state(part)}
+    if (usual := states.get("state_dict")) and not any(len(s) == len(usual) for s in states.values() if s is not usual):
+        states = {"state_dict": usual}  # what stands beside it is of something else, and not its moving average
     if len(states) > 1:
         raise ValueError(f"{file}: holds several state dicts, {', '.join(map(str, states))}; save the one to use alone")
     if not states:

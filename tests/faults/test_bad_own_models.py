@@ -308,7 +308,9 @@ def test_state_dict_of_another_network(tmp_path):
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "b.pth")
     (tmp_path / "c.safetensors").write_bytes(b"torn")
     torch.save({name: {"weight": torch.ones(1)} for name in ("student", "teacher")}, tmp_path / "d.pth")
+    torch.save({key: {"weight": torch.ones(1)} for key in ("state_dict", "state_dict_ema")}, tmp_path / "e.pth")
     for name, message in (
+        ("e.pth", "holds several state dicts, state_dict, state_dict_ema; save the one to use alone"),
         ("a.pth", r"holds no state dict, alone or under the key state_dict \(found: model, epoch\)"),
         ("b.pth", r"does not fit alexnet_gn: .*\(0 of its 122 names are among the network's"),
         ("c.safetensors", "is no whole safetensors file"),

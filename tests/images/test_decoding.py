@@ -2,6 +2,7 @@ import os
 import struct
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pytest
 from conftest import convert
@@ -321,10 +322,10 @@ def test_memory_that_runs_out_is_no_fault_of_the_image(tmp_path, picture, monkey
 @pytest.mark.parametrize("largest", [1, 255, 4095])
 def test_twelve_bits_in_a_file_of_sixteen_are_refused(tmp_path, largest):
     Image.fromarray(np.array([[0, largest]], np.uint16)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=f"the lightest grey level is {largest} of 65535, as of 12 bits or fewer"):
+    with pytest.raises(ValueError, match=f"the lightest level is {largest} of 65535, as of 12 bits or fewer"):
         read_image(tmp_path / "a.png")
     (image,) = encode_images([tmp_path / "a.png"], shortest_side=None, write_mode="raw", jpeg_quality=90)
-    assert image.refused.startswith("ValueError: the lightest grey level")
+    assert image.refused.startswith("ValueError: the lightest level")
 
 
 @pytest.mark.parametrize("largest", [0, 4096])
@@ -337,3 +338,14 @@ def test_grey_levels_of_more_than_sixteen_bits_are_refused(tmp_path):
     Image.fromarray(np.array([[0, 70_000]], np.int32)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match="grey levels from 0 to 70000; at most 16 bits"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_colours_of_12_bits_in_16_are_refused(tmp_path, picture, suffix):
+    """Pillow takes the upper eight bits, which would be nearly black."""
+    levels = np.asarray(picture)[..., ::-1].astype(np.uint16)
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), levels * 257)
+    check(tmp_path / f"a{suffix}", np.asarray(picture))
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), levels * 16)
+    with pytest.raises(ValueError, match="the lightest level is 15 of 255, as of 12 bits or fewer in 16"):
+        read_image(tmp_path / f"a{suffix}")
