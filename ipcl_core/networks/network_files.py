@@ -60,6 +60,8 @@ def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path
     for name, tensor in state.items():
         if tensor.is_quantized:
             raise ValueError(f"{source}: {name} is quantised; give the weights as they were before")
+        if tensor.is_meta:
+            raise ValueError(f"{source}: {name} was saved from the device meta and holds no numbers")
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{source}: {name} holds non-finite values")
     try:

@@ -293,6 +293,10 @@ class Exits(nn.Module):
         (lambda s: s.update(extra=torch.zeros(2)), r"too many 1: extra"),
         (lambda s: s.update({"fc8.0.weight": torch.zeros(8, 5)}), r"size mismatch for fc8\.0\.weight"),
         (lambda s: s["fc8.0.bias"].fill_(torch.nan), r"fc8\.0\.bias holds non-finite values"),
+        (
+            lambda s: s.update({"fc8.0.bias": s["fc8.0.bias"].to("meta")}),
+            r"fc8\.0\.bias was saved from the device meta",
+        ),
     ],
 )
 def test_state_dicts_that_do_not_fit(tmp_path, alter, message):
