@@ -9,9 +9,8 @@ from pathlib import Path
 # ipcl_core is found here and in the scripts, in every environment
 HERE = str(Path(str(workflow.current_basedir)).parent)
 sys.path.insert(0, HERE)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    dict.fromkeys([HERE, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
-)
+others = os.getenv("PYTHONPATH", "").split(os.pathsep)
+os.environ.update(PYTHONPATH=os.pathsep.join(dict.fromkeys([HERE, *filter(None, others)])))
 
 from ipcl_core.config import ConfigError, load_config, missing_paths
 
