@@ -1,5 +1,6 @@
 """
-How far each measure is from independent computations of it: rsatoolbox, scikit-learn, scipy, and loops over the definition.
+How far each measure is from independent computations of it: rsatoolbox, scikit-learn, himalaya, scipy, or loops over the
+definition.
 
     PYTHONPATH=. python -m benchmarks.agreement > docs/agreement.md
 
@@ -18,19 +19,29 @@ import numpy as np
 import rsatoolbox
 import scipy.spatial.distance
 import scipy.stats
+import torch
+from himalaya.kernel_ridge import KernelRidgeCV, MultipleKernelRidgeCV
 from numpy.typing import ArrayLike, NDArray
 from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
 from rsatoolbox.util.inference_util import extract_variances
 from sklearn.decomposition import PCA
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score
+from sklearn.model_selection import PredefinedSplit
 from sklearn.preprocessing import KernelCenterer
 
 from ipcl_core.brains.patterns import divide_by_noise, shrink_covariance, whiten_noise
+from ipcl_core.encoding.bands import fit_bands, list_mixtures, list_subsets, partition_variance
+from ipcl_core.encoding.ceilings import measure_explainable, measure_split_half
+from ipcl_core.encoding.ridge import fit_fold, sum_kernel
+from ipcl_core.encoding.scores import compare_fold, find_r2, make_rsv
 from ipcl_core.rsa import inference
 from ipcl_core.rsa.dimensionality import measure_dimensionality
-from ipcl_core.rsa.noise_ceiling import measure_leave_one_out, measure_noise_ceiling
+from ipcl_core.rsa.noise_ceiling import correct_length, measure_leave_one_out, measure_noise_ceiling
 from ipcl_core.rsa.similarity import (
     compare_rsvs,
     compute_rsm,
+    correlate,
     fill_rsms,
     measure_crossnobis,
     measure_distances,
@@ -38,8 +49,9 @@ from ipcl_core.rsa.similarity import (
 )
 
 N_STIMULI, N_LAYERS, N_PARTICIPANTS, N_RUNS, N_VOXELS = 20, 4, 5, 3, 30
+PENALTIES = [10.0**k for k in range(-3, 4)]
 LOOP = "loop"
-PACKAGES = ("numpy", "scipy", "scikit-learn", "rsatoolbox")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "himalaya", "rsatoolbox")
 
 
 class Row(NamedTuple):
@@ -277,10 +289,103 @@ def list_dimensions(study: Study) -> Iterator[Row]:
     yield from compare("participation ratio, power-law exponent", measure_dimensionality(patterns), others)
 
 
+# ---- encoding --------------------------------------------------------------------------------------------------------
+
+
+def mix_bands(bands: list[NDArray], y: NDArray, train: NDArray, test: NDArray) -> NDArray:
+    """Predictions of scikit-learn's RidgeCV for the weights of the bands that are best for each voxel."""
+    scores, predictions = [], []
+    for weights in list_mixtures(len(bands)):
+        x = np.hstack(
+            [np.sqrt(weight) * band / find_size(band[train]) for weight, band in zip(weights, bands, strict=True)]
+        )
+        model = RidgeCV(np.array(PENALTIES) * find_size(x[train]) ** 2, alpha_per_target=True).fit(x[train], y[train])
+        scores.append(model.best_score_)
+        predictions.append(model.predict(x[test]))
+    return np.take_along_axis(np.stack(predictions), np.argmax(scores, axis=0)[None, None], 0)[0]
+
+
+def find_size(x: NDArray) -> float:
+    """Root mean squared length of patterns less their mean."""
+    return np.sqrt(((x - x.mean(0)) ** 2).sum(1).mean())
+
+
+def list_encoding(study: Study) -> Iterator[Row]:
+    bands, y, test = list(study.layers[:2]), study.runs[0].mean(0), np.arange(N_STIMULI) % 4 == 0
+    train, x = ~test, bands[0]
+    masks, responses = (torch.tensor(train), torch.tensor(test)), torch.tensor(y)
+    kernels = [sum_kernel([torch.tensor(band)]) for band in bands]
+    each = PredefinedSplit(np.arange(train.sum()))  # leaves one out
+    alphas = np.array(PENALTIES) * find_size(x[train]) ** 2
+    predicted = fit_fold(kernels[0], responses, *masks, PENALTIES).predictions
+    sklearn = RidgeCV(alphas, alpha_per_target=True).fit(x[train], y[train]).predict(x[test])
+    himalaya = KernelRidgeCV(alphas, kernel="linear", fit_intercept=True, cv=each, warn=False).fit(x[train], y[train])
+    yield from compare("ridge regression, predicted responses", predicted, {"scikit-learn, RidgeCV": sklearn}, 1e-8)
+    others = {"himalaya, KernelRidgeCV": himalaya.predict(x[test])}
+    yield from compare("ridge regression, predicted responses", predicted, others, 1e-6)
+    settings = {"n_iter": list_mixtures(2), "alphas": np.array(PENALTIES), "progress_bar": False}
+    model = MultipleKernelRidgeCV(
+        "precomputed", solver="random_search", solver_params=settings, fit_intercept=True, cv=each
+    )
+    scaled = np.stack([kernel / find_size(band[train]) ** 2 for kernel, band in zip(kernels, bands, strict=True)])
+    model.fit(scaled[:, train][:, :, train], y[train])
+    banded = fit_bands(kernels, responses, *masks, PENALTIES).predictions
+    others = {
+        "scikit-learn, RidgeCV": mix_bands(bands, y, train, test),
+        "himalaya, MultipleKernelRidgeCV": model.predict(scaled[:, test][:, :, train]),
+    }
+    yield from compare("banded ridge regression, predicted responses", banded, others, 1e-6)
+    r, *errors = compare_fold(predicted, responses[test], responses[test].mean(0))
+    others = {"scipy, pearsonr": scipy.stats.pearsonr(sklearn, y[test]).statistic,
+              "numpy, corrcoef": np.diag(np.corrcoef(sklearn.T, y[test].T)[:N_VOXELS, N_VOXELS:])}  # fmt: skip
+    yield from compare("r of predicted responses", r, others, 1e-8)
+    r2 = r2_score(y[test], sklearn, multioutput="raw_values")
+    yield from compare(
+        "R2 of predicted responses", find_r2(np.stack([r, *errors])[None]), {"scikit-learn, r2_score": r2}, 1e-8
+    )
+    similarity = correlate(make_rsv(predicted), make_rsv(responses[test]))
+    rdms = [rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(each), method="correlation") for each in (sklearn, y[test])]
+    others = {
+        "rsatoolbox, corr": rsatoolbox.rdm.compare(*rdms, method="corr").item(),
+        "scipy, pdist": np.corrcoef([scipy.spatial.distance.pdist(each, "correlation") for each in (sklearn, y[test])])[
+            0, 1
+        ],
+    }
+    yield from compare("veRSA, r of predicted with measured similarities", similarity, others, 1e-8)
+    yield from list_voxels(study.runs[0])
+    r2 = {subset: i / 7 for i, subset in enumerate(list_subsets("abc"), 1)}
+    meets = np.array([[bool(set(part) & set(subset)) for part in r2] for subset in r2], float)
+    parts = list(partition_variance(r2).values())
+    others = {"numpy, solve": np.linalg.solve(meets, list(r2.values()))}
+    yield from compare("variance partition of three models", parts, others)
+
+
+def list_voxels(runs: NDArray) -> Iterator[Row]:
+    """Noise ceilings of voxels."""
+    loop = []
+    for y in runs.transpose(2, 0, 1):
+        squares = [
+            (y[i, j] - y[i].mean() - y[:, j].mean() + y.mean()) ** 2 for i, j in itertools.product(*map(range, y.shape))
+        ]
+        noise = np.sum(squares) / ((len(y) - 1) * (N_STIMULI - 1))
+        signal = max(0, y.mean(0).var(ddof=1) - noise / len(y))
+        loop.append(signal / (signal + noise / len(y)))
+    yield from compare("noise ceiling of voxels, NCSNR", measure_explainable(runs), {LOOP: loop})
+    halves = [((0,), (1, 2)), ((1,), (0, 2)), ((2,), (0, 1))]
+    r = [
+        [np.corrcoef(y[list(a)].mean(0), y[list(b)].mean(0))[0, 1] for a, b in halves] for y in runs.transpose(2, 0, 1)
+    ]
+    loop = [correct_length(np.mean(each)) for each in r]
+    found = measure_split_half(runs, n_splits=100, seed=0)
+    yield from compare(
+        "noise ceiling of voxels, split halves of runs", np.nan_to_num(found), {LOOP: np.nan_to_num(loop)}
+    )
+
+
 def list_rows() -> list[Row]:
     """Return the rows of the table."""
     study = simulate_study()
-    lists = (list_matrices, list_noise, list_comparators, list_ceilings, list_intervals, list_dimensions)
+    lists = (list_matrices, list_noise, list_comparators, list_ceilings, list_intervals, list_dimensions, list_encoding)
     return [row for rows in lists for row in rows(study)]
 
 
@@ -293,8 +398,8 @@ def main() -> None:
         f"Python {platform.python_version()}, {versions}.\n\n"
         f"Simulated data: {N_STIMULI} stimuli, {N_LAYERS} layers, {N_PARTICIPANTS} participants of {N_VOXELS} voxels in "
         f"{N_RUNS} runs.\n"
-        "Each row is one measure against one independent computation: rsatoolbox, scikit-learn, scipy, numpy, or a loop\n"
-        "over the definition. The difference is the largest of all numbers that were compared; `tests/test_agreement.py`\n"
+        "Each row is one measure against one independent computation: rsatoolbox, scikit-learn, himalaya, scipy, numpy, or a\n"
+        "loop over the definition. The difference is the largest of all numbers that were compared; `tests/test_agreement.py`\n"
         "makes the table anew and fails where one is larger than allowed.\n\n"
         "| measure | against | largest difference | allowed |\n|---|---|---|---|"
     )
