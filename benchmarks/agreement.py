@@ -399,8 +399,8 @@ def main() -> None:
         f"Simulated data: {N_STIMULI} stimuli, {N_LAYERS} layers, {N_PARTICIPANTS} participants of {N_VOXELS} voxels in "
         f"{N_RUNS} runs.\n"
         "Each row is one measure against one independent computation: rsatoolbox, scikit-learn, himalaya, scipy, numpy, or a\n"
-        "loop over the definition. The difference is the largest of all numbers that were compared; `tests/test_agreement.py`\n"
-        "makes the table anew and fails where one is larger than allowed.\n\n"
+        "loop over the definition. The difference is the largest of all numbers that were compared;\n"
+        "`tests/test_agreement.py` makes the table anew and fails where one is larger than allowed.\n\n"
         "| measure | against | largest difference | allowed |\n|---|---|---|---|"
     )
     print("\n".join(rows))
