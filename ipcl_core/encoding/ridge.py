@@ -127,5 +127,5 @@ def _sum_errors(values: Tensor, vectors: Tensor, rotated: Tensor, penalty: Tenso
     kept = penalty / (values + penalty)  # share of each axis that the fit leaves
     # 1 - h, as the axes' shares sum to 1 over all axes
     left = (vectors**2) @ kept - 1 / len(values)
-    residuals = (vectors / left[:, None]) @ (rotated * kept[:, None])
+    residuals = (vectors * kept / left[:, None]) @ rotated
     return (residuals**2).sum(0)
