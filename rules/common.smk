@@ -46,6 +46,18 @@ def list_fetched():
     return [name for name, model in available.items() if model.source != "own" and getattr(model, "weights", None)]
 
 
+def list_remote(key):
+    """Names of the brain data sets of which a key is an address."""
+    return [name for name, block in study.brains.items() if str(getattr(block, key, None)).startswith("https://")]
+
+
+def list_pictured():
+    """Names of the models that learn from images, as far as these are converted: to train on, or to measure accuracy on."""
+    converted = {model.dataset for model in measured.values()}
+    converted |= {study.models[name].dataset for name in list_origin("trained here")}
+    return [name for name in list_from(available, "trained") if study.models[name].dataset in converted]
+
+
 def match_any(names):
     """Wildcard constraint: one of the names, or nothing at all where there are none."""
     return "|".join(map(re.escape, names)) or "(?!)"

@@ -151,6 +151,15 @@ def get_averaged(wildcards):
     return getattr(study.brains[wildcards.brain], "averaged", "activations")
 
 
+def get_fetched(key, name):
+    """Input function: what is fetched from an address, or nothing where the user's own is read (checked on start)."""
+
+    def get_file(wildcards):
+        return f"<results>/downloads/brain/{{brain}}/{name}" if wildcards.brain in list_remote(key) else []
+
+    return get_file
+
+
 def get_title(wildcards):
     return study.brains[wildcards.brain].title
 

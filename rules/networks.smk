@@ -45,12 +45,6 @@ rule fetch_weights:
         "../workflow_scripts/fetch_weights.py"
 
 
-rule fetch_all_weights:
-    input:
-        expand("<results>/downloads/weights/{model}", model=list_fetched()),
-    localrule: True
-
-
 rule convert_weights:
     input:
         weights="<results>/downloads/weights/{model}",

@@ -18,7 +18,7 @@ STUDY = {
             "source": "magri_konkle_2019",
             "title": "72 objects",
             "betas": "/data/betas.mat",
-            "stimuli": None,
+            "stimuli": "/data/stimuli",
             "regions": {"EarlyV": "EarlyV", "pOTC": "pOTC"},
         },
     },

@@ -27,6 +27,7 @@ import torch
 from matplotlib.cbook import get_sample_data
 from own_brains import Own, make_own
 from PIL import Image
+from sites import Site, make_certificate, start_site
 
 from ipcl_core.config import Preprocessing, Recipe
 from ipcl_core.files import write_csv
@@ -244,6 +245,22 @@ def own(tmp_path, photo) -> Own:
     own = make_own(tmp_path, photo)
     own.write(np.save)
     return own
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory) -> Path:
+    """Key and certificate of an https server on this machine."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def site(certificate, monkeypatch) -> Iterator[Site]:
+    """An https server whose certificate is trusted within the test, also by programs that it starts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with start_site(certificate) as site:
+        yield site
 
 
 @pytest.fixture

@@ -1,10 +1,6 @@
 import hashlib
-import http.server
 import io
-import ssl
-import subprocess
 import tarfile
-import threading
 import zipfile
 
 import pytest
@@ -164,58 +160,66 @@ def test_large_file_is_refused(tmp_path, source):
     assert not list((tmp_path / "here").iterdir())
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT; /cut ends early, /endless does not say its size."""
-
-    def do_GET(self):
-        self.send_response(200)
-        if self.path != "/endless":
-            self.send_header("Content-Length", str(len(CONTENT)))
-        self.end_headers()
-        self.wfile.write(CONTENT[: 700_000 if self.path == "/cut" else None])
-
-    def log_message(self, *arguments):
-        pass
+def fetch(site, name: str, path, *, digest: str | None = f"sha256:{SHA256}", max_mb: int = 2) -> None:
+    site.files.setdefault(f"/{name}", CONTENT)
+    fetch_file(f"{site.url}/{name}", path, digest=digest, max_mb=max_mb)
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """The address of a real https server on this machine; its certificate is trusted within the test."""
-    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
-    subprocess.run(command, check=True, capture_output=True)
-    monkeypatch.setenv("SSL_CERT_FILE", certificate)
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"https://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def test_file_is_downloaded(tmp_path, server):
+def test_file_is_downloaded(tmp_path, site):
+    site.faults["/endless"] = "no size"
     for name in ("net", "endless"):
-        fetch_file(f"{server}/{name}", tmp_path / "here" / name, digest=f"sha256:{SHA256[:10]}", max_mb=2)
+        fetch(site, name, tmp_path / "here" / name, digest=f"sha256:{SHA256[:10]}")
         assert (tmp_path / "here" / name).read_bytes() == CONTENT
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"net", "endless"}
 
 
 @pytest.mark.parametrize(
-    "path,max_mb,error,message",
+    "fault,max_mb,error,message",
     [
-        ("cut", 2, OSError, "the connection ended after 700000 of 1280000 bytes"),
-        ("net", 1, ValueError, "more than the 1000000 bytes"),
-        ("endless", 1, ValueError, "more than the 1000000 bytes"),
+        ("no tag", 2, OSError, "the connection ended after 640000 of 1280000 bytes"),
+        (None, 1, ValueError, "more than the 1000000 bytes"),
+        ("no size", 1, ValueError, "more than the 1000000 bytes"),
     ],
 )
-def test_download_that_ends_early_or_is_too_large_leaves_nothing(tmp_path, server, path, max_mb, error, message):
+def test_download_that_ends_early_or_is_too_large_leaves_nothing(tmp_path, site, fault, max_mb, error, message):
+    site.faults["/net"] = fault
     with pytest.raises(error, match=message):
-        fetch_file(f"{server}/{path}", tmp_path / "here" / "net", digest=f"sha256:{SHA256}", max_mb=max_mb)
+        fetch(site, "net", tmp_path / "here" / "net", max_mb=max_mb)
     assert not list((tmp_path / "here").iterdir())
+
+
+def test_download_goes_on_where_the_connection_broke(tmp_path, site, monkeypatch):
+    """Two faults one behind the other; then only the rest is asked for."""
+    monkeypatch.setattr(downloads, "TIMEOUT", 1)
+    site.faults["/net"] = "cut"
+    with pytest.raises(OSError, match="the connection ended after 640000 of 1280000 bytes"):
+        fetch(site, "net", tmp_path / "net")
+    site.faults["/net"] = "silent"
+    with pytest.raises(OSError, match="net: nothing came for 1 s after 960000 bytes"):
+        fetch(site, "net", tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+    del site.faults["/net"]
+    fetch(site, "net", tmp_path / "net")
+    assert (tmp_path / "net").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]
+    assert [asked for _, asked in site.asked if asked] == ["bytes=640000-", "bytes=960000-"]
+
+
+def test_download_starts_anew_where_the_file_has_changed(tmp_path, site):
+    site.files["/net"] = bytes(len(CONTENT))
+    site.faults["/net"] = "cut"
+    with pytest.raises(OSError, match="the connection ended"):
+        fetch(site, "net", tmp_path / "net")
+    del site.faults["/net"]
+    site.files["/net"] = CONTENT
+    fetch(site, "net", tmp_path / "net")
+    assert (tmp_path / "net").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]
+
+
+def test_file_that_is_not_there_is_named(tmp_path, site):
+    with pytest.raises(OSError, match=r"/other: cannot be downloaded \(HTTP Error 404: Not Found\)"):
+        fetch_file(f"{site.url}/other", tmp_path / "net", digest=None, max_mb=1)
 
 
 def test_address_that_does_not_answer_is_named(tmp_path):

@@ -96,6 +96,20 @@ def test_proxies_say_so():
     assert models["supervised_cornet_z_bn"].architecture == "cornet_z"
 
 
+def test_what_is_only_fetched_needs_no_images():
+    """Every row of published weights, and what is untrained; the others stay and say why they are empty."""
+    study = load_config(load_study("authors_weights.yaml", "proxy_weights.yaml", "only_fetched.yaml"))
+    before = load_config(load_study("authors_weights.yaml", "proxy_weights.yaml"))
+    trained = [name for name, model in before.models.items() if model.origin == "trained here"]
+    assert len(trained) == 13 and not study.measured and before.measured
+    assert [name for name, model in study.models.items() if model.unavailable] == trained
+    assert set(study.models[trained[0]].reason.split(": ")) == {
+        "it would be trained here, and the configuration says train",
+        "false",
+    }
+    assert {name: model for name, model in before.models.items() if name not in trained} == study.available
+
+
 # ---- sizes -----------------------------------------------------------------------------------------------------------
 
 CORNET = (64 * 3 * 49 + 64) + (128 * 64 * 9 + 128) + (256 * 128 * 9 + 256) + (512 * 256 * 9 + 512)

@@ -6,12 +6,13 @@ from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
 brain = snakemake.params.brain
+betas, stimuli = snakemake.input.betas or brain["betas"], snakemake.input.stimuli or brain["stimuli"]
 import_magri_konkle_2019(
-    brain["betas"],
-    brain["stimuli"],
+    betas,
+    stimuli,
     brain["regions"],
     snakemake.output.stimuli,
     snakemake.output.brain,
     **{key: brain[key] for key in ("reliability_threshold", "min_voxels", "left_out", "background")},
 )
-record_job(snakemake, brain["betas"], brain["stimuli"])
+record_job(snakemake, *({betas, stimuli} - set(snakemake.input)))

@@ -15,6 +15,7 @@ make_table1(
     accuracies=files.accuracies,
     fits=files.fits,
     ceilings=files.ceilings,
+    accuracy=study.accuracy,
 )
 titles = {name: brain.title for name, brain in study.brains.items()}
 print_table1(snakemake.output.table, titles, tex=snakemake.output.tex, page=snakemake.output.page)

@@ -6,17 +6,21 @@ import logging
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import scipy
 from PIL import Image
 
 from ..downloads import read_members
+from ..images.decoding import IMAGE_SUFFIXES
+from ..images.litdata import INDEX, export_pictures
 from ..rsa.similarity import vectorize_rsm
 from .distances import make_rsv
 from .matlab import NoVariableError, finish, follow, read_mat
+from .names import find_order
 from .patterns import compute_rsv, find_varying, keep_reliable, orient_patterns, refuse_fill_values
-from .stimuli import copy_stimuli
+from .stimuli import copy_stimuli, strip_suffix
 from .store import BEHAVIOUR, Region, write_brain
 
 logger = logging.getLogger(__name__)
@@ -90,7 +94,8 @@ def import_magri_konkle_2019(
     Args:
         betas: ExploringObjectsData_SECTORS.mat or ..._GRADIENT.mat: a struct SECTORS or GRADIENT with Betas[region] and
             Reliability[region] (per participant: voxels x stimuli, and voxels) and conditions (names of the stimuli).
-        images: folder of the stimuli; file names without suffix are the conditions.
+        images: folder of the stimuli, picture files or a litdata set; their names without suffix are the conditions, as
+            `names.find_order` reads them. The pairs are logged.
         regions: name here -> region in the file.
         stimuli_folder: receives a PNG of each stimulus.
         brain: HDF5 file to write; a participant's name is the number in the file, from 01.
@@ -136,8 +141,23 @@ def import_magri_konkle_2019(
         parsed.append(
             Region(region, np.stack(rsvs), [f"{number:02d}" for number in kept], group=False, patterns=arrays)
         )
-    names = copy_stimuli([(name, [name]) for name in conditions], Path(images), Path(stimuli_folder), background)
+    with TemporaryDirectory() as temporary:
+        if Path(images, INDEX).exists():
+            export_pictures(images, temporary)
+            images = temporary
+        names = copy_stimuli(_match_pictures(conditions, images), Path(images), Path(stimuli_folder), background)
     write_brain(brain, names, parsed)
+
+
+def _match_pictures(conditions: list[str], images: str | Path) -> list[tuple[str, list[str]]]:
+    """Return each condition with the name of its picture; where none is found, with its own, which then is missed."""
+    files = [path.name for path in Path(images).glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES]
+    pictures = sorted(set(map(strip_suffix, files)))
+    found = find_order(conditions, pictures)
+    pairs = [(name, name if i is None else pictures[i]) for name, i in zip(conditions, found, strict=True)]
+    for condition, picture in pairs:
+        logger.info("%s: condition %s is picture %s", images, condition, picture)
+    return [(condition, [picture]) for condition, picture in pairs]
 
 
 def _read_struct(path: Path) -> np.ndarray:

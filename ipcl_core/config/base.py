@@ -23,6 +23,10 @@ Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2
 """One line of text."""
 Color = Annotated[str, StringConstraints(pattern=r"^(white|black|gray|grey|#[0-9A-Fa-f]{6})$")]
 """As Pillow reads it; gray is #808080."""
+Hash = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{8,32})$")]
+"""sha256: or md5: and the whole hash or its first 8 or more digits."""
+Place = Annotated[str, StringConstraints(pattern=r"^(https://.+|[^:]+)$")]
+"""An address (https), or a path on this machine."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

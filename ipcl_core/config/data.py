@@ -10,10 +10,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Color, Distinct, Line, Name, Seed, Strict
+from .base import Color, Distinct, Hash, Line, Name, Place, Seed, Strict
 from .templates import check_template, fill_template, find_suffix, split_reference
 
 Averaged = Literal["activations", "rsms"]
+BUCKETS = "https://s3.amazonaws.com"
+"""Where the authors' laboratory publishes the 72 objects (harvard-visionlab/datasets)."""
 
 
 class Storage(Strict):
@@ -106,15 +108,26 @@ class Kriegeskorte2008(Strict):
 
 
 class MagriKonkle2019(Strict):
-    """72 inanimate objects; voxel patterns of ten participants, from the public .mat file and a folder of stimuli."""
+    """72 inanimate objects; voxel patterns of ten participants, from the public .mat file and the public set of stimuli.
+
+    What has an address is fetched, and checked by its hash.
+    """
 
     source: Literal["magri_konkle_2019"]
     title: Line
     """Name in figures and tables."""
-    betas: str | None
-    """Path of ExploringObjectsData_SECTORS.mat or ..._GRADIENT.mat. null: not on this machine."""
-    stimuli: str | None
-    """Folder of the 72 stimuli, named as the conditions in the .mat file."""
+    betas: Place = f"{BUCKETS}/visionlab-brain-data/konkle_72objects/rawdata/ExploringObjectsData_SECTORS.mat"
+    """Address or path of ExploringObjectsData_SECTORS.mat or ..._GRADIENT.mat. null: the public address of the first."""
+    betas_hash: Hash | None = None
+    """Of the file that is fetched. null: not known; the download is kept, its SHA-256 printed, and the file not used until it
+    is written here."""
+    stimuli: Place = f"{BUCKETS}/visionlab-litdata/exploring-objects-images"
+    """Address of a litdata set of the stimuli, or the path of one or of a folder of picture files. They have the names of the
+    conditions in the .mat file, as `brains.names` reads names. null: the public address."""
+    stimuli_hash: Hash | None = None
+    """Of the set that is fetched, see `images.litdata`. null: as above."""
+    max_mb: int = Field(2000, ge=1)
+    """Larger downloads are refused, megabytes."""
     background: Color = "white"
     """Behind transparent pixels of the stimuli: what participants saw there."""
     regions: dict[Name, str] = Field(min_length=1)
@@ -127,12 +140,18 @@ class MagriKonkle2019(Strict):
     """Numbers of participants in the .mat file, from 1, that are left out in every region."""
     has_patterns: ClassVar[bool] = True
 
+    @field_validator("betas", "stimuli", mode="before")
+    @classmethod
+    def _null_is_the_public_address(cls, place, info):
+        return cls.model_fields[info.field_name].default if place is None else place
+
     def list_paths(self) -> list[tuple[str, str | None, str]]:
         """Return (key, path, what it should name) of the user's own files that an import needs."""
-        return [
+        paths = [
             ("betas", self.betas, "the file ExploringObjectsData_SECTORS.mat"),
             ("stimuli", self.stimuli, "the folder of the 72 stimuli"),
         ]
+        return [path for path in paths if not path[1].startswith("https://")]
 
 
 class OwnData(Strict):

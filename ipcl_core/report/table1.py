@@ -32,6 +32,7 @@ PARTS = (
 """Of a region's columns."""
 PUBLISHED_DATASET, PUBLISHED_BRAIN = "imagenet", "magri_konkle_2019"
 """What the published numbers were measured on: name of the data set, source of the brain data."""
+NOT_MEASURED = "not measured (the configuration says accuracy: false)"
 SHARED_BLOCKS = ("IPCL", "Wusnet", "Supervised")
 """Frameworks that share one printed block an architecture; each other framework has a block of its own,"""
 WITH_TWIN = ("SimCLR", "MoCo2")
@@ -53,7 +54,7 @@ def read_published() -> pd.DataFrame:
 
 def make_table1(
     models: dict[str, Model], brains: dict[str, Brain], table: File, *, accuracies: list[File], fits: list[File],
-    ceilings: list[File],
+    ceilings: list[File], accuracy: bool = True,
 ) -> None:  # fmt: skip
     """Write Table 1: one row a model and brain data set.
 
@@ -71,6 +72,7 @@ def make_table1(
         accuracies: CSV of `measure_accuracies` of each model that is available and has a data set.
         fits: CSV of `fit_layers` of each of them and each brain data set.
         ceilings: CSV of `statistics.measure_noise_ceilings` of each brain data set.
+        accuracy: whether category accuracy was measured at all; where not, `top1_protocol` says it.
 
     Raises:
         ValueError: a file is of another model or brain data set, or one is not there; see `read_named`.
@@ -79,7 +81,7 @@ def make_table1(
     """
     published = read_published()
     available = [name for name, model in models.items() if model.origin != "unavailable"]
-    measured = [(models[name].dataset, name) for name in available if models[name].dataset is not None]
+    measured = [(models[name].dataset, name) for name in available if accuracy and models[name].dataset is not None]
     learned = read_named(accuracies, ["dataset", "model"], measured)
     fitted = read_named(fits, ["brain", "model"], itertools.product(brains, available))
     limits = read_named(ceilings, ["brain"], [(brain,) for brain in brains])
@@ -90,6 +92,8 @@ def make_table1(
             known = published.loc[name] if name in published.index else None
             row = {"model": name} | {key: getattr(model, key) for key in keys} | {"brain": brain}
             row |= _describe_accuracy(learned.get((model.dataset, name)))
+            if not accuracy and name in available:
+                row["top1_protocol"] = NOT_MEASURED
             if known is not None and model.dataset == PUBLISHED_DATASET:
                 row["top1_published"] = known["top1"]
             fit = fitted.get((brain, name))

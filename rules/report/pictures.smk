@@ -8,11 +8,7 @@ MAKES  <results>/figures/figure1/{model}.{svg,png,pdf}    schematic with views o
        <results>/figures/{brain}/stimuli.{svg,png,pdf}    supplementary figure 1
 """
 
-IPCL_MODELS = [
-    name
-    for name in list_from(available, "trained")
-    if study.recipes[study.models[name].recipe].objective.name == "ipcl"
-]
+IPCL_MODELS = [name for name in list_pictured() if study.recipes[study.models[name].recipe].objective.name == "ipcl"]
 
 
 rule figure1:
@@ -55,7 +51,7 @@ rule figure_augmentation:
     log:
         "<logs>/figures/augmentation/{dataset}.log",
     wildcard_constraints:
-        dataset=match_any({model.dataset for model in available.values() if model.source == "trained"}),
+        dataset=match_any({study.models[name].dataset for name in list_pictured()}),
     conda:
         "../../envs/torch.yaml"
     resources:

@@ -34,5 +34,6 @@ rule table1:
         code=code_of("table1"),
         models=dump(study.models),
         brains=dump(study.brains),
+        accuracy=study.accuracy,
     script:
         "../../workflow_scripts/table1.py"

@@ -149,8 +149,17 @@ def test_missing_paths_name_their_key():
         "  datasets.pictures.train: set it to a folder with one sub-folder of images a class (found: /data/train)",
         "  datasets.pictures.val: set it to a folder with one sub-folder of images a class (found: nothing)",
         "  brains.objects72.betas: set it to the file ExploringObjectsData_SECTORS.mat (found: /data/betas.mat)",
-        "  brains.objects72.stimuli: set it to the folder of the 72 stimuli (found: nothing)",
+        "  brains.objects72.stimuli: set it to the folder of the 72 stimuli (found: /data/stimuli)",
     ]
+
+
+def test_brain_without_paths_is_fetched_from_the_public_addresses():
+    for key in ("betas", "stimuli"):
+        study = load_config(change(f"brains.objects72.{key}", None))
+        assert getattr(study.brains["objects72"], key).startswith("https://s3.amazonaws.com/visionlab-")
+        (left,) = missing_paths(study, set(), {"objects72"}, set())
+        assert f"objects72.{key}" not in left
+    assert "objects72.betas" in explain(change("brains.objects72.betas", "http://example.org/betas.mat"))
 
 
 def test_weights_that_are_not_on_this_machine_are_missing(tmp_path):

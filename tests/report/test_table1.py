@@ -157,6 +157,9 @@ def test_model_without_data_set_has_no_accuracy(tmp_path, others):
     assert table["V1_r"].notna().all() and table["top1"].notna().any() == others
     files = {"tex": tmp_path / "t.tex", "page": tmp_path / "t.html"}
     print_table1(tmp_path / "table1.csv", {"one": "1", "two": "2"}, **files)
+    make_table1(**study | {"accuracies": []}, table=tmp_path / "again.csv", accuracy=False)
+    again = pd.read_csv(tmp_path / "again.csv", index_col="model")
+    assert again["top1"].isna().all() and (again["top1_protocol"].str.startswith("not measured (")).all()
     assert ("top-1" in files["page"].read_text().lower()) == ("top-1" in files["tex"].read_text().lower()) == others
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from ...brains.store import read_brain
-from ...config import Config, Model
+from ...config import Config
 from ...files import open_hdf5, read_csv, read_named, write_whole
 from ...fits.rsms import pair_rsms
 from ...images.decoding import list_stimuli, read_image
@@ -105,7 +105,7 @@ def _describe_study(
         "comparators": list(fits["comparator"].unique()),
         "colors": assign(COLORS, read_csv(table)["framework"], SPARE_COLORS),
         "models": {
-            name: _describe_model(model, study, learned.get((model.dataset, name)))
+            name: _describe_model(name, study, learned.get((model.dataset, name)))
             for name, model in study.models.items()
         },
         "brains": {},
@@ -126,9 +126,10 @@ def _describe_study(
     return shown | {"records": _collect_records(Results.read(table), sources)}
 
 
-def _describe_model(model: Model, study: Config, accuracy: pd.DataFrame | None) -> dict:
-    block = model.model_dump()
-    described = {key: block[key] for key in ("framework", "origin", "reason", "dataset")} | {"accuracies": []}
+def _describe_model(name: str, study: Config, accuracy: pd.DataFrame | None) -> dict:
+    block = study.models[name].model_dump()
+    described = {key: block[key] for key in ("framework", "origin", "reason")}
+    described |= {"dataset": block["dataset"] if name in study.measured else None, "accuracies": []}
     described["config"] = {"model": block}
     if recipe := block.get("recipe"):
         described["config"]["recipe"] = study.recipes[recipe].model_dump()
