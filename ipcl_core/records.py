@@ -11,6 +11,7 @@ declaration: the job that makes an artifact writes its record before it ends, so
 did not end well, which the workflow repeats. Records guard against accidents, not against somebody who edits them too.
 """
 
+import glob
 import json
 import logging
 import os
@@ -244,12 +245,13 @@ class Results:
         """Return the state of a folder that images were read from, and what is wrong with it."""
         if name not in self.folders:
             manifests = [path for path in self.manifests[name] if path.exists()]
-            if not Path(self.root, name).exists():
+            place = self.root / name
+            if not (place.exists() or any(glob.iglob(str(place)))):  # a pattern names archives
                 found = "elsewhere", ""
             elif not (self.compare_images and manifests):
                 found = "not read", ""
             else:
-                problem = "; ".join(filter(None, (self.compare_images(self.root / name, path) for path in manifests)))
+                problem = "; ".join(filter(None, (self.compare_images(place, path) for path in manifests)))
                 found = ("altered" if problem else "source"), problem
             self.folders[name] = found
         return self.folders[name]

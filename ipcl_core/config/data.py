@@ -40,17 +40,18 @@ class Labelled(Strict):
 
 
 class ImageFolder(Labelled):
-    """A labelled data set in folders: <split folder>/<class>/<image>."""
+    """A labelled data set in folders, <split folder>/<class>/<image>, or in archives, see `images.archives`."""
 
     source: Literal["image_folder"] = "image_folder"
     train: str | None
-    """Folder of the training images, one sub-folder a class. null: not on this machine."""
+    """Folder of the training images, one sub-folder a class; or archives (.tar, .parquet): a file, a folder of them, or a
+    pattern such as /data/train-*.parquet. null: not on this machine."""
     val: str | None
-    """Folder of the validation images, with the same classes."""
+    """Folder of the validation images, or archives, with the same classes."""
     val_labels: str | None = None
-    """File of the classes, where the validation images lie in one folder without sub-folders, as ImageNet's are
-    distributed: Kaggle's LOC_val_solution.csv, or the development kit's ILSVRC2012_validation_ground_truth.txt, which is
-    read with the meta.mat beside it."""
+    """File of the classes, where the validation images lie in one folder (or archive) without sub-folders, as ImageNet's are
+    distributed: Kaggle's LOC_val_solution.csv, the development kit (ILSVRC2012_devkit_t12.tar.gz), or its
+    ILSVRC2012_validation_ground_truth.txt, which is read with the meta.mat beside it."""
 
     @model_validator(mode="after")
     def _splits_are_apart(self):

@@ -5,6 +5,7 @@ A whole study: its blocks, the references between them, and its errors.
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 import re
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from .models import Fetched, Model, Trained, Untrained, Weights
 from .recipes import Recipe
 from .yaml_files import find_faults
 
+IMAGES = "a folder with one sub-folder of images a class, or to archives of images"
 Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./ -]*$")]
 
 
@@ -307,10 +309,7 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str], models: 
     for name in sorted(datasets):
         block = config.datasets[name]
         if isinstance(block, ImageFolder):
-            needed += [
-                (f"datasets.{name}.{split}", getattr(block, split), "a folder with one sub-folder of images a class")
-                for split in ("train", "val")
-            ]
+            needed += [(f"datasets.{name}.{split}", getattr(block, split), IMAGES) for split in ("train", "val")]
             if block.val_labels:
                 needed.append((f"datasets.{name}.val_labels", block.val_labels, "the file of the validation classes"))
     for name in sorted(brains):
@@ -327,6 +326,8 @@ def _find_fault(path: str) -> str | None:
     try:
         if not path:
             return "nothing"
+        if glob.has_magic(path) and not Path(path).exists():
+            path = next(glob.iglob(path), path)
         if Path(path).is_dir():
             os.scandir(path).close()
         else:

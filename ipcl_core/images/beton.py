@@ -9,6 +9,7 @@ here the page is as large as the largest image needs, and the same images make t
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,12 @@ def join_shards(
     """
     listed = read_images(images)
     table = pd.concat([read_images(Path(shard).with_suffix(".csv")) for shard in shards], ignore_index=True)
-    n_bytes = sum(Path(shard).stat().st_size for shard in shards)
-    if not table[["path", "label"]].equals(listed[["path", "label"]]) or table["n_bytes"].sum() != n_bytes:
+    sizes = [Path(shard).stat().st_size for shard in shards]
+    table["begin"] = table["n_bytes"].cumsum() - table["n_bytes"]  # in all shards, one behind the other
+    same = table["n_bytes"].sum() == sum(sizes) and len(table) == len(listed)
+    if same and "file" in listed:  # encoded in the order of the archives
+        table = table.set_index("path").reindex(listed["path"]).reset_index()
+    if not (same and table[["path", "label"]].equals(listed[["path", "label"]])):
         raise ValueError(
             f"{Path(shards[0]).parent}: the shards are not those of {images}; remove the folder and repeat"
         )
@@ -69,7 +74,7 @@ def join_shards(
     if refused.all():
         raise ValueError(f"{images}: none of the {len(table)} images can be decoded")
     kept = table[~refused]
-    hashes = write_beton(beton, kept, _read_stored(shards, kept["n_bytes"]))
+    hashes = write_beton(beton, kept, _read_stored(shards, sizes, kept))
     table.loc[refused, "label"] = -1
     rows = pd.concat([table[~refused], table[refused]])
     write_csv(rows[["path", "class", "label", "sha256", "refused"]], manifest)
@@ -86,16 +91,16 @@ def join_shards(
     )
 
 
-def _read_stored(shards: list[str | Path], n_bytes: Iterable[int]) -> Iterator[bytes]:
-    """Yield the bytes of each image, from one shard after the other."""
-    sizes = iter(n_bytes)
-    for shard in shards:
-        left = Path(shard).stat().st_size
-        with Path(shard).open("rb", buffering=PAGE_BYTES) as file:
-            while left:
-                stored = file.read(next(sizes))
-                left -= len(stored)
-                yield stored
+def _read_stored(shards: list[str | Path], sizes: list[int], images: pd.DataFrame) -> Iterator[bytes]:
+    """Yield the bytes of each image, in whatever order the shards hold them."""
+    ends = np.cumsum(sizes)
+    in_order = images["begin"].is_monotonic_increasing
+    with ExitStack() as stack:
+        files = [stack.enter_context(Path(shard).open("rb", PAGE_BYTES if in_order else 0)) for shard in shards]
+        for begin, n_bytes in images[["begin", "n_bytes"]].itertuples(index=False, name=None):
+            shard = int(np.searchsorted(ends, begin, side="right"))
+            files[shard].seek(begin - ends[shard] + sizes[shard])
+            yield files[shard].read(n_bytes)
 
 
 def write_beton(path: str | Path, images: pd.DataFrame, stored: Iterable[bytes]) -> dict[str, str]:

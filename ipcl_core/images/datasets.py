@@ -1,10 +1,11 @@
 """
-Labelled images in folders: where each comes from, what its class is.
+Labelled images in folders and archives: where each comes from, what its class is.
 
-A data set is a folder per split with one sub-folder a class. The classes of the training split, sorted by name, are the
-labels of both splits.
+A data set is a folder per split with one sub-folder a class, or archives. The classes of the training split, sorted by name,
+are the labels of both splits.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -19,11 +20,12 @@ import scipy
 from PIL import Image
 
 from ..downloads import read_members
-from ..files import compute_sha256
+from .archives import index_archives, list_archives, locate
 from .decoding import IMAGE_SUFFIXES
 
 log = logging.getLogger(__name__)
 
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 FEW = 3
 """So many images beside the class folders are passed over with a warning; more are an error."""
 
@@ -106,18 +108,19 @@ def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | No
     """List the images of both splits with the training split's classes as labels.
 
     Args:
-        train: folder of the training images, one sub-folder a class.
-        val: folder of the validation images, one sub-folder a class; or all in one folder, with `val_labels`.
+        train: folder of the training images, one sub-folder a class; or archives, see `archives`.
+        val: folder of the validation images, one sub-folder a class; or all in one folder, with `val_labels`; or archives.
         val_labels: file of the validation images' classes, see `read_labels`.
 
     Returns:
         train and val -> one row an image, sorted by class and name (by name alone with `val_labels`): path (relative to
-        the folder), class, label (int, from 0, in the order of the training classes' names).
+        the folder), class, label (int, from 0, in the order of the training classes' names); of images in archives also file,
+        at, size (`archives.Piece`).
 
     Raises:
         ValueError: a folder does not hold what it should; or validation classes are not among the training ones.
     """
-    images = {"train": list_images(train), "val": list_flat_images(val, val_labels) if val_labels else list_images(val)}
+    images = {"train": _list_split(train), "val": _list_split(val, val_labels)}
     classes = {split: sorted(set(table["class"])) for split, table in images.items()}
     if unknown := sorted(set(classes["val"]) - set(classes["train"])):
         raise ValueError(f"{val}: {len(unknown)} class(es) that {train} has not, among them {unknown[0]!r}")
@@ -126,6 +129,22 @@ def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | No
     for table in images.values():
         table["label"] = np.searchsorted(classes["train"], table["class"])
     return images
+
+
+def _list_split(place: str | Path, labels: str | Path | None = None) -> pd.DataFrame:
+    if not list_archives(place):
+        return list_flat_images(place, labels) if labels else list_images(place)
+    table = index_archives(place)
+    if labels:
+        table["path"] = table["path"].map(lambda path: Path(path).name)
+        table = table.sort_values("path", ignore_index=True)
+        table["class"] = _look_up_classes(table["path"].tolist(), labels, place)
+    elif (table["class"] == "").any():
+        name = table["path"][table["class"] == ""].iloc[0]
+        raise ValueError(f"{place}: nothing says the class of {name}; give val_labels, or archives that say it")
+    elif table["class"].nunique() < 2:
+        raise ValueError(f"{place}: found 1 class; at least two are needed")
+    return table
 
 
 def list_images(folder: str | Path) -> pd.DataFrame:
@@ -196,24 +215,35 @@ def list_flat_images(folder: str | Path, labels: str | Path) -> pd.DataFrame:
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; it should hold the images of {labels}")
     paths = _find_images(folder)
+    return pd.DataFrame({"path": paths, "class": _look_up_classes(paths, labels, folder)})
+
+
+def _look_up_classes(paths: list[str], labels: str | Path, place: str | Path) -> list[str]:
+    """Return the class of each image by its name, see `read_labels`."""
     truth = read_labels(labels, [Path(path).stem for path in paths])
     if unlabelled := [path for path in paths if Path(path).stem not in truth]:
-        raise ValueError(f"{labels}: no class for {len(unlabelled)} images of {folder}, among them {unlabelled[0]}")
+        raise ValueError(f"{labels}: no class for {len(unlabelled)} images of {place}, among them {unlabelled[0]}")
     if lost := sorted(set(truth) - {Path(path).stem for path in paths}):
-        raise ValueError(f"{folder}: {len(lost)} images of {labels} are not there, among them {lost[0]}")
-    return pd.DataFrame([(path, truth[Path(path).stem]) for path in paths], columns=["path", "class"])
+        raise ValueError(f"{place}: {len(lost)} images of {labels} are not there, among them {lost[0]}")
+    return [truth[Path(path).stem] for path in paths]
 
 
 def compare_images(folder: str | Path, manifest: str | Path) -> str:
     """Say in what the images of a split differ from those that were converted, "" where they do not.
 
     Args:
-        folder: the split's folder.
+        folder: the split's folder, or archives.
         manifest: CSV of `beton.join_shards`: path, class, sha256 of every image.
     """
     expected = pd.read_csv(manifest, dtype=str, keep_default_na=False).set_index("path")
     in_classes = (expected.index.str.split("/").str[0] == expected["class"]).all()
-    if in_classes:  # which may be links to folders
+    pieces = {}
+    if list_archives(folder):
+        table = index_archives(folder)
+        names = table["path"] if in_classes else table["path"].map(lambda path: Path(path).name)
+        pieces = dict(zip(names, locate(folder, table), strict=True))
+        there = set(pieces)
+    elif in_classes:  # which may be links to folders
         classes = [child for child in Path(folder).iterdir() if child.is_dir() and not child.name.startswith(".")]
         there = {f"{child.name}/{path}" for child in classes for path in _find_images(child)}
     else:
@@ -221,7 +251,11 @@ def compare_images(folder: str | Path, manifest: str | Path) -> str:
     new = sorted(there - set(expected.index))
     lost = [path for path in expected.index if path not in there]
     kept = expected["sha256"].drop(lost)
-    changed = [path for path, sha256 in kept.items() if sha256 and compute_sha256(Path(folder, path)) != sha256]
+    changed = [
+        path
+        for path, sha256 in kept.items()
+        if sha256 and hashlib.sha256((pieces.get(path) or Path(folder, path)).read_bytes()).hexdigest() != sha256
+    ]
     counts = {"changed": changed, "not there": lost, "not in the manifest": new}
     parts = [f"{len(paths)} {what}, among them {paths[0]}" for what, paths in counts.items() if paths]
     return f"of {len(expected)} images of {manifest}: {'; '.join(parts)}" if parts else ""
@@ -262,8 +296,9 @@ def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
     Args:
         path: a CSV with a header and the columns image (with or without suffix) and class, where only the first word of
             the class counts, as in Kaggle's LOC_val_solution.csv (ImageId,PredictionString); or the development kit's
-            ILSVRC2012_validation_ground_truth.txt beside its meta.mat: a number a line, in the order of the images'
-            names, which meta.mat translates into a synset. (The numbers are not in the order of the synsets' names.)
+            ILSVRC2012_validation_ground_truth.txt beside its meta.mat, or the whole kit (.tar.gz): a number a line, in the
+            order of the images' names, which meta.mat translates into a synset. (The numbers are not in the order of the
+            synsets' names.)
         names: of the images without suffix, sorted.
 
     Returns:
@@ -285,16 +320,24 @@ def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
             raise ValueError(f"{path}: {wrong[0]!r} has no class or is there twice")
         return dict(zip(stems, classes, strict=True))
     meta = path.with_name("meta.mat")
-    if path.suffix != ".txt" or not meta.exists():
-        raise ValueError(f"{path}: needs a .csv of images and classes, or the ground truth (.txt) beside {meta.name}")
+    if path.name.endswith(".tar.gz"):
+        kit = [next(iter(read_members(path, f"/{name}").values())) for name in ("meta.mat", GROUND_TRUTH)]
+        meta, content, text = path, BytesIO(kit[0]), kit[1].decode("utf-8", "replace")
+    elif path.suffix == ".txt" and meta.exists():
+        content, text = meta, path.read_text(encoding="utf-8", errors="replace")
+    else:
+        raise ValueError(
+            f"{path}: needs a .csv of images and classes, or the ground truth (.txt) beside {meta.name}, or the whole "
+            "development kit (.tar.gz)"
+        )
     try:
-        synsets = scipy.io.loadmat(meta, squeeze_me=True)["synsets"]
+        synsets = scipy.io.loadmat(content, squeeze_me=True)["synsets"]
         wnid = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets if row["num_children"] == 0}
     except Exception as error:  # of damaged files, of many kinds
         raise ValueError(
             f"{meta}: is not the development kit's table of synsets: {type(error).__name__}: {error}"
         ) from None
-    numbers = path.read_text(encoding="utf-8", errors="replace").split()
+    numbers = text.split()
     if len(numbers) != len(names):
         raise ValueError(f"{path}: {len(numbers)} lines for {len(names)} images")
     if unknown := [number for number in numbers if not number.isdigit() or int(number) not in wnid]:

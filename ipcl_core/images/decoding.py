@@ -135,15 +135,20 @@ def reuse_memory() -> None:
 
 
 def encode_images(
-    paths: Sequence[str | Path], *, shortest_side: int | None, write_mode: str, jpeg_quality: int
+    paths: Sequence[Path], *, shortest_side: int | None, write_mode: str, jpeg_quality: int
 ) -> list[EncodedImage]:
-    """Decode, shrink and encode image files; see `Storage` in the configuration for the settings."""
+    """Decode, shrink and encode images; see `Storage` in the configuration for the settings.
+
+    Args:
+        paths: image files, or other places whose `read_bytes` returns the content of one (`archives.Piece`).
+        shortest_side, write_mode, jpeg_quality: see `Storage`.
+    """
     return [_encode(path, shortest_side, write_mode, jpeg_quality) for path in paths]
 
 
-def _encode(path: str | Path, shortest_side: int | None, write_mode: str, jpeg_quality: int) -> EncodedImage:
+def _encode(path: Path, shortest_side: int | None, write_mode: str, jpeg_quality: int) -> EncodedImage:
     try:
-        content = Path(path).read_bytes()
+        content = path.read_bytes()
         image = _decode(BytesIO(content), shortest_side)
         if max(image.size) > MAX_SIDE:
             raise ValueError(f"{image.width} x {image.height} pixels; no side may have more than {MAX_SIDE}")

@@ -1,5 +1,5 @@
 """
-Image folders -> lists of images -> encoded shards, which `beton` joins.
+Image folders and archives -> lists of images -> encoded shards, which `beton` joins.
 
     list (CSV: path, class, label) -> shards (.bin: the images' bytes; .csv: one row an image) -> .beton
 
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import write_csv, write_whole
+from .archives import Piece, locate
 from .datasets import label_splits
 from .decoding import EncodedImage, encode_images, reuse_memory
 
@@ -38,9 +39,9 @@ def list_splits(folders: dict[str, str | Path], lists: dict[str, str | Path], *,
     """List the images of both splits, and make sure that their .beton files will fit on the disk.
 
     Args:
-        folders: train and val -> the split's folder, see `datasets.label_splits`.
-        lists: train and val -> CSV to write, one row an image in the order of the .beton file: path (relative to the
-            folder), class, label. Its file system is the one whose free space is looked at; quotas are not seen.
+        folders: train and val -> the split's folder or archives, see `datasets.label_splits`.
+        lists: train and val -> CSV to write, one row an image in the order of the .beton file, see
+            `datasets.label_splits`. Its file system is the one whose free space is looked at; quotas are not seen.
         val_labels: file of the validation images' classes where those lie in one folder, or None.
         storage: shortest_side, write_mode, jpeg_quality.
 
@@ -49,9 +50,7 @@ def list_splits(folders: dict[str, str | Path], lists: dict[str, str | Path], *,
         OSError: shards and .beton files need more space than there is.
     """
     images = label_splits(folders["train"], folders["val"], val_labels)
-    n_bytes = {
-        split: estimate_bytes(folders[split], table["path"].tolist(), storage) for split, table in images.items()
-    }
+    n_bytes = {split: estimate_bytes(locate(folders[split], table), storage) for split, table in images.items()}
     for path in lists.values():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(Path(lists["train"]).parent).free
@@ -65,17 +64,18 @@ def list_splits(folders: dict[str, str | Path], lists: dict[str, str | Path], *,
         write_csv(table, lists[split])
 
 
-def estimate_bytes(folder: str | Path, paths: list[str], storage: dict) -> float:
+def estimate_bytes(places: list[Path | Piece], storage: dict) -> float:
     """Estimate the bytes of a split's encoded images from a random sample of them (seed 0); damaged ones do not count."""
-    sample = np.random.default_rng(0).permutation(len(paths))[:N_SAMPLE]
-    encoded = encode_images([Path(folder) / paths[i] for i in sample], **storage)
+    sample = np.random.default_rng(0).permutation(len(places))[:N_SAMPLE]
+    encoded = encode_images([places[i] for i in sample], **storage)
     sizes = [len(image.stored) for image in encoded if not image.refused]
-    return len(paths) * float(np.mean(sizes)) if sizes else 0.0
+    return len(places) * float(np.mean(sizes)) if sizes else 0.0
 
 
 def read_images(path: str | Path) -> pd.DataFrame:
     """Read a list, or a shard's table, of images."""
-    texts, numbers = ("path", "class", "sha256", "refused"), ("label", "height", "width", "n_bytes")
+    texts = ("path", "class", "file", "sha256", "refused")
+    numbers = ("label", "at", "size", "height", "width", "n_bytes")
     dtypes = dict.fromkeys(texts, str) | dict.fromkeys(numbers, "int64") | {"jpeg": bool}
     return pd.read_csv(path, keep_default_na=False, dtype=dtypes)
 
@@ -92,10 +92,10 @@ def encode_shard(
     on_corrupt: str,
     n_workers: int,
 ) -> None:
-    """Encode one part of a split's images.
+    """Encode one part of a split's images. Those in archives are taken in the order in which they lie there.
 
     Args:
-        folder: the split's folder.
+        folder: the split's folder; that of images in archives is not looked at.
         images: list of its images.
         stored: .bin file to write: the encoded images, one behind the other.
         table: CSV to write: the list's columns, then sha256 (of the source file), refused (why, or empty), jpeg, height,
@@ -111,13 +111,15 @@ def encode_shard(
         RuntimeError: a worker process was killed.
     """
     rows = read_images(images)
+    if "file" in rows:
+        rows = rows.sort_values(["file", "at"])
     bounds = len(rows) * np.arange(n_shards + 1) // n_shards
     rows = rows[bounds[shard] : bounds[shard + 1]].reset_index(drop=True)
     encoded = []
     start = reported = time.monotonic()
     with write_whole(stored) as temporary:
         with temporary.open("wb") as file:
-            for image in _encode_in_order([Path(folder) / path for path in rows["path"]], storage, n_workers):
+            for image in _encode_in_order(locate(folder, rows), storage, n_workers):
                 file.write(image.stored)
                 encoded.append((image.sha256, image.refused, image.jpeg, image.height, image.width, len(image.stored)))
                 if (now := time.monotonic()) - reported > 30:
@@ -127,7 +129,8 @@ def encode_shard(
         rows = rows.join(pd.DataFrame(encoded, columns=columns, index=rows.index))
         corrupt = rows[rows["refused"] != ""]
         if len(corrupt) and on_corrupt == "error":
-            lines = [f"  {Path(folder) / row.path}: {row.refused}" for row in corrupt.head(20).itertuples()]
+            some = corrupt.head(20)
+            lines = [f"  {place}: {why}" for place, why in zip(locate(folder, some), some["refused"], strict=True)]
             raise CorruptImageError(
                 f"{len(corrupt)} of {len(rows)} images cannot be decoded. Repair or remove them, or set "
                 "on_corrupt: skip for this data set:\n" + "\n".join(lines)
@@ -136,7 +139,7 @@ def encode_shard(
     write_csv(rows, table)
 
 
-def _encode_in_order(paths: list[Path], storage: dict, n_workers: int) -> Iterator[EncodedImage]:
+def _encode_in_order(paths: list[Path | Piece], storage: dict, n_workers: int) -> Iterator[EncodedImage]:
     """Yield the encoded images; workers are at most three chunks each ahead of what was taken."""
     pending = deque()
     with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn"), reuse_memory) as pool:

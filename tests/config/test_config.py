@@ -8,6 +8,7 @@ from conftest import another_user
 from snakemake.utils import update_config
 
 from ipcl_core.config import load_config, missing_paths
+from ipcl_core.config.study import IMAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,11 +147,21 @@ def test_addresses_and_hashes_of_weights(url, digest):
 def test_missing_paths_name_their_key():
     found = missing_paths(load_config(STUDY), {"pictures", "emoji"}, {"objects92", "objects72"}, {"fetched"})
     assert found == [
-        "  datasets.pictures.train: set it to a folder with one sub-folder of images a class (found: /data/train)",
-        "  datasets.pictures.val: set it to a folder with one sub-folder of images a class (found: nothing)",
+        f"  datasets.pictures.train: set it to {IMAGES} (found: /data/train)",
+        f"  datasets.pictures.val: set it to {IMAGES} (found: nothing)",
         "  brains.objects72.betas: set it to the file ExploringObjectsData_SECTORS.mat (found: /data/betas.mat)",
         "  brains.objects72.stimuli: set it to the folder of the 72 stimuli (found: /data/stimuli)",
     ]
+
+
+def test_pattern_of_archives_is_there_when_one_has_it(tmp_path):
+    (tmp_path / "val").mkdir()
+    study = load_config(change("datasets.pictures", {"train": f"{tmp_path}/train-*.tar", "val": f"{tmp_path}/val"}))
+    assert missing_paths(study, {"pictures"}, set(), set()) == [
+        f"  datasets.pictures.train: set it to {IMAGES} (found: {tmp_path}/train-*.tar)"
+    ]
+    (tmp_path / "train-0.tar").touch()
+    assert missing_paths(study, {"pictures"}, set(), set()) == []
 
 
 def test_brain_without_paths_is_fetched_from_the_public_addresses():

@@ -193,10 +193,10 @@ def list_both(folder, target, storage=STORAGE) -> dict[str, Path]:
 
 def test_estimate_is_the_size_of_the_encoded_images(image_folder, tmp_path):
     """With fewer images than the sample has, the estimate is exact, the damaged picture counting as a mean one."""
-    paths = [str(path.relative_to(image_folder)) for path in image_folder.rglob("*.png")]
+    paths = list(image_folder.rglob("*.png"))
     convert(image_folder, tmp_path)
     sizes = read_images(tmp_path / "0.csv").query("refused == ''")["n_bytes"]
-    assert estimate_bytes(image_folder, paths, STORAGE) == pytest.approx(24 * sizes.mean(), rel=1e-12)
+    assert estimate_bytes(paths, STORAGE) == pytest.approx(24 * sizes.mean(), rel=1e-12)
 
 
 def test_lists_and_estimate(image_folder, tmp_path, caplog):
@@ -207,10 +207,7 @@ def test_lists_and_estimate(image_folder, tmp_path, caplog):
 
 
 def test_full_disk_is_told_before_the_work(image_folder, tmp_path, monkeypatch):
-    free = int(
-        3.9
-        * estimate_bytes(image_folder, [str(p.relative_to(image_folder)) for p in image_folder.rglob("*.png")], STORAGE)
-    )
+    free = int(3.9 * estimate_bytes(list(image_folder.rglob("*.png")), STORAGE))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free))
     with pytest.raises(OSError, match=r"train: not enough space. train 24 images, .* are needed; 0\.00 GB are free"):
         list_both(image_folder, tmp_path)

@@ -1,0 +1,198 @@
+"""The same few pictures in folders and in the archives in which people have ImageNet."""
+
+import io
+import json
+import re
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from conftest import convert
+from test_datasets import NAMES, flat
+
+from ipcl_core.images.archives import index_archives, list_archives, locate
+from ipcl_core.images.datasets import compare_images, label_splits
+from ipcl_core.images.decoding import encode_images
+
+Files = list[tuple[str, bytes]]
+assert flat  # a fixture
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
+def write_official(place: Path, files: Files, name_class: Callable) -> Path:
+    """A .tar of one .tar a class, as ILSVRC2012_img_train.tar; the classes and pictures in another order than their names'."""
+    with tarfile.open(place / "train.tar", "w") as outer:
+        for label in "cab":
+            content = io.BytesIO()
+            with tarfile.open(fileobj=content, mode="w") as inner:
+                for name, picture in reversed(files):
+                    if name.startswith(f"{label}/"):
+                        add(inner, name.split("/")[1], picture)
+            add(outer, f"{label}.tar", content.getvalue())
+    return place / "train.tar"
+
+
+def write_folders(place: Path, files: Files, name_class: Callable) -> Path:
+    """A .tar of the folder."""
+    with tarfile.open(place / "folders.tar", "w") as archive:
+        for name, picture in files:
+            add(archive, f"imagenet/train/{name}", picture)
+    return place / "folders.tar"
+
+
+def write_webdataset(place: Path, files: Files, name_class: Callable) -> Path:
+    """Two shards in random order; the class beside the picture, in the second shard as JSON."""
+    order = np.random.default_rng(0).permutation(len(files))
+    for shard, part in enumerate(np.array_split(order, 2)):
+        with tarfile.open(place / f"train-{shard:04d}.tar", "w") as archive:
+            for name, picture in (files[i] for i in part):
+                key, label = name.split("/")[1].removesuffix(".png"), name_class(name)
+                add(archive, f"{key}.png", picture)
+                if shard:
+                    add(archive, f"{key}.json", json.dumps({"label": label, "width": 5}).encode())
+                else:
+                    add(archive, f"{key}.cls", str(label).encode())
+    return place
+
+
+def write_parquet(place: Path, files: Files, name_class: Callable) -> str:
+    """Two files in random order, in groups of four rows, beside one of the other split, as Hugging Face writes them."""
+    order = np.random.default_rng(1).permutation(len(files))
+    for part, rows in enumerate(np.array_split(order, 2)):
+        images = [{"bytes": files[i][1], "path": files[i][0].split("/")[1]} for i in rows]
+        table = pyarrow.table({"image": images, "label": [name_class(files[i][0]) for i in rows]})
+        pyarrow.parquet.write_table(table, place / f"train-0000{part}-of-00002.parquet", row_group_size=4)
+    pyarrow.parquet.write_table(table, place / "validation-00000-of-00001.parquet")
+    return f"{place}/train-*.parquet"
+
+
+WRITERS = [write_official, write_folders, write_webdataset, write_parquet]
+
+
+@pytest.fixture(scope="module")
+def files(image_folder) -> Files:
+    """The pictures and the file that is none, by their places in the folder."""
+    paths = sorted(path for path in image_folder.rglob("*.png"))
+    return [(str(path.relative_to(image_folder)), path.read_bytes()) for path in paths]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_archives_give_the_same_bytes_and_manifest_as_folders(write, files, jpg_split, tmp_path):
+    """The pictures are encoded in the order of the archives, from some in two shards, and joined in that of their names."""
+    (tmp_path / "archives").mkdir()
+    place = write(tmp_path / "archives", files, lambda name: name[0])
+    n_shards = 2 if write is write_webdataset else 1
+    made = convert(place, tmp_path, n_shards=n_shards, write_mode="jpg", shortest_side=64)
+    assert made.beton.read_bytes() == jpg_split.beton.read_bytes()
+    assert made.manifest.read_bytes() == jpg_split.manifest.read_bytes()
+    assert made.summary.read_bytes() == jpg_split.summary.read_bytes()
+    assert compare_images(place, made.manifest) == ""
+    other = [(name, content[:-1] + b"x" if name == "a/03.png" else content) for name, content in files[:-1]]
+    write(tmp_path / "archives", other, lambda name: name[0])
+    said = compare_images(place, made.manifest)
+    assert "1 changed, among them a/03.png" in said and f"1 not there, among them {files[-1][0]}" in said
+
+
+@pytest.mark.parametrize("write", [write_webdataset, write_parquet])
+def test_classes_that_are_numbers_keep_their_order(write, files, image_folder, tmp_path):
+    """2, 9 and 10 sort as numbers, so that the labels are the same."""
+    place = write(tmp_path, files, lambda name: {"a": 2, "b": 9, "c": 10}[name[0]])
+    found, wanted = (label_splits(one, one)["train"] for one in (place, image_folder))
+    assert found["label"].equals(wanted["label"]) and set(found["class"]) == {"0002", "0009", "0010"}
+    assert [Path(path).name for path in found["path"]] == [Path(path).name for path in wanted["path"]]
+
+
+@pytest.mark.parametrize("write", [write_official, write_parquet])
+def test_damaged_picture_is_named(write, files, tmp_path):
+    place = write(tmp_path, files, lambda name: name[0])
+    table = index_archives(place)
+    broken = next(one for one, path in zip(locate(place, table), table["path"], strict=True) if "broken" in path)
+    (image,) = encode_images([broken], shortest_side=None, write_mode="raw", jpeg_quality=90)
+    assert image.refused.startswith("UnidentifiedImageError: 13 bytes")
+    assert re.fullmatch(r".*(train\.tar, byte \d+|\.parquet, row \d+)", str(broken))
+
+
+def test_official_validation_split(flat, tmp_path):
+    """ILSVRC2012_img_val.tar and the development kit as they are distributed."""
+    with tarfile.open(tmp_path / "ILSVRC2012_img_val.tar", "w") as archive:
+        for name in reversed(NAMES):
+            archive.add(flat / f"val/{name}.JPEG", f"{name}.JPEG")
+    with tarfile.open(tmp_path / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as kit:
+        for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt"):
+            kit.add(flat / name, f"ILSVRC2012_devkit_t12/data/{name}")
+    labels = flat / "ILSVRC2012_validation_ground_truth.txt"
+    wanted = label_splits(flat / "train", flat / "val", labels)["val"]
+    val = label_splits(flat / "train", tmp_path / "ILSVRC2012_img_val.tar", tmp_path / "ILSVRC2012_devkit_t12.tar.gz")[
+        "val"
+    ]
+    assert val[["path", "class", "label"]].equals(wanted)
+    with pytest.raises(
+        ValueError, match=r"img_val\.tar: nothing says the class of ILSVRC2012_val_00000001\.JPEG; give"
+    ):
+        label_splits(flat / "train", tmp_path / "ILSVRC2012_img_val.tar")
+
+
+def test_one_archive_a_class(flat, tmp_path):
+    """What unpacking ILSVRC2012_img_train.tar once leaves; of archives beside class folders nothing is read."""
+    (tmp_path / "archives").mkdir()
+    for folder in sorted((flat / "train").iterdir()):
+        with tarfile.open(tmp_path / f"archives/{folder.name}.tar", "w") as archive:
+            archive.add(folder / "a.JPEG", "a.JPEG")
+    found = index_archives(tmp_path / "archives")
+    assert found["path"].tolist() == ["n01440764/a.JPEG", "n02100735/a.JPEG", "n02119789/a.JPEG"]
+    shutil.copy(tmp_path / "archives/n01440764.tar", flat / "train")
+    assert list_archives(flat / "train") == []
+
+
+def test_names_that_are_counted_anew_in_each_archive(tmp_path):
+    for shard in "ab":
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as archive:
+            add(archive, "000.jpg", b"")
+            add(archive, "000.cls", b"7")
+    assert index_archives(tmp_path)["path"].tolist() == ["0007/a/000.jpg", "0007/b/000.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tar", b"no archive", r"a\.tar: cannot be read: ReadError"),
+        ("a.parquet", b"no archive", r"a\.parquet: cannot be read: ArrowInvalid"),
+        ("a.tar.gz", b"", "needs .tar or .parquet files, of one kind; found .gz"),
+        (None, b"", "a.tar: its archives hold no image"),
+    ],
+)
+def test_archive_that_cannot_be_read_is_refused(tmp_path, name, content, message):
+    path = tmp_path / (name or "a.tar")
+    path.write_bytes(content)
+    if name is None:
+        tarfile.open(path, "w").close()
+    with pytest.raises(ValueError, match=message):
+        index_archives(path)
+
+
+def test_picture_without_class_among_others_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("0.jpg", "0.cls", "1.jpg"):
+            add(archive, name, b"3")
+    with pytest.raises(ValueError, match=r"a\.tar: cannot be read: LookupError: .*1\.jpg has no \.cls or \.json"):
+        index_archives(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [({"image": [{"bytes": b""}]}, "no column label; there are image"), ({"label": [1]}, "needs one column of images")],
+)
+def test_parquet_without_images_or_labels_is_refused(tmp_path, columns, message):
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=message):
+        index_archives(tmp_path)
