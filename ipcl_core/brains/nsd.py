@@ -1,0 +1,164 @@
+"""
+The Natural Scenes Dataset (Allen et al. 2022) -> a folder of stimuli, and brain.h5 (`store`).
+
+Read from the download, of each participant in volumes of 1.8 mm:
+
+    nsddata/experiments/nsd/nsd_expdesign.mat                                     which image each trial showed
+    nsddata/ppdata/<participant>/func1pt8mm/roi/<file>.nii.gz                     regions, a number a voxel
+    nsddata_betas/ppdata/<participant>/func1pt8mm/betas_fithrf_GLMdenoise_RR/     betas_session<nn>.hdf5, ncsnr.nii.gz
+    nsddata_stimuli/stimuli/nsd/shared1000/shared<nnnn>_nsd<nnnnn>.png            the images that all participants saw
+
+The betas are (750 trials, z, y, x) int16, 300 times the signal change in %; the other volumes are (x, y, z).
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import scipy
+
+from ..files import open_hdf5
+from .patterns import compute_rsv, find_varying
+from .stimuli import copy_stimuli
+from .store import Region, write_brain
+
+logger = logging.getLogger(__name__)
+
+N_TRIALS, N_REPETITIONS, SCALE = 750, 3, 300
+BLOCK = 50
+"""Trials that are read at a time: 70 MB."""
+
+
+def import_nsd(
+    folder: str | Path,
+    participants: list[str],
+    regions: dict[str, str],
+    stimuli_folder: str | Path,
+    brain: str | Path,
+    *,
+    min_ncsnr: float | None,
+    min_voxels: int,
+) -> None:
+    """Import the shared images that every participant saw three times, in the sessions that are there.
+
+    Betas are z-scored in each voxel within each session, over all its trials. The three repetitions are three runs.
+
+    Args:
+        folder: of the download.
+        participants: subj01 to subj08.
+        regions: name here -> file and the numbers in it, as in prf-visualrois=1,2; without numbers all above 0.
+        stimuli_folder: receives a PNG of each image.
+        brain: HDF5 file to write.
+        min_ncsnr: voxels with a noise-ceiling signal-to-noise ratio of at least this are kept; None: all.
+        min_voxels: fewest voxels of a participant in a region.
+
+    Raises:
+        ValueError: a file is missing or has another layout, fewer than three images are left, or too few voxels.
+
+    Source: Allen et al. 2022, Nature Neuroscience 25, 116-126; the data set's manual.
+    """
+    folder = Path(folder)
+    trials = {one: _list_trials(folder, one) for one in participants}
+    seen = [{image for image, of in found.items() if len(of) >= N_REPETITIONS} for found in trials.values()]
+    images = sorted(set.intersection(*seen))
+    if len(images) < 3:
+        raise ValueError(
+            f"{folder}: {', '.join(participants)} saw {len(images)} images three times; needs three or more"
+        )
+    logger.info("%d of the 1,000 shared images were seen three times by %s", len(images), ", ".join(participants))
+    patterns: dict[str, list] = {region: [] for region in regions}
+    rsvs: dict[str, list] = {region: [] for region in regions}
+    for one in participants:
+        masks = {region: _read_mask(folder, one, place, min_ncsnr) for region, place in regions.items()}
+        inside = np.flatnonzero(np.any(list(masks.values()), axis=0))
+        wanted = np.array([trials[one][image][:N_REPETITIONS] for image in images]).T  # (3, n_images)
+        betas = _read_betas(folder, one, wanted, inside)
+        for region, mask in masks.items():
+            who = f"{folder}: region {region}, participant {one}"
+            array = betas[:, :, mask[inside]]
+            array = array[:, :, find_varying(array.mean(0), who)]
+            rsvs[region].append(compute_rsv(array.mean(0), list(map(str, images)), min_voxels, who))
+            patterns[region].append(array)
+            logger.info("region %s, participant %s: %d voxels", region, one, array.shape[2])
+    pictures = {int(path.stem[-5:]): path.name for path in _find_stimuli(folder).glob("shared*_nsd*.png")}
+    if lost := [image for image in images if image not in pictures]:
+        raise ValueError(f"{_find_stimuli(folder)}: no picture shared*_nsd{lost[0]:05d}.png")
+    pairs = [(pictures[image], [pictures[image]]) for image in images]
+    names = copy_stimuli(pairs, _find_stimuli(folder), Path(stimuli_folder))
+    found = [Region(name, np.stack(rsvs[name]), participants, group=False, patterns=patterns[name]) for name in regions]
+    write_brain(brain, names, found)
+
+
+def _find_stimuli(folder: Path) -> Path:
+    return folder / "nsddata_stimuli/stimuli/nsd/shared1000"
+
+
+def _find_betas(folder: Path, participant: str) -> Path:
+    return folder / "nsddata_betas/ppdata" / participant / "func1pt8mm/betas_fithrf_GLMdenoise_RR"
+
+
+def _list_trials(folder: Path, participant: str) -> dict[int, list[int]]:
+    """Return shared image (its number among 73,000, from 1) -> the trials that showed it, from 0, in the sessions there."""
+    place, path = _find_betas(folder, participant), folder / "nsddata/experiments/nsd/nsd_expdesign.mat"
+    sessions = sorted(place.glob("betas_session*.hdf5"))
+    expected = [f"betas_session{i:02d}.hdf5" for i in range(1, len(sessions) + 1)]
+    if not sessions or [session.name for session in sessions] != expected:
+        raise ValueError(
+            f"{place}: needs betas_session01.hdf5 and so on, without a gap; found {len(sessions)} sessions"
+        )
+    try:
+        design = scipy.io.loadmat(path, squeeze_me=True)
+        order, shared = design["masterordering"], set(design["sharedix"].tolist())
+        images = design["subjectim"][int(participant.removeprefix("subj")) - 1]
+    except (OSError, LookupError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: is no experimental design of NSD: {error}") from None
+    found: dict[int, list[int]] = {}
+    for trial, number in enumerate(order[: N_TRIALS * len(sessions)].tolist()):
+        if (image := int(images[number - 1])) in shared:
+            found.setdefault(image, []).append(trial)
+    return found
+
+
+def _read_volume(path: Path) -> np.ndarray:
+    """Return a volume's voxels in the order of the betas."""
+    try:
+        import nibabel
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: NIfTI files are read by nilearn, which cannot be imported ({error}); install the version that "
+            "envs/requirements.in names with pip, in the environment that this job runs in"
+        ) from None
+    try:
+        return np.asarray(nibabel.load(path).dataobj).T.ravel()  # (x, y, z) -> (z, y, x)
+    except (OSError, nibabel.filebasedimages.ImageFileError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from None
+
+
+def _read_mask(folder: Path, participant: str, place: str, min_ncsnr: float | None) -> np.ndarray:
+    """Return which voxels are those of a region, and reliable: (n_voxels,) bool."""
+    name, _, numbers = place.partition("=")
+    volume = _read_volume(folder / "nsddata/ppdata" / participant / f"func1pt8mm/roi/{name}.nii.gz")
+    mask = np.isin(volume, [int(number) for number in numbers.split(",")]) if numbers else volume > 0
+    if min_ncsnr is not None:
+        mask &= _read_volume(_find_betas(folder, participant) / "ncsnr.nii.gz") >= min_ncsnr
+    return mask
+
+
+def _read_betas(folder: Path, participant: str, trials: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+    """Return the (n_runs, n_images, n_voxels) betas of some trials and voxels, z-scored within each session."""
+    betas = np.empty((*trials.shape, len(voxels)))
+    for session in np.unique(trials // N_TRIALS):
+        path = _find_betas(folder, participant) / f"betas_session{session + 1:02d}.hdf5"
+        with open_hdf5(path) as file:
+            raw = file["betas"]
+            if len(raw) != N_TRIALS or np.prod(raw.shape[1:]) <= voxels.max(initial=0):
+                raise ValueError(f"{path}: found betas of shape {raw.shape}, needs 750 trials of the masks' volume")
+            blocks = [
+                raw[i : i + BLOCK].reshape(-1, np.prod(raw.shape[1:]))[:, voxels] for i in range(0, N_TRIALS, BLOCK)
+            ]
+        values = np.concatenate(blocks).astype(np.float64) / SCALE
+        spread = values.std(0)
+        values = (values - values.mean(0)) / np.where(spread > 0, spread, 1)
+        here = trials // N_TRIALS == session
+        betas[here] = values[trials[here] % N_TRIALS]
+    return betas

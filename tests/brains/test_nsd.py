@@ -1,0 +1,122 @@
+"""A small Natural Scenes Dataset in the layout of the real one: two sessions of two participants, 4 x 3 x 5 voxels."""
+
+import re
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+import scipy.io
+import yaml
+from numpy.testing import assert_allclose
+from PIL import Image
+
+from ipcl_core.brains.nsd import import_nsd
+from ipcl_core.brains.store import read_brain, read_patterns
+from ipcl_core.config import load_config
+
+PEOPLE, SHAPE = ["subj02", "subj05"], (4, 3, 5)  # x, y, z
+REGIONS = {"EarlyV": "prf-visualrois=1,2", "all": "nsdgeneral"}
+SHARED = np.sort(np.random.default_rng(0).permutation(73_000)[:1000]) + 1
+OFTEN = (7, 100, 500, 999)  # places in SHARED of images that both see three times in two sessions; 3 is seen twice
+
+
+def save_volume(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    rng = np.random.default_rng(1)
+    order = rng.integers(1001, 10_001, 30_000)
+    order[rng.permutation(1500)[:14]] = [place + 1 for place in OFTEN for _ in range(3)] + [4, 4]
+    order[1500:1510] = 4  # a third time in a session that nobody finished
+    images = np.tile(np.arange(1, 10_001), (8, 1))
+    images[:, :1000] = SHARED
+    images[:, 1000:] = np.setdiff1d(np.arange(1, 73_001), SHARED)[:9000]
+    design = {"masterordering": order[None], "subjectim": images, "sharedix": SHARED[None]}
+    (tmp_path / "nsddata/experiments/nsd").mkdir(parents=True)
+    scipy.io.savemat(tmp_path / "nsddata/experiments/nsd/nsd_expdesign.mat", design)
+    for one in PEOPLE:
+        rois = tmp_path / "nsddata/ppdata" / one / "func1pt8mm/roi"
+        save_volume(rois / "prf-visualrois.nii.gz", rng.integers(-1, 4, SHAPE).astype(np.int16))
+        save_volume(rois / "nsdgeneral.nii.gz", rng.choice([-1, 0, 1], SHAPE).astype(np.int16))
+        betas = tmp_path / "nsddata_betas/ppdata" / one / "func1pt8mm/betas_fithrf_GLMdenoise_RR"
+        save_volume(betas / "ncsnr.nii.gz", rng.uniform(0, 0.6, SHAPE).astype(np.float32))
+        for session in (1, 2):
+            with h5py.File(betas / f"betas_session{session:02d}.hdf5", "w") as file:
+                file["betas"] = rng.integers(-3000, 3000, (750, *SHAPE[::-1])).astype(np.int16)
+    pictures = tmp_path / "nsddata_stimuli/stimuli/nsd/shared1000"
+    pictures.mkdir(parents=True)
+    for place in (3, *OFTEN):
+        color = (place % 256, 0, 0)
+        Image.new("RGB", (8, 8), color).save(pictures / f"shared{place + 1:04d}_nsd{SHARED[place]:05d}.png")
+    return tmp_path
+
+
+def run(folder: Path, min_ncsnr: float | None = None) -> None:
+    import_nsd(folder, PEOPLE, REGIONS, folder / "pictures", folder / "brain.h5", min_ncsnr=min_ncsnr, min_voxels=2)
+
+
+def read_slowly(folder: Path, one: str, min_ncsnr: float) -> np.ndarray:
+    """(3, n_images, n_voxels) of EarlyV, trial by trial and voxel by voxel."""
+    design = scipy.io.loadmat(folder / "nsddata/experiments/nsd/nsd_expdesign.mat")
+    place = folder / "nsddata_betas/ppdata" / one / "func1pt8mm/betas_fithrf_GLMdenoise_RR"
+    sessions = [h5py.File(place / f"betas_session{i:02d}.hdf5")["betas"][:] for i in (1, 2)]
+    ncsnr = nibabel.load(place / "ncsnr.nii.gz").get_fdata()
+    roi = nibabel.load(folder / f"nsddata/ppdata/{one}/func1pt8mm/roi/prf-visualrois.nii.gz").get_fdata()
+    voxels = []
+    for z in range(SHAPE[2]):
+        for y in range(SHAPE[1]):
+            for x in range(SHAPE[0]):
+                if roi[x, y, z] in (1, 2) and ncsnr[x, y, z] >= min_ncsnr:
+                    runs = [[], [], []]
+                    for image in OFTEN:
+                        seen = [t for t in range(1500) if design["masterordering"][0, t] == image + 1]
+                        for repetition, trial in enumerate(seen):
+                            values = sessions[trial // 750][:, z, y, x] / 300
+                            runs[repetition].append((values[trial % 750] - values.mean()) / values.std())
+                    voxels.append(runs)
+    return np.transpose(voxels, (1, 2, 0))
+
+
+def test_patterns_are_those_of_a_slow_loop(folder):
+    run(folder, min_ncsnr=0.2)
+    stimuli, regions = read_brain(folder / "brain.h5")
+    assert [stimulus[3:] for stimulus in stimuli] == [f"shared{i + 1:04d}_nsd{SHARED[i]:05d}" for i in OFTEN]
+    assert [(region.name, region.participants) for region in regions] == [("EarlyV", PEOPLE), ("all", PEOPLE)]
+    found = read_patterns(folder / "brain.h5", "EarlyV")
+    for i, one in enumerate(PEOPLE):
+        expected = read_slowly(folder, one, 0.2)
+        assert_allclose(found[one], expected, rtol=0, atol=1e-9)
+        rsm = np.corrcoef(expected.mean(0))
+        assert_allclose(regions[0].rsvs[i], rsm[np.tril_indices(4, -1)], rtol=0, atol=1e-9)
+    assert np.asarray(Image.open(folder / f"pictures/{stimuli[1]}.png"))[0, 0, 0] == OFTEN[1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda betas: (betas / "betas_session01.hdf5").unlink(), "without a gap; found 1 sessions"),
+        (lambda betas: (betas / "betas_session02.hdf5").unlink(), "saw . images three times; needs three or more"),
+        (lambda betas: (betas / "ncsnr.nii.gz").unlink(), "ncsnr.nii.gz: cannot be read"),
+    ],
+)
+def test_download_with_a_hole_is_refused(folder, spoil, message):
+    spoil(folder / f"nsddata_betas/ppdata/{PEOPLE[1]}/func1pt8mm/betas_fithrf_GLMdenoise_RR")
+    with pytest.raises(ValueError, match=message):
+        run(folder, min_ncsnr=0.2)
+    assert not (folder / "brain.h5").exists()
+
+
+def test_block_of_the_page_is_taken():
+    page = (Path(__file__).parents[2] / "docs/brains.md").read_text(encoding="utf-8")
+    brains = {}
+    for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        brains |= yaml.safe_load(text)["brains"]
+    model = {"source": "untrained", "framework": "Pixels", "architecture": "pixels", "dim": 3072, "dataset": None}
+    study = {"title": "t", "brains": brains, "models": {"pixels": model}, "figure2_models": ["pixels"]}
+    block = load_config(study).brains["nsd"]
+    assert block.min_ncsnr == 0.2 and block.regions == {"EarlyV": "prf-visualrois=1,2,3,4", "ventral": "streams=5"}
