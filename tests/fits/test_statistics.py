@@ -69,11 +69,14 @@ def study(tmp_path_factory):
             folder / f"{model}.h5", folder / "brain.h5", folder / f"{model}.csv", comparators=["pearson"], **SETTINGS
         )
     models = ["good", "poor", "chance"]
-    compare_models(
-        [folder / f"{model}.h5" for model in models], folder / "brain.h5", folder / "best_layers.csv", folder / "pairs.csv",
+    compare_models(  # the files in any order
+        [folder / f"{model}.h5" for model in models[::-1]], folder / "brain.h5",
+        folder / "best_layers.csv", folder / "pairs.csv",
         name="sim", models=models, n_bootstrap=200, n_splits=50, seed=0, fdr=0.05,
     )  # fmt: skip
-    join_layers([folder / f"{m}.csv" for m in models], folder / "all.csv", brains=["sim"], models=models, fdr=0.05)
+    join_layers(
+        [folder / f"{m}.csv" for m in models[::-1]], folder / "all.csv", brains=["sim"], models=models, fdr=0.05
+    )
     measure_noise_ceilings(folder / "brain.h5", folder / "ceilings.csv", name="sim", n_splits=1000, seed=0)
     folder.joinpath("rsvs.npy").parent.mkdir(exist_ok=True)
     np.save(folder / "rsvs.npy", rsvs)
