@@ -107,8 +107,9 @@ with distributed.join_processes("gloo"):
 """
 
 
+@pytest.mark.cuda
 def test_two_processes_on_one_card(pixels, device, tmp_path):
-    """By gloo, as NCCL wants a card for each: the losses of one process."""
+    """By gloo, as NCCL wants a card for each: the losses of one process. On processors: tests/test_distributed.py."""
     changes = {"precision": "float32", "optimizer": {"name": "sgd", "lr": 0.001}}
     from trainings import list_losses
 
