@@ -90,7 +90,8 @@ rule partition_models:
         code=code_of("partition_models"),
         models=study.partitioned,
         sets=study.encoding.partitions if study.encoding else [],
-        encoding=study.encoding and study.encoding.model_dump(include={"penalties", "standardize", "projection", "seed"}),
+        encoding=study.encoding
+        and study.encoding.model_dump(include={"penalties", "standardize", "projection", "seed"}),
         fdr=study.statistics.fdr,
     script:
         "../../workflow_scripts/partition_models.py"

@@ -338,6 +338,7 @@ def test_92_objects_by_hand(tmp_path, subset, kept):
     images = rng.integers(0, 256, (5, 8, 8, 3), np.uint8)
     scans = [[draw_distances(rng), draw_distances(rng)] for _ in range(4)]
     models = {"monkeyIT": draw_distances(rng), "EVA": draw_distances(rng)}
+    judgments = {f"subject{i}": draw_distances(rng) for i in (1, 2, 3)}
     people = ["BE", "KO", "SN", "TI"]
     sessions = [
         make_struct(*({"RDM": rdm, "name": f"hIT | {who} | Session: {i}"} for i, rdm in enumerate(rdms, 1)))
@@ -350,6 +351,9 @@ def test_92_objects_by_hand(tmp_path, subset, kept):
             )
         },
         "92_brainRDMs.mat": {"RDMs": np.stack(sessions, axis=1)},  # (1, 4 participants, 2 sessions)
+        "92_behavRDMs.mat": {
+            "rdms_behav_92": make_struct(*({"RDM": rdm, "name": f"simJudge | {who}"} for who, rdm in judgments.items()))
+        },
         "92_modelRDMs.mat": {"Models": make_struct(*({"RDM": rdm, "name": name} for name, rdm in models.items()))},
     }
     with tarfile.open(tmp_path / "package.tar.gz", "w:gz") as file:
@@ -359,7 +363,7 @@ def test_92_objects_by_hand(tmp_path, subset, kept):
             member.size = len(stream.getvalue())
             file.addfile(member, io.BytesIO(stream.getvalue()))
     import_kriegeskorte_2008(tmp_path / "package.tar.gz", subset, tmp_path / "stimuli", tmp_path / "brain.h5")
-    stimuli, (early, it) = read_brain(tmp_path / "brain.h5")
+    stimuli, (early, it, behaviour) = read_brain(tmp_path / "brain.h5")
     assert stimuli == [f"{i + 1:02d}_{CATEGORIES[i].replace(' ', '_')}" for i in kept]
     for name, i in zip(stimuli, kept, strict=True):
         assert_allclose(np.asarray(Image.open(tmp_path / "stimuli" / f"{name}.png")), images[i], rtol=0, atol=0)
@@ -369,6 +373,12 @@ def test_92_objects_by_hand(tmp_path, subset, kept):
     assert_allclose(it.rsvs, expected, rtol=0, atol=1e-12)
     assert (early.name, early.participants, early.group) == ("EarlyV", ["group average"], True)
     assert_allclose(early.rsvs, [[1 - models["EVA"][pair] for pair in pairs]], rtol=0, atol=1e-12)
+    assert (behaviour.name, behaviour.participants, behaviour.group) == ("Behaviour", list(judgments), False)
+    judged = [[1 - judgments[who][pair] for pair in pairs] for who in judgments]
+    for given, expected in zip(
+        behaviour.rsvs, judged, strict=True
+    ):  # scaled to [-1, 1] at most, which no correlation sees
+        assert np.corrcoef(given, expected)[0, 1] == pytest.approx(1, abs=1e-12)
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------

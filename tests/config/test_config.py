@@ -9,6 +9,7 @@ from snakemake.utils import update_config
 
 from ipcl_core.config import load_config, missing_paths
 from ipcl_core.config.study import IMAGES
+from ipcl_core.new_study import write_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,15 +90,16 @@ def test_networks_that_exist_need_no_data_set():
     assert "models.untrained.dataset: Field required" in explain(remove("models.untrained.dataset"))
 
 
-def test_encoding_is_off_by_default_and_needs_voxels():
-    study = yaml.safe_load((ROOT / "config/own_study.yaml").read_text())
+def test_encoding_is_off_by_default_and_needs_voxels(tmp_path):
+    study = yaml.safe_load(write_study(tmp_path / "study", model=False).read_text())
     assert load_config(study).encoding is None and load_config(study).encoded == load_config(study).partitioned == []
-    study["encoding"] = {"partitions": [["pixels", "supervised_resnet18"], ["efficientnet_lite0", "pixels"]]}
+    study["encoding"] = {"partitions": [["pixels", "untrained_alexnet_gn"], ["efficientnet_lite0", "pixels"]]}
     assert load_config(study).encoded == ["mine"]
-    assert load_config(study).partitioned == ["pixels", "supervised_resnet18", "efficientnet_lite0"]
-    said = explain(study | {"encoding": {"partitions": [["pixels", "supervised_resnet"]]}})
+    assert load_config(study).partitioned == ["pixels", "untrained_alexnet_gn", "efficientnet_lite0"]
+    said = explain(study | {"encoding": {"partitions": [["pixels", "untrained_alexnet"]]}})
     assert (
-        "encoding.partitions: 'supervised_resnet' is not defined" in said and "did you mean supervised_resnet18" in said
+        "encoding.partitions: 'untrained_alexnet' is not defined" in said
+        and "did you mean untrained_alexnet_gn" in said
     )
     assert "encoding.partitions.0: Value should have at least 2" in explain(
         study | {"encoding": {"partitions": [["pixels"]]}}
