@@ -24,11 +24,13 @@ from .config import (
     ConfigError,
     Dataset,
     ImageFolder,
+    Kriegeskorte2008,
     MagriKonkle2019,
     OwnBrain,
     missing_paths,
     read_config,
 )
+from .config.data import NSD
 from .images.shards import list_splits
 from .networks.own_builders import find_files
 
@@ -61,7 +63,9 @@ def _try(key: str, missing: list[str], check: Callable[..., str], *arguments) ->
 
 
 def _check_brain(brain: Brain) -> str:
-    if not isinstance(brain, OwnBrain | MagriKonkle2019):
+    if isinstance(brain, NSD):
+        return "not tried: it is read for hours"
+    if isinstance(brain, Kriegeskorte2008) or any(str(path).startswith("https:") for path in _list_places(brain)):
         return NEEDS_DOWNLOAD
     with TemporaryDirectory() as temporary:
         stimuli, file = Path(temporary) / "stimuli", Path(temporary) / "brain.h5"
@@ -72,6 +76,10 @@ def _check_brain(brain: Brain) -> str:
         options = {key: getattr(brain, key) for key in keys}
         import_magri_konkle_2019(brain.betas, brain.stimuli, brain.regions, stimuli, file, **options)
     return f"ok: {', '.join(brain.regions)}"
+
+
+def _list_places(brain: Brain) -> list[str | None]:
+    return [brain.betas, brain.stimuli] if isinstance(brain, MagriKonkle2019) else []
 
 
 def _check_dataset(dataset: Dataset) -> str:

@@ -17,8 +17,10 @@ from ..brains.distances import make_rsv
 from ..brains.own import import_own_brain
 from ..brains.published import import_kriegeskorte_2008, import_magri_konkle_2019
 from ..brains.store import Region, read_brain, write_brain
-from ..config import Averaged, Brain, Kriegeskorte2008, MagriKonkle2019, read_config
+from ..config import Averaged, Brain, Kriegeskorte2008, MagriKonkle2019, OwnBrain, read_config
 from ..downloads import PACKAGES, download_package
+
+MAKE_IT = "is not imported yet: snakemake --cores 1 results/brain/{name}/brain.h5"
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,16 @@ def _import_brain(block: Brain, name: str) -> BrainData:
         download_package(*PACKAGES[archive.name], archive)
         import_kriegeskorte_2008(archive, block.stimuli, images, file)
     elif isinstance(block, MagriKonkle2019):
-        if not block.betas or not block.stimuli:
-            raise ValueError(f"{name}: betas and stimuli are not on this machine; give their paths")
+        if block.betas.startswith("https:") or block.stimuli.startswith("https:"):
+            raise ValueError(f"{name}: {MAKE_IT.format(name=name)}, or give the paths of betas and stimuli")
         options = {
             key: getattr(block, key) for key in ("reliability_threshold", "min_voxels", "left_out", "background")
         }
         import_magri_konkle_2019(block.betas, block.stimuli, block.regions, images, file, **options)
-    else:
+    elif isinstance(block, OwnBrain):
         import_own_brain(block, images, file)
+    else:
+        raise ValueError(f"{name}: {MAKE_IT.format(name=name)}")
     return _open_brain(file, name, block, kept)
 
 
