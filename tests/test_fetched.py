@@ -15,7 +15,7 @@ import torch
 import yaml
 from conftest import make_spec
 from snakemake.utils import update_config
-from test_workflow import count_jobs
+from snakemake_runs import count_jobs
 
 from ipcl_core.images.decoding import list_stimuli
 from ipcl_core.networks.architectures import build_network

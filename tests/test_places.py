@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from snakemake_runs import run_snakemake
 
 REPOSITORY = Path(__file__).parents[1]
 PARTS = ("rules", "workflow_scripts", "ipcl_core", "profiles", "envs", "docs", "config")
@@ -16,10 +17,9 @@ pytestmark = pytest.mark.workflow
 
 def plan(folder: Path, *arguments: str | Path) -> str:
     """What Snakemake would do for Table 1, called in a folder."""
-    command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments, "results/demo/table1.csv"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    code, said = run_snakemake(folder, "--dry-run", *arguments, "results/demo/table1.csv")
+    assert code == 0, said
+    return said
 
 
 def test_checkout_in_a_folder_with_a_space(tmp_path):

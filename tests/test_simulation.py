@@ -2,15 +2,13 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from test_workflow import count_jobs
+from snakemake_runs import count_jobs, run_snakemake
 
 from ipcl_core.command import main as command
 from ipcl_core.files import read_csv
@@ -56,10 +54,8 @@ def test_expected_ceiling_is_that_of_many_studies():
 
 
 def snakemake(folder: Path, arguments: list[str]) -> str:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said[-6000:]
+    code, said = run_snakemake(folder, "--snakefile", REPOSITORY / "Snakefile", *arguments)
+    assert code == 0, said[-6000:]
     return said
 
 

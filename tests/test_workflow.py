@@ -7,14 +7,20 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
-from kills import MODEL, finish, hash_results, keep, kill, list_differences, put_back, remove, start, wait_for_job
+from conftest import make_recipe
+from kills import MODEL, finish, hash_results, kill, list_differences, start, wait_for_job
+from snakemake_runs import count_jobs, run_snakemake
 
 import ipcl_core as ipcl
+from ipcl_core.accuracy.knn import TILE, vote_weighted_knn
 from ipcl_core.files import read_csv
 from ipcl_core.provenance import main as trace
 from ipcl_core.records import Results
@@ -25,9 +31,10 @@ pytestmark = pytest.mark.workflow
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, loader):
     """A folder with a copy of the workflow, the demo cut down to three small models and one brain, and its results."""
     folder = tmp_path_factory.mktemp("study")
+    compile_kernels(loader)
     copy_workflow(folder)
     (folder / "study.yaml").write_text(yaml.safe_dump(cut_demo("ipcl", "supervised", "untrained")))
     run(folder)
@@ -56,26 +63,42 @@ def copy_workflow(folder: Path) -> None:
     shutil.copy2(REPOSITORY / "Snakefile", folder / "workflow")
 
 
+def compile_kernels(loader) -> None:
+    """Let numba compile once what the jobs of a fresh checkout would each compile; its cache lies beside the sources."""
+    next(loader.iterate_random(n_views=1, augmentation=make_recipe().augmentation, seed=0, epoch=0))
+    next(loader.iterate_center(fraction=1.0))
+    bank = torch.eye(TILE + 1)  # a whole tile and a part of one
+    vote_weighted_knn(bank, torch.arange(len(bank)), bank, n_classes=len(bank), k=1, tau=1)
+
+
 def run(folder: Path, *arguments: str, configs: tuple[str, ...] = ("study.yaml",), ok: bool = True) -> str:
     """Run the folder's copy of the workflow on its configuration; return what Snakemake says."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "2"]
-    command += [*arguments, "--configfile", *configs]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
-    said = done.stdout + done.stderr
-    assert (done.returncode == 0) == ok, said[-6000:]
+    code, said = run_snakemake(
+        folder, "--snakefile", "workflow/Snakefile", "--cores", "2", *arguments, "--configfile", *configs
+    )
+    assert (code == 0) == ok, said[-6000:]
     return said
 
 
-def count_jobs(said: str) -> dict[str, int]:
-    """Read Snakemake's table of jobs: rule -> number."""
-    lines = said.split("Job stats:")[1].strip().splitlines()[2:]
-    table = {}
-    for line in lines:
-        if len(line.split()) != 2:
-            break
-        rule, number = line.split()
-        table[rule] = int(number)
-    return {rule: number for rule, number in table.items() if rule not in ("total", "all")}
+@contextmanager
+def aside(path: Path) -> Iterator[None]:
+    """Without a file, which is put back."""
+    kept = path.rename(path.with_name("aside"))
+    try:
+        yield
+    finally:
+        kept.rename(path)
+
+
+@contextmanager
+def edited(path: Path) -> Iterator[None]:
+    """With a comment more in a file of code."""
+    before = path.read_text()
+    path.write_text(before + "# edited\n")
+    try:
+        yield
+    finally:
+        path.write_text(before)
 
 
 def test_everything_is_made(study):
@@ -180,14 +203,51 @@ def test_changed_byte_is_found_and_a_lost_file_is_named(study, capsys, changed, 
     assert lost[0] == 1 and f"{'missing' if changed == named else 'altered'}: {named}: " in lost[1]
 
 
-def test_same_seeds_give_the_same_table_byte_for_byte(study, tmp_path):
-    """Everything from the images on is made anew in another folder; the packages are those of the first run."""
-    copy_workflow(tmp_path)
-    shutil.copy2(study / "study.yaml", tmp_path)
-    shutil.copytree(study / "results/downloads", tmp_path / "results/downloads")
-    run(tmp_path, "results/table1.csv")
-    for artifact in ("table1.csv", "models/ipcl_alexnet_gn/weights.safetensors", "rsa/inanimate44/ipcl_alexnet_gn.csv"):
-        assert (study / "results" / artifact).read_bytes() == (tmp_path / "results" / artifact).read_bytes(), artifact
+@pytest.fixture(scope="module")
+def another(study, tmp_path_factory):
+    """Another folder, in which two of the models and a second brain are made anew up to Table 1, with two jobs killed.
+
+    kill -9: a training behind its first checkpoint, which Snakemake repeats by itself; a fit, which the next call does.
+    Meanwhile another Snakemake is kept out of the folder. make test-faults kills at many more moments.
+    """
+    folder = tmp_path_factory.mktemp("another")
+    config = cut_demo("ipcl", "supervised")
+    config["brains"]["objects92"] = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())["brains"]["objects92"]
+    (folder / "study.yaml").write_text(yaml.safe_dump(config))
+    shutil.copytree(study / "workflow", folder / "workflow")
+    shutil.copytree(study / "results/downloads", folder / "results/downloads")
+    target, checkpoint = "results/table1.csv", folder / f"results/models/{MODEL}/checkpoint.pt"
+    snakemake = start(folder, target)
+    training = wait_for_job(snakemake, "train", is_due=checkpoint.exists)
+    training.suspend()
+    assert "Directory cannot be locked" in run(folder, ok=False)
+    assert kill(training) and kill(wait_for_job(snakemake, "RSA", 0.5)) and snakemake.wait(timeout=600) == 1
+    finish(folder, target)
+    return folder
+
+
+def test_same_seeds_give_the_same_bytes_whatever_is_killed(study, another):
+    """Every artifact, and the rows of Table 1; the second brain's have nothing to be compared with."""
+    assert "going on from minibatch" in (another / f"logs/models/{MODEL}.log").read_text()
+    found, expected = hash_results(another), hash_results(study)
+    made = {name: hash for name, hash in found.items() if not re.search("objects92|^table1", name)}
+    assert {name: expected.get(name) for name in made} == made
+    for name in ("models/{}/weights.safetensors", "rsa/inanimate44/{}.csv", "accuracy/twemoji/{}.csv"):
+        assert {name.format(model) for model in (MODEL, "supervised_alexnet_gn")} <= made.keys()
+    table = (study / "results/table1.csv").read_text().splitlines()
+    rows = [row for row in (another / "results/table1.csv").read_text().splitlines() if "objects92" not in row]
+    assert rows == [row for row in table if "untrained" not in row] and len(rows) == 3
+
+
+def test_two_brains_have_rows_of_their_own(another):
+    """Each row of Table 1 is the best layer of its own brain and model."""
+    table = pd.read_csv(another / "results/table1.csv").set_index(["brain", "model"])
+    assert len(table) == 4 and table["IT_r"].is_unique and table["EarlyV_r"].is_unique
+    for (brain, model), row in table.iterrows():
+        fits = pd.read_csv(another / f"results/rsa/{brain}/{model}.csv").query("participant == 'group'")
+        assert set(fits["brain"]) == {brain} and set(fits["model"]) == {model}
+        for region, r in fits.groupby("region")["r"].max().items():
+            assert row[f"{region}_r"] == pytest.approx(r, abs=5.1e-5)
 
 
 IMPORTER = """
@@ -249,28 +309,6 @@ def test_changed_byte_of_every_artifact_is_found(study):
     assert rules == kept and len(rules) > 20
 
 
-def test_killed_jobs_are_made_up_for(study, tmp_path):
-    """kill -9: a training behind its first checkpoint, which Snakemake repeats by itself; a fit, which the next call does.
-
-    Meanwhile another Snakemake is kept out of the folder. make test-faults kills at many more moments.
-    """
-    keep(study, tmp_path)
-    expected = hash_results(study)
-    snakemake, checkpoint = start(study, *remove(study, "train")), study / f"results/models/{MODEL}/checkpoint.pt"
-    training = wait_for_job(snakemake, "train", is_due=checkpoint.exists)
-    training.suspend()
-    assert "Directory cannot be locked" in run(study, ok=False)
-    assert kill(training) and snakemake.wait(timeout=600) == 0 and list_differences(hash_results(study), expected) == []
-    assert "going on from minibatch" in (study / f"logs/models/{MODEL}.log").read_text()
-    put_back(study, tmp_path)
-    targets = remove(study, "RSA")
-    snakemake = start(study, *targets)
-    assert kill(wait_for_job(snakemake, "RSA", 0.5)) and snakemake.wait(timeout=600) == 1
-    finish(study, *targets)
-    assert list_differences(hash_results(study), expected) == []
-    put_back(study, tmp_path)
-
-
 @pytest.mark.parametrize(("days", "said"), [(-1, "Nothing to be done"), (0, "rule embed_images"), (1, "clock skew")])
 def test_time_of_a_file_by_a_wrong_clock_changes_no_result(study, days, said):
     """A file that seems newer than what was made from it is used again, where it is too large for Snakemake's checksums; of
@@ -279,51 +317,63 @@ def test_time_of_a_file_by_a_wrong_clock_changes_no_result(study, days, said):
     stat = weights.stat()
     os.utime(weights, (time.time() + days * 86_400,) * 2)
     try:
-        found = run(study, ok=days < 1)
+        found = run(study, "--dry-run") if days < 1 else run(study, RSM_OF_UNTRAINED, ok=False)
     finally:
         os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert stat.st_size > 1_000_000 and said in found
-    run(study)
-    assert list_differences(hash_results(study), expected) == []
+    assert "Nothing to be done" in run(study, "--dry-run") and list_differences(hash_results(study), expected) == []
 
 
+RSM_OF_UNTRAINED = "results/rsm/inanimate44/untrained_alexnet_gn.h5"
 TABLE_AND_FIGURES = {"table1": 1, "claims": 1, "figure2": 1, "figure3": 1, "figure_layers": 1, "explorer": 1}
 STATISTICS = {"measure_layers": 1, "compare_models": 1, "join_layers": 1, "figure_pairs": 1}
 
 
+DRAWN = ("figure1", "figure2", "figure3", "figure_stimuli", "figure_layers", "figure_pairs", "figure_augmentation")
+
+
 def test_deleted_artifact_rebuilds_only_its_dependants(study):
-    (study / "results/rsa/inanimate44/ipcl_alexnet_gn.csv").unlink()
-    jobs = count_jobs(run(study))
-    assert jobs == {"fit_layers": 1, **TABLE_AND_FIGURES}
-    (study / "results/rsm/inanimate44/untrained_alexnet_gn.h5").unlink()
-    jobs = count_jobs(run(study, "--dry-run"))
+    with aside(study / "results/rsa/inanimate44/ipcl_alexnet_gn.csv"):
+        assert count_jobs(run(study, "--dry-run")) == {"fit_layers": 1, **TABLE_AND_FIGURES}
+    with aside(study / RSM_OF_UNTRAINED):
+        jobs = count_jobs(run(study, "--dry-run"))
     assert jobs == {"extract_activations": 1, "make_rsms": 1, "fit_layers": 1, **TABLE_AND_FIGURES, **STATISTICS}
-    run(study)
 
 
 def test_lost_validation_images_repeat_no_training(study):
     """Nor do validation images that are converted after a training was asked for by itself."""
-    val = study / "results/data/twemoji/val.beton"
-    aside = val.rename(val.with_name("aside"))
-    jobs = count_jobs(run(study, "--dry-run"))
-    aside.rename(val)
+    with aside(study / "results/data/twemoji/val.beton"):
+        jobs = count_jobs(run(study, "--dry-run"))
     assert jobs["encode_shard"] == jobs["join_shards"] == 1
     assert not {"list_images", "train_model"} & set(jobs)
 
 
 def test_edited_figure_code_redraws_figures_only(study):
-    weights = study / "results/models/ipcl_alexnet_gn/weights.safetensors"
-    before = weights.stat().st_mtime_ns
-    with (study / "workflow/ipcl_core/report/figures/style.py").open("a") as file:
+    with edited(study / STYLE):
+        assert count_jobs(run(study, "--dry-run")) == dict.fromkeys([*DRAWN, "explorer"], 1)
+
+
+STYLE = "workflow/ipcl_core/report/figures/style.py"
+
+
+def test_what_is_made_again_has_the_same_bits(study):
+    """Artifacts that were deleted, what is made from weights that seem newer, figures of edited code: in one call."""
+    expected, weights = hash_results(study), sorted((study / "results").glob("models/*/weights.safetensors"))
+    for path in (study / "results/rsa/inanimate44/ipcl_alexnet_gn.csv", study / RSM_OF_UNTRAINED):
+        path.unlink()
+    os.utime(study / "results/models/untrained_alexnet_gn/weights.safetensors")
+    with (study / STYLE).open("a") as file:
         file.write("# edited\n")
+    times = [path.stat().st_mtime_ns for path in weights]
     jobs = count_jobs(run(study))
-    drawn = ("figure1", "figure2", "figure3", "figure_stimuli", "figure_layers", "figure_pairs", "figure_augmentation")
-    assert jobs == dict.fromkeys([*drawn, "explorer"], 1)
-    assert weights.stat().st_mtime_ns == before
+    measured = dict.fromkeys(("embed_images", "measure_accuracy", "extract_activations", "make_rsms"), 1)
+    assert jobs == {**measured, "fit_layers": 2, **TABLE_AND_FIGURES, **STATISTICS, **dict.fromkeys(DRAWN, 1)}
+    assert list_differences(hash_results(study), expected) == [] and len(weights) == 3
+    assert [path.stat().st_mtime_ns for path in weights] == times
 
 
 @pytest.mark.parametrize(
-    ("edited", "again"),
+    ("module", "again"),
     [
         ("rsa/similarity.py", {"import_kriegeskorte_2008", "make_rsms", "fit_layers", "measure_layers", "table1"}),
         ("brains/published.py", {"import_kriegeskorte_2008", "make_rsms", "fit_layers", "measure_layers", "table1"}),
@@ -333,13 +383,10 @@ def test_edited_figure_code_redraws_figures_only(study):
         ("views/loader.py", {"figure1", "figure_augmentation"}),
     ],
 )
-def test_edited_code_makes_again_what_it_made(study, edited, again):
+def test_edited_code_makes_again_what_it_made(study, module, again):
     """Trainings, embeddings and conversions excepted, of which `provenance` says that other code made them."""
-    path = study / "workflow/ipcl_core" / edited
-    before = path.read_text()
-    path.write_text(before + "# edited\n")
-    said = run(study, "--dry-run")
-    path.write_text(before)
+    with edited(study / "workflow/ipcl_core" / module):
+        said = run(study, "--dry-run")
     jobs = {} if "Nothing to be done" in said else count_jobs(said)
     assert again <= jobs.keys() and bool(again) == bool(jobs)
     assert not {"train_model", "embed_images", "join_shards", "initialize_model"} & jobs.keys()
@@ -455,20 +502,6 @@ def test_own_model_makes_what_belongs_to_it_and_nothing_else_again(study):
     assert count_jobs(run(study, "--dry-run", configs=configs)) == everything
 
 
-def test_two_brains_have_rows_of_their_own(study):
-    """A second brain data set laid over a finished study: each row of Table 1 is the best layer of its own brain and model."""
-    demo = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
-    (study / "two.yaml").write_text(yaml.safe_dump({"brains": {"objects92": demo["brains"]["objects92"]}}))
-    run(study, "results/table1.csv", configs=("study.yaml", "two.yaml"))
-    table = pd.read_csv(study / "results/table1.csv").set_index(["brain", "model"])
-    assert len(table) == 6 and table["IT_r"].is_unique and table["EarlyV_r"].is_unique
-    for (brain, model), row in table.iterrows():
-        fits = pd.read_csv(study / f"results/rsa/{brain}/{model}.csv").query("participant == 'group'")
-        assert set(fits["brain"]) == {brain} and set(fits["model"]) == {model}
-        for region, r in fits.groupby("region")["r"].max().items():
-            assert row[f"{region}_r"] == pytest.approx(r, abs=5.1e-5)
-
-
 def test_report_holds_table_and_figures(study):
     run(study, "--report", "report.html")
     report = (study / "report.html").read_text()
@@ -477,18 +510,9 @@ def test_report_holds_table_and_figures(study):
         assert name in report
 
 
-def test_paper_needs_no_data_for_a_dry_run(tmp_path):
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--snakefile", str(REPOSITORY / "Snakefile")]
-    done = subprocess.run([*command, "results/table1.csv"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    jobs = count_jobs(done.stdout + done.stderr)
-    assert done.returncode == 0 and jobs["train_model"] == 24 and jobs["join_shards"] == 2
-
-
 def test_paper_without_data_stops_before_any_work(tmp_path):
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", str(REPOSITORY / "Snakefile")]
-    done = subprocess.run([*command, "results/table1.csv"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    said = done.stdout + done.stderr
-    assert done.returncode != 0 and "datasets.imagenet.train: set it to a folder" in said
+    code, said = run_snakemake(tmp_path, "--cores", "1", "--snakefile", REPOSITORY / "Snakefile", "results/table1.csv")
+    assert code and "datasets.imagenet.train: set it to a folder" in said
     assert "brains.objects72.betas: set it to the file" in said and not (tmp_path / "results").exists()
 
 
@@ -510,13 +534,13 @@ def test_wrong_configuration_is_named(study, change, message):
 def test_training_of_the_same_data_is_not_repeated(study):
     """Of two shards the .beton file has the same bytes; the training's job gives back what it wrote, and its record keeps the
     training's time and code. Other data train."""
-    model, log = study / "results/models/ipcl_alexnet_gn", study / "logs/models/ipcl_alexnet_gn.log"
+    model, log = study / "results/models/supervised_alexnet_gn", study / "logs/models/supervised_alexnet_gn.log"
     files = [model / name for name in ("weights.safetensors", "log.csv", "provenance.json")]
     files += [study / "results/data/twemoji/train.beton"]
-    target, configs = "results/models/ipcl_alexnet_gn/weights.safetensors", ("study.yaml", "data.yaml")
+    target, configs = "results/models/supervised_alexnet_gn/weights.safetensors", ("study.yaml", "data.yaml")
 
     def describe():
-        record = Results.read(study / "results").records["models/ipcl_alexnet_gn/weights.safetensors"]
+        record = Results.read(study / "results").records["models/supervised_alexnet_gn/weights.safetensors"]
         return [path.read_bytes() for path in files], [record[key] for key in ("time", "seconds", "code")]
 
     before = describe()
@@ -524,7 +548,9 @@ def test_training_of_the_same_data_is_not_repeated(study):
     jobs = count_jobs(run(study, target, configs=configs))
     assert jobs["encode_shard"] == 2 and jobs["train_model"] == 1 and "export_twemoji" not in jobs
     assert "this training has finished before" in log.read_text() and describe() == before
-    assert trace([str(study / target)]) == 0 and "Nothing to be done" in run(study, target, configs=configs)
+    assert trace([str(study / target)]) == 0 and "Nothing to be done" in run(
+        study, target, "--dry-run", configs=configs
+    )
     (study / "data.yaml").write_text("datasets: {twemoji: {storage: {shortest_side: 60}}}")
     run(study, target, configs=configs)
     assert "finished before" not in log.read_text()

@@ -1,8 +1,6 @@
 """The paper's 28 rows and the models besides: their configuration, the sizes of all networks, the networks of others."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +10,7 @@ import torchvision
 import yaml
 from conftest import make_spec
 from snakemake.utils import update_config
+from snakemake_runs import run_snakemake
 from torch import nn
 from torch.nn import functional
 from torch.testing import assert_close
@@ -288,11 +287,10 @@ def study(tmp_path):
 
 
 def run(folder: Path, *arguments: str, ok: bool = True) -> str:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "1", *arguments]
-    command += ["--configfile", *(path.name for path in sorted(folder.glob("*.yaml"), reverse=True))]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    said = done.stdout + done.stderr
-    assert (done.returncode == 0) == ok, said[-4000:]
+    configs = sorted((path.name for path in folder.glob("*.yaml")), reverse=True)
+    command = ["--snakefile", "workflow/Snakefile", "--cores", "1", *arguments, "--configfile", *configs]
+    code, said = run_snakemake(folder, *command)
+    assert (code == 0) == ok, said[-4000:]
     return said
 
 

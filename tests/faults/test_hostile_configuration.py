@@ -3,8 +3,6 @@
 import copy
 import html
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +13,7 @@ from docutils.core import publish_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Template
+from snakemake_runs import run_snakemake
 
 from ipcl_core.config import ConfigError, load_config
 from ipcl_core.config.yaml_files import find_faults
@@ -185,11 +184,9 @@ def test_aliases_of_aliases_are_refused_at_once(tmp_path, place):
 )
 def test_snakemake_stops_at_a_bad_file(tmp_path, text, message):
     (tmp_path / "bad.yaml").write_text(text)
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--configfile", str(ROOT / "config/demo.yaml"), "bad.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    said = done.stdout + done.stderr
-    assert done.returncode != 0 and message in said and "Traceback" not in said, said
+    configs = (ROOT / "config/demo.yaml", "bad.yaml")
+    code, said = run_snakemake(tmp_path, "--dry-run", "--snakefile", ROOT / "Snakefile", "--configfile", *configs)
+    assert code and message in said and "Traceback" not in said, said
     assert [path.name for path in tmp_path.iterdir() if path.name != ".snakemake"] == ["bad.yaml"]
 
 
