@@ -20,9 +20,10 @@ def draw_features() -> dict[str, np.ndarray]:
     return {name: rng.standard_normal((N, *shape)).astype(np.float32) for name, shape in LAYERS.items()}
 
 
-def write_activations(path, features=None, stimuli=STIMULI) -> str:
+def write_activations(path, features=None, stimuli=STIMULI, model: str = "") -> str:
     features = features or draw_features()
     with write_hdf5(path) as file:
+        file.attrs["brain"], file.attrs["model"] = "objects", model
         file["stimuli"], file.attrs["network"] = stimuli, "{}"
         for name, values in features.items():
             file[f"layers/{name}"] = values

@@ -15,5 +15,7 @@ extract_activations(
     snakemake.output.activations,
     layers=snakemake.params.layers,
     model=study.models[snakemake.wildcards.model].model_dump(),
+    brain_name=snakemake.wildcards.brain,
+    model_name=snakemake.wildcards.model,
 )
 record_job(snakemake, kept=study.keep_activations)

@@ -6,7 +6,7 @@ from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
 partition_models(
-    dict(zip(snakemake.params.models, snakemake.input.activations, strict=True)),  # both expanded from the same names
+    snakemake.input.activations,
     snakemake.input.predictions,
     snakemake.input.rsms,
     snakemake.input.brain,

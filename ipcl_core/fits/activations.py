@@ -3,7 +3,7 @@ Every layer's activations to a set of stimuli, in one forward pass an image, as 
 
 The file: dataset `stimuli` (n names of pictures, in order: the stimulus's, or `<stimulus>/<picture>` where it has several);
 for each layer, in the order of the forward pass, dataset `layers/<layer>` (n, ...) float32; attributes `layers` (their
-order) and `network` (the specification, JSON).
+order), `network` (the specification, JSON), `brain` and `model` (their names in the study).
 """
 
 import logging
@@ -49,6 +49,8 @@ def extract_activations(
     *,
     layers: Layers = "all",
     model: dict | None = None,
+    brain_name: str = "",
+    model_name: str = "",
 ) -> None:
     """Write the layers' activations of a network in a file; see `record_activations`.
 
@@ -56,11 +58,12 @@ def extract_activations(
         weights: safetensors file of `network_files.save_network`.
         stimuli, activations, layers: see `record_activations`.
         model: its block of the configuration, see `network_files.load_network`.
+        brain_name, model_name: of the study, by which the file is paired with others.
     """
     network, spec = load_network(weights, model)
-    described = spec.model_dump_json()
+    attributes = {"network": spec.model_dump_json(), "brain": brain_name, "model": model_name}
     record_activations(
-        network, spec.preprocessing, stimuli, activations, layers=layers, name=weights, described=described
+        network, spec.preprocessing, stimuli, activations, layers=layers, name=weights, attributes=attributes
     )
 
 
@@ -72,7 +75,7 @@ def record_activations(
     *,
     layers: Layers = "all",
     name: str | Path,
-    described: str,
+    attributes: dict[str, str],
 ) -> None:
     """Write the layers' activations to every stimulus (layout: see the module).
 
@@ -85,7 +88,7 @@ def record_activations(
         activations: HDF5 file to write.
         layers: which ones, see `choose_layers`.
         name: of the network, in errors.
-        described: what is written of it, JSON.
+        attributes: of the file, beside `layers`.
 
     Raises:
         ValueError: there are fewer than three stimuli, no layer has two units, a layer's activations are not finite numbers,
@@ -101,7 +104,7 @@ def record_activations(
         torch.no_grad(),
     ):
         file["stimuli"] = names
-        file.attrs["network"] = described
+        file.attrs.update(attributes)
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
             views = torch.stack([transform_stimulus(path, preprocessing) for path in batch])

@@ -36,7 +36,7 @@ Subset = tuple[str, ...]
 
 
 def partition_models(
-    activations: dict[str, File], predictions: list[File], rsms: list[File], brain: File, partitions: File, *, name: str,
+    activations: list[File], predictions: list[File], rsms: list[File], brain: File, partitions: File, *, name: str,
     sets: list[list[str]], penalties: list[float], standardize: bool, projection: float | None, seed: int, fdr: float,
 ) -> None:  # fmt: skip
     """Write what the models of each set explain of held-out responses, of each region's voxels and of its RSMs.
@@ -44,8 +44,8 @@ def partition_models(
     A model's layer is, in each fold, the one that `fit_encoding` chose on the training stimuli.
 
     Args:
-        activations: model -> HDF5 file of `extract_activations`, of each model of the sets.
-        predictions, rsms: files of `fit_encoding` and of `make_rsms` of these models, in any order.
+        activations, predictions, rsms: HDF5 files of `extract_activations`, `fit_encoding` and `make_rsms` of each model of
+            the sets, in any order.
         brain: HDF5 file of `store.write_brain` with voxel patterns.
         partitions: CSV to write (COLUMNS), one row a region, measure, set, participant (and their "group"), and what is
             explained: by a model or several together ("together"), or by exactly these and no other of the set ("alone").
@@ -62,7 +62,8 @@ def partition_models(
     rsvs = {model: dict(zip(*read_rsvs(path), strict=True)) for (_, model), path in pair_rsms(rsms, wanted).items()}
     held_out, rows = _list_held_out(files), []
     with ExitStack() as stack:
-        opened = {model: stack.enter_context(open_hdf5(activations[model])) for model in models}
+        shown = pair_files(((path, read_names(path)) for path in activations), wanted)
+        opened = {model: stack.enter_context(open_hdf5(path)) for (_, model), path in shown.items()}
         for region in read_brain(brain)[1]:
             layers = {model: _read_layers(path, region.name) for (_, model), path in files.items()}
             voxels, ceilings = _read_voxels(brain, files, region.name)

@@ -159,7 +159,7 @@ def record(network: Network, stimuli: str | Path | BrainData, path: Path, layers
     images = stimuli.images if isinstance(stimuli, BrainData) else stimuli
     if images is None:
         raise ValueError(f"{network.name}: the pictures of the stimuli are not known; give activations instead")
-    described = network.described
+    attributes = {"network": network.described}
     record_activations(
-        network.module, network.preprocessing, images, path, layers=layers, name=network.name, described=described
+        network.module, network.preprocessing, images, path, layers=layers, name=network.name, attributes=attributes
     )

@@ -88,7 +88,6 @@ rule partition_models:
         runtime=60,
     params:
         code=code_of("partition_models"),
-        models=study.partitioned,
         sets=study.encoding.partitions if study.encoding else [],
         encoding=study.encoding
         and study.encoding.model_dump(include={"penalties", "standardize", "projection", "seed"}),

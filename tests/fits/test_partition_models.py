@@ -33,14 +33,14 @@ def divided(tmp_path_factory):
     files = {}
     for model in MODELS:
         made = [folder / f"{model}{kind}" for kind in ("_activations.h5", ".csv", ".h5", "_rsm.h5")]
-        write_activations(made[0], {"only": features[model]})
+        write_activations(made[0], {"only": features[model]}, model=model)
         fit_encoding(made[0], brain, *made[1:3], brain_name="objects", model=model, folds=None, **SETTINGS)
         make_rsms(made[0], made[3], brain="objects", model=model)
         files[model] = made
     settings = {key: SETTINGS[key] for key in ("penalties", "standardize", "projection", "seed")}
-    activations = {model: made[0] for model, made in files.items()}
     partition_models(
-        activations, [files[m][2] for m in MODELS[::-1]], [files[m][3] for m in MODELS], brain, folder / "partitions.csv",
+        [files[m][0] for m in MODELS[::-1]], [files[m][2] for m in MODELS[::-1]], [files[m][3] for m in MODELS], brain,
+        folder / "partitions.csv",
         name="objects", sets=[MODELS], fdr=0.05, **settings,
     )  # fmt: skip
     return folder, rsvs, read_csv(folder / "partitions.csv")
