@@ -230,9 +230,10 @@ def _receive(url: str, source: BinaryIO, path: Path, done: int, size: int | None
     """Write what comes from a source behind the first `done` bytes of a file; `size` is that of the whole."""
     start = time.monotonic()
     with (
-        open(path, "ab" if done else "wb") as target,
+        open(path, "ab") as target,
         tqdm(total=size, initial=done, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, mininterval=10) as bar,
     ):
+        target.truncate(done)
         while chunk := _read(url, source, bar.n):
             if max(size or 0, bar.n + len(chunk)) > max_bytes:
                 raise ValueError(f"{url}: has more than the {max_bytes} bytes that max_mb allows")

@@ -373,7 +373,7 @@ def images(image_folder, tmp_path, monkeypatch, capsys):
 
 
 def test_folder_of_images_is_named_and_not_read(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "compute_sha256", lambda path: pytest.fail("an image was read"))
+    monkeypatch.setattr(datasets, "hashlib", None)  # by which an image is compared
     code, said = images()
     assert code == 0 and f"<- {tmp_path}/pictures/train   [not read]\n" in said and "1 not read" in said
     shutil.rmtree("pictures")

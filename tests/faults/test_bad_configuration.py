@@ -191,7 +191,7 @@ def test_alternative_that_does_not_exist_is_refused(path, where):
 
 
 @pytest.mark.parametrize(
-    "path", ["title", "brains", "recipes.ipcl.epochs", "models.first.dataset", "brains.objects72.betas"]
+    "path", ["title", "brains", "recipes.ipcl.epochs", "models.first.dataset", "brains.objects72.regions"]
 )
 def test_missing_key_is_refused(path):
     assert f"{path}: Field required" in explain(remove(path))
