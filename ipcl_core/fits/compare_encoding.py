@@ -15,18 +15,16 @@ from numpy.typing import NDArray
 from ..brains.store import read_brain, read_patterns
 from ..encoding.resampling import resample_r
 from ..encoding.scores import correlate_columns, make_rsv
-from ..files import open_hdf5, pair_files, read_named, write_csv
+from ..files import open_hdf5, read_named, write_csv
 from ..rsa import inference
 from ..rsa.similarity import correlate
+from .rsms import pair_named
+from .statistics import PAIR_COLUMNS, find_q, mark_significant
 
 MEASURES = ["median_r", "mean_r", "versa_r"]
 BEST_COLUMNS = [
     "brain", "model", "region", "measure", "layer", "r", "held_out_layer", "r_held_out", "shrinkage", "low", "high", "p",
     "n_participants", "note",
-]  # fmt: skip
-PAIR_COLUMNS = [
-    "brain", "region", "model_a", "model_b", "layer_a", "layer_b", "r_a", "r_b", "difference", "resampled", "low", "high", "p",
-    "q", "significant", "note",
 ]  # fmt: skip
 File = str | Path
 
@@ -65,7 +63,7 @@ def compare_encoding(
     """
     wanted = [(name, model) for model in models]
     tables = read_named(scores, ["brain", "model"], wanted)
-    files = pair_files(((path, read_names(path)) for path in predictions), wanted)
+    files = pair_named(predictions, wanted)
     folds, best, differences = read_division(files), [], []
     for region in [region.name for region in read_brain(brain)[1]]:
         responses = {who: runs.mean(0) for who, runs in read_patterns(brain, region).items()}
@@ -83,20 +81,19 @@ def compare_encoding(
         ]
     write_csv(pd.DataFrame(best, columns=BEST_COLUMNS), best_layers)
     table = pd.DataFrame(differences, columns=PAIR_COLUMNS)
-    for _, family in table.groupby("resampled"):
-        table.loc[family.index, "q"] = inference.control_false_discoveries(family["p"].to_numpy(float))
-    table["significant"] = (table["q"] <= fdr).astype(object).where(table["q"].notna(), None)
-    write_csv(table, pairs)
-
-
-def read_names(path: File) -> tuple[str, str]:
-    """Return the names of the brain data set and of the model that a file of `fit_encoding` is of."""
-    with open_hdf5(path) as file:
-        return str(file.attrs["brain"]), str(file.attrs["model"])
+    table["q"] = find_q(table.astype({"p": float}), ["resampled"])
+    write_csv(mark_significant(table, fdr), pairs)
 
 
 def read_division(files: dict[tuple[str, str], File]) -> NDArray:
-    """Return the number of the fold that holds each stimulus out, -1 where none does."""
+    """Return the number of the fold that holds each stimulus out, (n_stimuli,) int, -1 where none does.
+
+    Args:
+        files: (brain, model) -> file of `fit_encoding`.
+
+    Raises:
+        ValueError: two files were made with different folds.
+    """
     first = None
     for path in files.values():
         with open_hdf5(path) as file:

@@ -17,13 +17,13 @@ from ..brains.store import read_brain, read_patterns
 from ..encoding.bands import fit_bands, list_subsets, partition_variance
 from ..encoding.ridge import choose_device
 from ..encoding.scores import compare_fold, find_r2
-from ..files import open_hdf5, pair_files, write_csv
+from ..files import open_hdf5, write_csv
 from ..rsa import inference
 from ..rsa.similarity import count_stimuli
-from .compare_encoding import read_division, read_names
+from .compare_encoding import read_division
 from .fit_encoding import read_kernel
-from .rsms import pair_rsms
-from .statistics import read_rsvs
+from .rsms import pair_named
+from .statistics import find_q, mark_significant, read_rsvs
 from .weighting import fit_weights
 
 COLUMNS = [
@@ -58,11 +58,11 @@ def partition_models(
         [(name, model) for model in models],
         {"standardize": standardize, "projection": projection, "seed": seed},
     )
-    files = pair_files(((path, read_names(path)) for path in predictions), wanted)
-    rsvs = {model: dict(zip(*read_rsvs(path), strict=True)) for (_, model), path in pair_rsms(rsms, wanted).items()}
+    files = pair_named(predictions, wanted)
+    rsvs = {model: dict(zip(*read_rsvs(path), strict=True)) for (_, model), path in pair_named(rsms, wanted).items()}
     held_out, rows = _list_held_out(files), []
     with ExitStack() as stack:
-        shown = pair_files(((path, read_names(path)) for path in activations), wanted)
+        shown = pair_named(activations, wanted)
         opened = {model: stack.enter_context(open_hdf5(path)) for (_, model), path in shown.items()}
         for region in read_brain(brain)[1]:
             layers = {model: _read_layers(path, region.name) for (_, model), path in files.items()}
@@ -79,10 +79,9 @@ def partition_models(
                 )
                 rows.append(_tabulate(r2, None).assign(measure=RSMS, **shared))
     table = pd.concat(rows).reindex(columns=COLUMNS).reset_index(drop=True)
-    for _, family in table[table["explained"] == "alone"].groupby("measure"):
-        table.loc[family.index, "q"] = inference.control_false_discoveries(family["p"].to_numpy(float))
-    table["significant"] = (table["q"] <= fdr).astype(object).where(table["q"].notna(), None)
-    write_csv(table, partitions)
+    alone = table[table["explained"] == "alone"]
+    table.loc[alone.index, "q"] = find_q(alone.astype({"p": float}), ["measure"])
+    write_csv(mark_significant(table, fdr), partitions)
 
 
 def _list_held_out(files: dict[tuple[str, str], File]) -> NDArray:

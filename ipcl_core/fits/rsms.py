@@ -84,15 +84,15 @@ def average_pairs(matrix: NDArray, rows: dict[str, list[int]], diagonal: float) 
     return means
 
 
-def read_names(rsms: str | Path) -> tuple[str, str]:
-    """Return the names of the brain data set and of the model that RSMs are of.
+def read_names(path: str | Path) -> tuple[str, str]:
+    """Return the names of the brain data set and of the model that activations, RSMs or predictions of voxels are of.
 
     Raises:
         ValueError: the file does not say.
     """
-    with open_hdf5(rsms) as file:
+    with open_hdf5(path) as file:
         if "model" not in file.attrs:
-            raise ValueError(f"{rsms}: does not say which brain and model it is of; make it again")
+            raise ValueError(f"{path}: does not say which brain and model it is of; make it again")
         return str(file.attrs["brain"]), str(file.attrs["model"])
 
 
@@ -104,6 +104,6 @@ def name_rows(table: pd.DataFrame, rsms: str | Path) -> pd.DataFrame:
     return named
 
 
-def pair_rsms(rsms: Iterable[str | Path], wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str | Path]:
-    """Return (brain, model) -> file of `make_rsms`, by what the files say; arguments and errors of `files.pair_files`."""
-    return pair_files(((path, read_names(path)) for path in rsms), wanted)
+def pair_named(paths: Iterable[str | Path], wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str | Path]:
+    """Return (brain, model) -> HDF5 file, by what `read_names` finds; arguments and errors of `files.pair_files`."""
+    return pair_files(((path, read_names(path)) for path in paths), wanted)

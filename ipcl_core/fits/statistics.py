@@ -23,7 +23,7 @@ from ..rsa.similarity import (
     measure_distances,
     vectorize_rsm,
 )
-from .rsms import name_rows, pair_rsms
+from .rsms import name_rows, pair_named
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def compare_models(
     """
     regions = read_regions(brain, *rsms)
     wanted = [(name, model) for model in models]
-    files = pair_rsms(rsms, wanted)
+    files = pair_named(rsms, wanted)
     best, tables = [], []
     for region in regions:
         chosen = {}
@@ -145,8 +145,8 @@ def compare_models(
         best_table = best_table.merge(rows, on=["brain", "model", "region"], how="left", validate="one_to_one")
     write_csv(best_table, best_layers)
     table = pd.concat(tables).reindex(columns=PAIR_COLUMNS)
-    table["q"] = _find_q(table, ["brain"])
-    write_csv(_mark_significant(table, fdr), pairs)
+    table["q"] = find_q(table, ["brain"])
+    write_csv(mark_significant(table, fdr), pairs)
 
 
 def _choose_layer(
@@ -258,18 +258,18 @@ def join_layers(layers: list[File], statistics: File, *, brains: list[str], mode
         fdr: share of false discoveries, see `config.Statistics`.
     """
     table = pd.concat(read_named(layers, ["brain", "model"], itertools.product(brains, models)).values())
-    table["q"] = _find_q(table, ["brain", "distance", "comparator"])
+    table["q"] = find_q(table, ["brain", "distance", "comparator"])
     columns = ["brain", "model", *LAYER_COLUMNS[:-1], "q", "significant", "note"]
-    write_csv(_mark_significant(table, fdr)[columns], statistics)
+    write_csv(mark_significant(table, fdr)[columns], statistics)
 
 
-def _find_q(table: pd.DataFrame, family: list[str]) -> pd.Series:
+def find_q(table: pd.DataFrame, family: list[str]) -> pd.Series:
     """Return q within families of rows that agree in some columns, and in whether they are of the brain or of behaviour."""
     families = table.groupby([*(table[name] for name in family), table["region"] == BEHAVIOUR], sort=False)["p"]
     return families.transform(lambda p: inference.control_false_discoveries(p.to_numpy(float)))
 
 
-def _mark_significant(table: pd.DataFrame, fdr: float) -> pd.DataFrame:
+def mark_significant(table: pd.DataFrame, fdr: float) -> pd.DataFrame:
     """Add the column significant: whether q is at most fdr, empty where there is no q."""
     return table.assign(significant=(table["q"] <= fdr).astype(object).where(table["q"].notna(), None))
 

@@ -28,20 +28,9 @@ if TYPE_CHECKING:  # matplotlib takes a second to import
 RESAMPLED = ("both", "stimuli", "participants")
 """What intervals are over, the first of these that there is: see `fits.statistics.measure_layers`."""
 COLUMNS = [
-    "brain",
-    "model",
-    "region",
-    "layer",
-    "layer_index",
-    "participant",
-    "r",
-    "low",
-    "high",
-    "resampled",
-    "p",
-    "ceiling",
-]
-COLUMNS += ["n_pairs", "note"]
+    "brain", "model", "region", "layer", "layer_index", "participant", "r", "low", "high", "resampled", "p", "ceiling",
+    "n_pairs", "note",
+]  # fmt: skip
 
 
 def compare(

@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose
 
 from ipcl_core.encoding.resampling import resample_r
 from ipcl_core.files import open_hdf5, read_csv
-from ipcl_core.fits.compare_encoding import BEST_COLUMNS, PAIR_COLUMNS, compare_encoding
+from ipcl_core.fits.compare_encoding import BEST_COLUMNS, compare_encoding
 from ipcl_core.fits.fit_encoding import fit_encoding
+from ipcl_core.fits.statistics import PAIR_COLUMNS
 
 MODELS = ["true", "other", "blind"]
 STATISTICS = {"n_bootstrap": 400, "seed": 0, "fdr": 0.05}

@@ -24,7 +24,7 @@ from plotly.offline import get_plotlyjs
 from ...brains.store import read_brain
 from ...config import Config
 from ...files import open_hdf5, read_csv, read_named, write_whole
-from ...fits.rsms import pair_rsms
+from ...fits.rsms import pair_named
 from ...images.decoding import list_stimuli, read_image
 from ...records import Results
 from ...rsa.dimensionality import Dimensionality
@@ -97,7 +97,7 @@ def _describe_study(
     measured = [(model.dataset, name) for name, model in study.measured.items()]
     learned = read_named(accuracies, ["dataset", "model"], measured)
     limits = read_named(ceilings, ["brain"], [(brain,) for brain in study.brains])
-    matrices = pair_rsms(rsms, itertools.product(study.brains, study.available))
+    matrices = pair_named(rsms, itertools.product(study.brains, study.available))
     files_of, pictures_of = ({Path(path).parent.name: path for path in paths} for paths in (brains, stimuli))
     shown = {
         "title": study.title,
