@@ -12,6 +12,7 @@ from ipcl_core.fits.fit_encoding import fit_encoding
 from ipcl_core.fits.partition_models import COLUMNS, partition_models
 from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.fits.weighting import fit_weights
+from ipcl_core.rsa.inference import control_false_discoveries
 from ipcl_core.rsa.similarity import compute_rsm, vectorize_rsm
 
 MODELS = ["one", "two"]
@@ -62,6 +63,9 @@ def test_true_parts_are_found_and_add_up(divided):
     group = table.query("measure == 'voxels' and explained == 'alone' and participant == 'group'").set_index("by")
     assert (group.loc[["one", "two"], "low"] > 0).all() and set(group.loc[["one", "two"], "significant"]) == {True}
     assert group.at["one", "r2_share"] == pytest.approx(group.at["one", "r2"] / 0.97, abs=0.02)
+    for _, family in table[table["explained"] == "alone"].groupby("measure"):  # which q is of
+        assert_allclose(family["q"], control_false_discoveries(family["p"].to_numpy(float)))
+    assert table.query("explained == 'together'")["q"].isna().all()
 
 
 def test_single_models_are_those_of_encoding(divided):
