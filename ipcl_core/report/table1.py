@@ -273,7 +273,8 @@ def _caption(table: pd.DataFrame, title: str, regions: list[str]) -> str:
     accuracy = table["dataset"].notna().any()
     return (
         f"{title}. {'Top-1 accuracy on n test images, and the' if accuracy else 'The'} best layer's r with the group RSM "
-        f"of each region. Bold: {'the highest top-1 of a block, ' if accuracy else ''}the highest r of a region. "
+        f"of each region; of: the number of layers. Bold: {'the highest top-1 of a block, ' if accuracy else ''}the highest r "
+        "of a region. "
         f"Split-half noise ceilings: {', '.join(ceilings)}."
     )
 
