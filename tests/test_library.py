@@ -176,6 +176,14 @@ def test_brain_of_a_block_a_name_and_a_file(own, tmp_path, monkeypatch):
         ipcl.load_brain("other")
 
 
+def test_one_measurement_given_as_two_people_is_refused():
+    rdm = 1 - np.corrcoef(np.random.default_rng(0).standard_normal((6, 9)))
+    with pytest.raises(
+        ValueError, match="region IT, participant 02: has the same similarities as region IT, participant 01"
+    ):
+        ipcl.load_brain({"IT": np.stack([rdm, rdm])})
+
+
 # ---- comparison ------------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +206,11 @@ def test_comparison_by_hand(brain, patterns):
 def test_what_cannot_be_compared(brain):
     with pytest.raises(ValueError, match=r"layer a: found an array of shape \(5, 2\) .*, needs numbers of 12 stimuli"):
         ipcl.compare({"a": np.ones((5, 2))}, brain)
+    broken = np.ones((12, 2)) * np.where(np.arange(12) == 4, np.nan, 1)[:, None]
+    with pytest.raises(ValueError, match="layer a: found non-finite activations to 5; an RSM needs"):
+        ipcl.compare({"a": broken}, brain)
+    with pytest.raises(ValueError, match="layer a: found one unit; an RSM needs"):
+        ipcl.compare({"a": np.ones((12, 1))}, brain)
     with pytest.raises(ValueError, match="the pictures of the stimuli are not known"):
         ipcl.compare(ipcl.load_network("pixels", dim=12), brain)
     with pytest.raises(ValueError, match="nothing to draw"):

@@ -56,7 +56,7 @@ def import_own_brain(layout: OwnData, stimuli_folder: str | Path, brain: str | P
             logger.warning("%s: one participant: no noise ceiling, and nothing over participants", region)
         patterns = list(patterns) if layout.kind == "patterns" else None
         parsed.append(Region(region, np.stack(rsvs), list(found), group=False, patterns=patterns))
-    _refuse_alike(parsed)
+    refuse_alike(parsed)
     names = copy_stimuli(conditions.items(), Path(layout.stimuli), Path(stimuli_folder), layout.background)
     write_brain(brain, names, parsed)
 
@@ -174,8 +174,9 @@ def _refuse_again(values: np.ndarray, who: str, seen: dict[bytes, str]) -> None:
     seen[digest] = who
 
 
-def _refuse_alike(regions: list[Region]) -> None:
-    """A copy with other digits, voxels in another order or another scale has the same similarities."""
+def refuse_alike(regions: list[Region]) -> None:
+    """Raise a ValueError where two measurements have the same similarities, within ALIKE: as a copy with other digits has, with
+    voxels in another order, or in another scale."""
     names = [f"region {region.name}, participant {one}" for region in regions for one in region.participants]
     rsvs = np.concatenate([region.rsvs for region in regions])  # (n_names, n_pairs)
     for i, rsv in enumerate(rsvs):

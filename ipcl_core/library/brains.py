@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from ..brains.distances import make_rsv
-from ..brains.own import import_own_brain
+from ..brains.own import import_own_brain, refuse_alike
 from ..brains.published import import_kriegeskorte_2008, import_magri_konkle_2019
 from ..brains.store import Region, read_brain, write_brain
 from ..config import Averaged, Brain, Kriegeskorte2008, MagriKonkle2019, OwnBrain, read_config
@@ -144,6 +144,7 @@ def _take_rdms(names: list[str], parts: dict, distance: str, name: str) -> Brain
         pairs = zip(who, distances, strict=True)
         rsvs = [make_rsv(one, "rdm", distance, "upper", names, f"{region}, participant {i}") for i, one in pairs]
         regions.append(Region(region, np.stack(rsvs), who, group=False))
+    refuse_alike(regions)
     file = Path(kept.name) / "brain.h5"
     write_brain(file, names, regions)
     return _open_brain(file, name, kept=kept)

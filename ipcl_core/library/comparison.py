@@ -113,6 +113,12 @@ def _write_activations(activations: Mapping[str, ArrayLike], brain: BrainData, p
                     f"layer {layer}: found an array of shape {array.shape} and type {array.dtype}, needs numbers of {n} "
                     "stimuli x units"
                 )
+            finite = np.isfinite(array.reshape(n, -1)).all(1)
+            if not finite.all() or array[0].size < 2:
+                found = (
+                    f"non-finite activations to {brain.stimuli[finite.argmin()]}" if array[0].size > 1 else "one unit"
+                )
+                raise ValueError(f"layer {layer}: found {found}; an RSM needs finite numbers of two or more units")
             file[f"layers/{layer}"] = array
         file.attrs["layers"], file.attrs["network"] = list(activations), "{}"
 
