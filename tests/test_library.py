@@ -178,9 +178,7 @@ def test_brain_of_a_block_a_name_and_a_file(own, tmp_path, monkeypatch):
 
 def test_one_measurement_given_as_two_people_is_refused():
     rdm = 1 - np.corrcoef(np.random.default_rng(0).standard_normal((6, 9)))
-    with pytest.raises(
-        ValueError, match="participant 02: has the same similarities as region IT"
-    ):
+    with pytest.raises(ValueError, match="participant 02: has the same similarities as region IT"):
         ipcl.load_brain({"IT": np.stack([rdm, rdm])})
 
 

@@ -175,8 +175,8 @@ def _refuse_again(values: np.ndarray, who: str, seen: dict[bytes, str]) -> None:
 
 
 def refuse_alike(regions: list[Region]) -> None:
-    """Raise a ValueError where two measurements have the same similarities, within ALIKE: as a copy with other digits has, with
-    voxels in another order, or in another scale."""
+    """Raise a ValueError where two measurements have the same similarities, within ALIKE: as a copy has that has other
+    digits, its voxels in another order, or another scale."""
     names = [f"region {region.name}, participant {one}" for region in regions for one in region.participants]
     rsvs = np.concatenate([region.rsvs for region in regions])  # (n_names, n_pairs)
     for i, rsv in enumerate(rsvs):
