@@ -68,6 +68,7 @@ rule all:
         ),
         "<results>/statistics.csv",
         "<results>/explorer.html",
+        expand("<results>/published.{suffix}", suffix=["csv", "md"] if study.published else []),
         expand("<results>/statistics/{brain}/{table}.csv", brain=study.brains, table=["best_layers", "noise_ceilings"]),
         expand(
             "<results>/figures/augmentation/{dataset}.{format}",

@@ -51,6 +51,16 @@ def list_remote(key):
     return [name for name, block in study.brains.items() if str(getattr(block, key, None)).startswith("https://")]
 
 
+def list_published_brains():
+    """Names of the brain data sets of which the configuration has published numbers."""
+    return list(dict.fromkeys(row.brain for row in study.published))
+
+
+def list_published(stage):
+    """The HDF5 files of a stage, of every brain and model of which the configuration has published numbers."""
+    return list(dict.fromkeys(f"<results>/{stage}/{row.brain}/{row.model}.h5" for row in study.published))
+
+
 def list_pictured():
     """Names of the models that learn from images, as far as these are converted: to train on, or to measure accuracy on."""
     converted = {model.dataset for model in measured.values()}

@@ -14,6 +14,7 @@ import_nsd(
     snakemake.output.brain,
     min_ncsnr=brain["min_ncsnr"],
     min_voxels=brain["min_voxels"],
+    halves=brain["halves"],
 )
 # the betas are too large to be hashed
 record_job(snakemake, f"{brain['folder']}/nsddata/experiments/nsd/nsd_expdesign.mat")

@@ -1,7 +1,8 @@
 """
-Which stimuli are held out together, at random or as the user's file says.
+Which stimuli are held out together: at random, as the user's file says, or as the set itself does.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,13 @@ def split_stimuli(n_stimuli: int, *, n_folds: int, n_repeats: int, seed: int) ->
     return (folds[:, None] == np.arange(n_folds)[:, None]).reshape(-1, n_stimuli)
 
 
-def divide_stimuli(stimuli: list[str], folds: str | Path | None, *, n_folds: int, seed: int) -> NDArray:
+def divide_stimuli(stimuli: list[str], folds: str | Path | list[str] | None, *, n_folds: int, seed: int) -> NDArray:
     """Return which stimuli each fold holds out, (n_folds, n_stimuli) bool; those that none holds out are always learnt from.
 
     Args:
         stimuli: names, as in brain.h5.
-        folds: CSV with columns stimulus and fold, see `config.OwnBrain`; None: `split_stimuli`, once.
+        folds: CSV with columns stimulus and fold, see `config.OwnBrain`; or the name of each stimulus's fold, of
+            `store.read_folds`; None: `split_stimuli`, once.
 
     Raises:
         ValueError: the file lacks a column or a stimulus, names one that is none, or one twice; a fold holds out fewer than
@@ -40,6 +42,8 @@ def divide_stimuli(stimuli: list[str], folds: str | Path | None, *, n_folds: int
     """
     if folds is None:
         held_out, who = split_stimuli(len(stimuli), n_folds=n_folds, n_repeats=1, seed=seed), "encoding.n_folds"
+    elif isinstance(folds, list):
+        held_out, who = _hold_out(folds, folds), "the data set's own folds"
     else:
         held_out, who = _read_folds(folds, stimuli), f"{folds}"
     least = min(held_out.sum(1).min(), (~held_out).sum(1).min())
@@ -49,6 +53,11 @@ def divide_stimuli(stimuli: list[str], folds: str | Path | None, *, n_folds: int
             f"needs at least {MIN_HELD_OUT}"
         )
     return held_out
+
+
+def _hold_out(folds: list[str], order: Iterable[str]) -> NDArray:
+    names = [name for name in dict.fromkeys(order) if name != TRAIN]
+    return np.array([[fold == name for fold in folds] for name in names])
 
 
 def _read_folds(path: str | Path, stimuli: list[str]) -> NDArray:
@@ -66,7 +75,6 @@ def _read_folds(path: str | Path, stimuli: list[str]) -> NDArray:
     if missing := [name for i, name in enumerate(stimuli) if i not in order]:
         raise ValueError(f"{path}: lacks {len(missing)} of {len(stimuli)} stimuli, first {missing[0]}")
     fold_of = dict(zip(order, table["fold"], strict=True))
-    names = [name for name in dict.fromkeys(table["fold"]) if name != TRAIN]
-    if not names:
+    if set(table["fold"]) == {TRAIN}:
         raise ValueError(f"{path}: all stimuli are in the fold {TRAIN}; none is held out")
-    return np.array([[fold_of[i] == name for i in range(len(stimuli))] for name in names])
+    return _hold_out([fold_of[i] for i in range(len(stimuli))], table["fold"])

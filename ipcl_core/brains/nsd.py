@@ -4,20 +4,25 @@ The Natural Scenes Dataset (Allen et al. 2022) -> a folder of stimuli, and brain
 Read from the download, of each participant in volumes of 1.8 mm:
 
     nsddata/experiments/nsd/nsd_expdesign.mat                                     which image each trial showed
+    nsddata/experiments/nsd/nsd_stim_info_merged.csv                              cocoId of each nsdId, for `halves` alone
     nsddata/ppdata/<participant>/func1pt8mm/roi/<file>.nii.gz                     regions, a number a voxel
+    nsddata/ppdata/<participant>/func1pt8mm/<file>.nii.gz                         other volumes, as floc_facestval
     nsddata_betas/ppdata/<participant>/func1pt8mm/betas_fithrf_GLMdenoise_RR/     betas_session<nn>.hdf5, ncsnr.nii.gz
     nsddata_stimuli/stimuli/nsd/shared1000/shared<nnnn>_nsd<nnnnn>.png            the images that all participants saw
 
-The betas are (750 trials, z, y, x) int16, 300 times the signal change in %; the other volumes are (x, y, z).
+The betas are (750 trials, z, y, x) int16, 300 times the signal change in %; the other volumes are (x, y, z). An image's number
+is counted from 1 in the design and the pictures' names, from 0 as nsdId (NSD data manual; checked against public loaders).
 """
 
 import logging
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import scipy
 
 from ..files import open_hdf5
+from .folds import TRAIN
 from .patterns import compute_rsv, find_varying
 from .stimuli import copy_stimuli
 from .store import Region, write_brain
@@ -38,6 +43,7 @@ def import_nsd(
     *,
     min_ncsnr: float | None,
     min_voxels: int,
+    halves: str | None = None,
 ) -> None:
     """Import the shared images that every participant saw three times, in the sessions that are there.
 
@@ -46,11 +52,12 @@ def import_nsd(
     Args:
         folder: of the download.
         participants: subj01 to subj08.
-        regions: name here -> file and the numbers in it, as in prf-visualrois=1,2; without numbers all above 0.
+        regions: name here -> its voxels, see `config.NSD`.
         stimuli_folder: receives a PNG of each image.
         brain: HDF5 file to write.
         min_ncsnr: voxels with a noise-ceiling signal-to-noise ratio of at least this are kept; None: all.
         min_voxels: fewest voxels of a participant in a region.
+        halves: coco: hold out every second image in the order of COCO's numbers; None: no division of the set's own.
 
     Raises:
         ValueError: a file is missing or has another layout, fewer than three images are left, or too few voxels.
@@ -86,7 +93,19 @@ def import_nsd(
     pairs = [(pictures[image], [pictures[image]]) for image in images]
     names = copy_stimuli(pairs, _find_stimuli(folder), Path(stimuli_folder))
     found = [Region(name, np.stack(rsvs[name]), participants, group=False, patterns=patterns[name]) for name in regions]
-    write_brain(brain, names, found)
+    write_brain(brain, names, found, folds=_divide_images(folder, images) if halves else None)
+
+
+def _divide_images(folder: Path, images: list[int]) -> list[str]:
+    """Return the fold of each image: in the order of COCO's numbers every second one is held out."""
+    path = folder / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+    try:
+        numbers = pd.read_csv(path, index_col="nsdId")["cocoId"]
+        coco = numbers.loc[[image - 1 for image in images]].to_numpy()
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: needs the columns nsdId and cocoId, with all images: {error}") from None
+    ranks = coco.argsort().argsort()
+    return [TRAIN if rank % 2 == 0 else "held out" for rank in ranks]
 
 
 def _find_stimuli(folder: Path) -> Path:
@@ -136,12 +155,22 @@ def _read_volume(path: Path) -> np.ndarray:
 
 def _read_mask(folder: Path, participant: str, place: str, min_ncsnr: float | None) -> np.ndarray:
     """Return which voxels are those of a region, and reliable: (n_voxels,) bool."""
-    name, _, numbers = place.partition("=")
-    volume = _read_volume(folder / "nsddata/ppdata" / participant / f"func1pt8mm/roi/{name}.nii.gz")
-    mask = np.isin(volume, [int(number) for number in numbers.split(",")]) if numbers else volume > 0
+    volumes = folder / "nsddata/ppdata" / participant / "func1pt8mm"
+    parts = [[_read_term(volumes, term) for term in part.split(" & ")] for part in place.split(" | ")]
+    mask = np.any([np.all(part, axis=0) for part in parts], axis=0)
     if min_ncsnr is not None:
         mask &= _read_volume(_find_betas(folder, participant) / "ncsnr.nii.gz") >= min_ncsnr
     return mask
+
+
+def _read_term(volumes: Path, term: str) -> np.ndarray:
+    """Return which voxels have one of the numbers, as in streams=5,6, or at least a value, as in floc_facestval>=1."""
+    if ">=" in term:
+        name, least = term.split(">=")
+        return _read_volume(volumes / f"{name}.nii.gz") >= float(least)
+    name, _, numbers = term.partition("=")
+    volume = _read_volume(volumes / f"roi/{name}.nii.gz")
+    return np.isin(volume, [int(number) for number in numbers.split(",")]) if numbers else volume > 0
 
 
 def _read_betas(folder: Path, participant: str, trials: np.ndarray, voxels: np.ndarray) -> np.ndarray:

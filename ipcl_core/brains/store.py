@@ -5,7 +5,7 @@ The HDF5 file: dataset `stimuli` (n names, in order); for each region, in hierar
 (n_participants, n_pairs) of Pearson similarities (lower triangle, see `rsa.similarity`), with the attributes
 `participants` (their names) and `group` (true where only a group average is published: no noise ceiling); where voxels
 are known, dataset `patterns/<region>/<participant>` (n_runs, n_stimuli, n_voxels), the responses whose mean over runs
-they were computed from.
+they were computed from. Where the set has a division for `encoding` of its own, dataset `folds` (n names, see `folds`).
 """
 
 from dataclasses import dataclass
@@ -35,8 +35,11 @@ class Region:
     where only similarities are published."""
 
 
-def write_brain(path: str | Path, stimuli: list[str], regions: list[Region]) -> None:
+def write_brain(path: str | Path, stimuli: list[str], regions: list[Region], *, folds: list[str] | None = None) -> None:
     """Write the regions' similarity vectors (layout: see the module).
+
+    Args:
+        folds: name of the fold of each stimulus, in their order; None: the set has no division of its own.
 
     Raises:
         ValueError: a name stands twice; a vector has the wrong number of pairs, or a value that is no finite real number in
@@ -53,6 +56,8 @@ def write_brain(path: str | Path, stimuli: list[str], regions: list[Region]) -> 
         _check_region(region, len(stimuli))
     with write_hdf5(path) as file:
         file["stimuli"] = stimuli
+        if folds is not None:
+            file["folds"] = folds
         for region in regions:
             dataset = file.create_dataset(f"regions/{region.name}", data=region.rsvs, track_order=True)
             dataset.attrs["participants"] = region.participants
@@ -108,6 +113,12 @@ def read_brain(path: str | Path) -> tuple[list[str], list[Region]]:
     except (OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path}: is no whole file of brain data ({error})") from None
     return stimuli, regions
+
+
+def read_folds(path: str | Path) -> list[str] | None:
+    """Read the name of each stimulus's fold from a file written by `write_brain`; None where the set has no division."""
+    with open_hdf5(path) as file:
+        return list(file["folds"].asstr()) if "folds" in file else None
 
 
 def read_patterns(path: str | Path, region: str) -> dict[str, np.ndarray]:

@@ -155,6 +155,10 @@ class MagriKonkle2019(Strict):
         return [path for path in paths if not path[1].startswith("https://")]
 
 
+VOXELS = r"[\w.-]+(=\d+(,\d+)*|>=\d+(\.\d+)?)?"
+"""A term of a region of NSD."""
+
+
 class NSD(Strict):
     """Natural Scenes Dataset: the shared images that all participants saw three times; voxel patterns (docs/brains.md)."""
 
@@ -167,13 +171,19 @@ class NSD(Strict):
         Field(min_length=1)
     )
     """The more of them did not finish all sessions, the fewer images are left: 1,000 of 1, 2, 5 and 7, 515 of all eight."""
-    regions: dict[Name, Annotated[str, StringConstraints(pattern=r"^[\w.-]+(=\d+(,\d+)*)?$")]] = Field(min_length=1)
-    """Name of the region here -> file below roi and the numbers in it, as in prf-visualrois=1,2, in hierarchical order;
-    without numbers all voxels above 0."""
+    regions: dict[Name, Annotated[str, StringConstraints(pattern=rf"^{VOXELS}( [&|] {VOXELS})*$")]] = Field(
+        min_length=1
+    )
+    """Name of the region here -> its voxels, in hierarchical order: a file below roi and the numbers in it, as in
+    prf-visualrois=1,2 (without numbers all voxels above 0), or a volume beside roi and its least value, as in
+    floc_facestval>=1; with & between, voxels that are in both, with | in either (& first)."""
     min_ncsnr: float | None = Field(None, ge=0)
     """Only voxels with a noise-ceiling signal-to-noise ratio (ncsnr) of at least this are used; null: all."""
     min_voxels: int = Field(2, ge=2)
     """A participant with fewer voxels in a region is an error."""
+    halves: Literal["coco"] | None = None
+    """Division for `encoding`. coco: in the order of COCO's numbers the first, third, fifth image ... are learnt from, the
+    others held out, as DeepNSD does (Conwell et al. 2024); null: `encoding.n_folds`."""
     has_patterns: ClassVar[bool] = True
 
     def list_paths(self) -> list[tuple[str, str | None, str]]:

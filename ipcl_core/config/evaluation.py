@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Distinct, Fraction, Name, Positive, Seed, Strict
+from .base import Distinct, Fraction, Line, Name, Positive, Seed, Strict
 from .recipes import SGD, Augmentation, OneCycle
 
 Comparator = Literal["pearson", "spearman", "kendall", "cosine", "whitened_pearson", "whitened_cosine", "cka"]
@@ -137,6 +137,23 @@ class Encoding(Strict):
     """Sets of two or three models of which is said what each explains alone, and what they share."""
     seed: Seed = 0
     """Of folds, projections and halves."""
+
+
+class Published(Strict):
+    """Numbers that others published of a model and a region, beside which this run's own are printed: docs/encoding.md."""
+
+    brain: Name
+    """A brain data set with `encoding`."""
+    region: Name
+    model: Name
+    rsa_r: float | None = Field(None, ge=-1, le=1)
+    """Correlation of RSMs over pairs of held-out stimuli, mean over participants (classical RSA)."""
+    mean_r: float | None = Field(None, ge=-1, le=1)
+    """Correlation of predicted and measured responses to held-out stimuli, mean over voxels and participants."""
+    versa_r: float | None = Field(None, ge=-1, le=1)
+    """Correlation of the RSMs of predicted and measured patterns, mean over participants."""
+    source: Line
+    """Where they stand."""
 
 
 def count_held_out(share: float, n: int) -> int:

@@ -19,7 +19,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from .architectures import ARCHITECTURES
 from .base import Distinct, Line, Name, Strict
 from .data import Brain, Dataset, ImageFolder
-from .evaluation import KNN, Encoding, NoiseCeiling, Probes, Statistics
+from .evaluation import KNN, Encoding, NoiseCeiling, Probes, Published, Statistics
 from .models import Fetched, Model, Trained, Untrained, Weights
 from .recipes import Recipe
 from .yaml_files import find_faults
@@ -56,6 +56,8 @@ class Config(Strict):
     statistics: Statistics = Statistics()
     encoding: Encoding | None = None
     """Predict voxels from layers; null: do not."""
+    published: list[Published] = []
+    """Numbers of others beside which `published.csv` prints this run's own."""
     keep_activations: bool = False
     """Keep every layer's activations on disk once their RSMs are made."""
 
@@ -132,6 +134,11 @@ class Config(Strict):
             raise ValueError("encoding: no brain has voxel patterns, which it needs; leave it out")
         for name in self.partitioned:
             _require(name, self.available, "encoding.partitions", "models (those that are available)")
+        for i, row in enumerate(self.published):
+            _require(row.brain, dict.fromkeys(self.encoded), f"published.{i}.brain", "brains with encoding")
+            _require(row.model, self.available, f"published.{i}.model", "models (those that are available)")
+            if row.region not in (regions := list(self.brains[row.brain].regions)):
+                raise ValueError(f"published.{i}.region: {row.brain} has no {row.region}, but {', '.join(regions)}")
         for name in self.figure2_models:
             _require(name, self.models, "figure2_models", "models")
         if all(self.models[name].unavailable for name in self.figure2_models):

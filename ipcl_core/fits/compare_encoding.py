@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.stats
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..brains.store import read_brain, read_patterns
 from ..encoding.resampling import resample_r
@@ -117,16 +118,30 @@ def _judge_held_out(
         for who, measured in responses.items():
             predicted = file[f"predictions/{region}/{who}"][:]
             measured = measured[:, file[f"kept/{region}/{who}"][:]]
-            p, y = torch.from_numpy(predicted), torch.from_numpy(measured)
-            r = torch.stack([correlate_columns(p[test], y[test]) for test in tests]).mean(0).numpy()
-            rsvs.append([[make_rsv(part[test]) for part in (p, y)] for test in tests])
-            versa = np.mean([correlate(*pair) for pair in rsvs[-1]])
-            for name, value in zip(MEASURES, (np.nanmedian(r), np.nanmean(r), versa), strict=True):
-                values[name].append(value)
+            judged, pairs = judge_predictions(predicted, measured, tests)
+            rsvs.append(pairs)
+            for name in MEASURES:
+                values[name].append(judged[name])
             resampled.append(resample_r(predicted, measured, folds, resamples))
     pairs = [np.mean([one[i] for one in rsvs], axis=0) for i in range(len(tests))]
     group = float(np.mean([correlate(*pair) for pair in pairs]))
     return HeldOut(layers.mode()[0], {k: np.array(v) for k, v in values.items()}, group, np.stack(resampled))
+
+
+def judge_predictions(
+    predicted: NDArray, measured: NDArray, tests: list[Tensor]
+) -> tuple[dict[str, float], list[list[NDArray]]]:
+    """Return one participant's value of each of MEASURES, and each fold's similarities of predicted and measured patterns.
+
+    Args:
+        predicted, measured: (n_stimuli, n_voxels).
+        tests: (n_stimuli,) bool of each fold, its held-out stimuli.
+    """
+    p, y = torch.from_numpy(predicted), torch.from_numpy(measured)
+    r = torch.stack([correlate_columns(p[test], y[test]) for test in tests]).mean(0).numpy()
+    pairs = [[make_rsv(part[test]) for part in (p, y)] for test in tests]
+    versa = float(np.mean([correlate(*pair) for pair in pairs]))
+    return dict(zip(MEASURES, (np.nanmedian(r), np.nanmean(r), versa), strict=True)), pairs
 
 
 def _describe_best(group: pd.DataFrame, held_out: HeldOut) -> list[dict]:

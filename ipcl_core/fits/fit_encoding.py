@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..brains.folds import divide_stimuli
-from ..brains.store import read_brain, read_patterns
+from ..brains.store import read_brain, read_folds, read_patterns
 from ..encoding.ceilings import measure_explainable, measure_split_half
 from ..encoding.features import make_kernel
 from ..encoding.ridge import Fold, choose_device, fit_fold
@@ -77,14 +77,14 @@ def fit_encoding(
         scores: CSV to write, one row a region, layer and participant, and one of their "group" (ENCODING_COLUMNS).
         predictions: HDF5 file to write, layout: `write_predictions`.
         brain_name, model: names of the brain data set and of the model.
-        folds: see `config.OwnBrain`; the others: see `config.Encoding`.
+        folds: see `config.OwnBrain`; None: those of the brain, where it has some. The others: see `config.Encoding`.
 
     Raises:
         ValueError: the stimuli of the model and of the brain differ; the brain has no voxel patterns, or a participant no
             voxel that is kept; `divide_stimuli`; two stimuli of one picture are not in the same fold.
     """
     stimuli, regions = read_brain(brain)
-    held_out = divide_stimuli(stimuli, folds, n_folds=n_folds, seed=seed)
+    held_out = divide_stimuli(stimuli, folds or read_folds(brain), n_folds=n_folds, seed=seed)
     targets = _read_targets(brain, [region.name for region in regions], min_ceiling, n_splits, seed)
     responses = torch.cat([target.responses for target in targets], 1)
     names, n = [region.name for region in regions], len(held_out)

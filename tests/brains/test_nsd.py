@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 import yaml
@@ -13,13 +14,15 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from ipcl_core.brains.nsd import import_nsd
-from ipcl_core.brains.store import read_brain, read_patterns
+from ipcl_core.brains.store import read_brain, read_folds, read_patterns
 from ipcl_core.config import load_config
 
 PEOPLE, SHAPE = ["subj02", "subj05"], (4, 3, 5)  # x, y, z
-REGIONS = {"EarlyV": "prf-visualrois=1,2", "all": "nsdgeneral"}
+OTC = "nsdgeneral & streams=2,5 | floc-faces=1 & floc_facestval>=1.5 | floc-places=2"
+REGIONS = {"EarlyV": "prf-visualrois=1,2", "all": "nsdgeneral", "OTC": OTC}
 SHARED = np.sort(np.random.default_rng(0).permutation(73_000)[:1000]) + 1
 OFTEN = (7, 100, 500, 999)  # places in SHARED of images that both see three times in two sessions; 3 is seen twice
+COCO = (512, 90, 300, 17)  # their numbers there
 
 
 def save_volume(path: Path, values: np.ndarray) -> None:
@@ -43,6 +46,9 @@ def folder(tmp_path) -> Path:
         rois = tmp_path / "nsddata/ppdata" / one / "func1pt8mm/roi"
         save_volume(rois / "prf-visualrois.nii.gz", rng.integers(-1, 4, SHAPE).astype(np.int16))
         save_volume(rois / "nsdgeneral.nii.gz", rng.choice([-1, 0, 1], SHAPE).astype(np.int16))
+        for name, n in (("streams", 7), ("floc-faces", 5), ("floc-places", 3)):
+            save_volume(rois / f"{name}.nii.gz", rng.integers(-1, n + 1, SHAPE).astype(np.int16))
+        save_volume(rois.parent / "floc_facestval.nii.gz", rng.normal(1, 2, SHAPE).astype(np.float32))
         betas = tmp_path / "nsddata_betas/ppdata" / one / "func1pt8mm/betas_fithrf_GLMdenoise_RR"
         save_volume(betas / "ncsnr.nii.gz", rng.uniform(0, 0.6, SHAPE).astype(np.float32))
         for session in (1, 2):
@@ -56,8 +62,9 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, min_ncsnr: float | None = None) -> None:
-    import_nsd(folder, PEOPLE, REGIONS, folder / "pictures", folder / "brain.h5", min_ncsnr=min_ncsnr, min_voxels=2)
+def run(folder: Path, min_ncsnr: float | None = None, **changes) -> None:
+    places = folder / "pictures", folder / "brain.h5"
+    import_nsd(folder, PEOPLE, REGIONS, *places, min_ncsnr=min_ncsnr, min_voxels=2, **changes)
 
 
 def read_slowly(folder: Path, one: str, min_ncsnr: float) -> np.ndarray:
@@ -86,7 +93,8 @@ def test_patterns_are_those_of_a_slow_loop(folder):
     run(folder, min_ncsnr=0.2)
     stimuli, regions = read_brain(folder / "brain.h5")
     assert [stimulus[3:] for stimulus in stimuli] == [f"shared{i + 1:04d}_nsd{SHARED[i]:05d}" for i in OFTEN]
-    assert [(region.name, region.participants) for region in regions] == [("EarlyV", PEOPLE), ("all", PEOPLE)]
+    assert [(region.name, region.participants) for region in regions] == [(name, PEOPLE) for name in REGIONS]
+    assert read_folds(folder / "brain.h5") is None
     found = read_patterns(folder / "brain.h5", "EarlyV")
     for i, one in enumerate(PEOPLE):
         expected = read_slowly(folder, one, 0.2)
@@ -94,6 +102,29 @@ def test_patterns_are_those_of_a_slow_loop(folder):
         rsm = np.corrcoef(expected.mean(0))
         assert_allclose(regions[0].rsvs[i], rsm[np.tril_indices(4, -1)], rtol=0, atol=1e-9)
     assert np.asarray(Image.open(folder / f"pictures/{stimuli[1]}.png"))[0, 0, 0] == OFTEN[1]
+
+
+def test_regions_of_several_volumes(folder):
+    """DeepNSD's way to say OTC: the streams inside of nsdgeneral, and what a localizer found."""
+    run(folder)
+    for one in PEOPLE:
+        place = folder / f"nsddata/ppdata/{one}/func1pt8mm"
+        names = ("nsdgeneral", "streams", "floc-faces", "floc-places")
+        general, streams, faces, places = (nibabel.load(place / f"roi/{name}.nii.gz").get_fdata() for name in names)
+        t = nibabel.load(place / "floc_facestval.nii.gz").get_fdata()
+        expected = ((general > 0) & ((streams == 2) | (streams == 5))) | ((faces == 1) & (t >= 1.5)) | (places == 2)
+        assert read_patterns(folder / "brain.h5", "OTC")[one].shape == (3, 4, expected.sum())
+
+
+def test_every_second_image_of_coco_is_held_out(folder):
+    with pytest.raises(ValueError, match=r"nsd_stim_info_merged.csv: needs the columns nsdId and cocoId"):
+        run(folder, halves="coco")
+    table = pd.DataFrame({"cocoId": 1000 + np.arange(73_000), "cocoSplit": "train2017", "nsdId": np.arange(73_000)})
+    table.loc[[SHARED[place] - 1 for place in OFTEN], "cocoId"] = COCO
+    table.to_csv(folder / "nsddata/experiments/nsd/nsd_stim_info_merged.csv")
+    run(folder, halves="coco")
+    # 17, 90, 300, 512
+    assert read_folds(folder / "brain.h5") == ["held out", "held out", "train", "train"]
 
 
 @pytest.mark.parametrize(
