@@ -5,7 +5,7 @@
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: demo test test-distributed test-wheel test-faults test-paper test-slurm gpu lint setup development
+.PHONY: demo release test test-distributed test-wheel test-faults test-paper test-slurm gpu lint setup development
 
 demo: setup
 	$(RUN) snakemake --profile profiles/demo
@@ -15,6 +15,13 @@ demo: setup
 	@echo "Figures:  results/demo/figures/"
 	@echo "Explorer: results/demo/explorer.html"
 	@echo "Report:   results/demo/report.html"
+
+# networks of a finished study in a folder that can be given to others: make release MODELS="a b" (docs/release.md)
+RESULTS := results
+FOLDER := release
+LICENSE := mit
+release: setup
+	$(RUN) ipcl release $(RESULTS) $(FOLDER) --models $(MODELS) --license $(LICENSE) --share $(SHARE)
 
 # made again when the table or a figure is newer
 results/demo/report.html: results/demo/table1.csv $(wildcard results/demo/figures/*/*.svg)

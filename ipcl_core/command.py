@@ -7,6 +7,7 @@ The command `ipcl`: what a user types beside `snakemake`.
     ipcl costs config.yaml --gpus 8                              views, GPU-hours and disk of every model
     ipcl provenance results/table1.csv --model ipcl --region IT  where a number comes from
     ipcl crate results                                           a finished run as an RO-Crate
+    ipcl release results release --models ipcl                   its networks, to be given to others
 
 `ipcl COMMAND --help` says more. Exit code: 0 where all is well, 1 where something is not, 2 where nothing could be done.
 """
@@ -22,6 +23,7 @@ MODULES = {
     "costs": "costs",
     "provenance": "provenance",
     "crate": "crate",
+    "release": "release.make",
 }
 EXTRAS = {"ffcv": "training"} | dict.fromkeys(("torch", "torchvision", "numba", "safetensors"), "networks")
 """Module that may be absent -> the extra of this package that brings it."""

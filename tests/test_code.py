@@ -27,6 +27,7 @@ ORDER = (
     "report",
     "library",
     "commands",
+    "release",
 )
 """The way of the data. Each folder imports from itself and from those before it; the commands that users type come last."""
 COMMANDS = ("check", "command", "costs", "crate", "__main__", "new_study", "provenance", "simulation")

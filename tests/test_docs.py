@@ -69,7 +69,7 @@ def test_table_of_folders_names_every_stage():
     assert rules | {"common.smk", "inputs.smk", "cluster.smk"} == there
     folders = {name for *_, names in rows for name in re.findall(r"\b(\w+)/", names)}
     packages = {path.parent.name for path in (REPOSITORY / "ipcl_core").glob("*/__init__.py")}
-    assert packages - {"config", "library"} <= folders
+    assert packages - {"config", "library", "release"} <= folders
 
 
 @pytest.fixture(scope="module")

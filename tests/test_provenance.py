@@ -431,14 +431,18 @@ def test_crate_holds_every_artifact_and_job(study, made, capsys):
     assert things["#activations/objects/first.h5"]["@type"] == "CreativeWork", "not kept"
     assert things[(made / "betas.mat").as_uri()]["sha256"] == hashlib.sha256(b"betas").hexdigest()
     assert things[(made / "source").as_uri() + "/"]["@type"] == "Dataset"
-    jobs = [thing for thing in things.values() if thing["@type"] == "CreateAction"]
+    workflow = things[things["./"]["mainEntity"]["@id"]]
+    assert workflow["@id"].endswith("/Snakefile") and "HowTo" in workflow["@type"]
+    assert {step["@id"] for step in workflow["step"]} == {f"#step/{tool['@id'][6:]}" for tool in workflow["hasPart"]}
+    jobs = [thing for thing in things.values() if thing["@type"] == "CreateAction" and thing["@id"] != "#study"]
     assert len(jobs) == len({str(record) for record in records.Results.read("results").records.values()})
     fit = things["#job/rsa/objects/first.csv"]
     assert fit["name"] == "fit_layers objects first" and fit["instrument"] == {"@id": "#rule/fit_layers"}
     assert [item["@id"] for item in fit["object"]] == ["rsm/objects/first.h5", "brain/objects/brain.h5"]
     for thing in things.values():
-        for key in ("object", "result", "hasPart", "mentions"):
-            assert {item["@id"] for item in thing.get(key, [])} <= things.keys()
+        for key in ("object", "result", "hasPart", "mentions", "step", "instrument", "workExample", "mainEntity"):
+            named = thing.get(key, [])
+            assert {item["@id"] for item in (named if isinstance(named, list) else [named])} <= things.keys()
 
 
 def test_crate_of_no_results_is_refused(tmp_path, capsys):
