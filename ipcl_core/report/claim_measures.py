@@ -207,18 +207,20 @@ def build_design(table: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def partition_variance(design: dict[str, np.ndarray], y: np.ndarray) -> dict[str, float]:
-    """Return each factor's share of the variance of y, (n_models,) r: its type II sum of squares over the total.
+def partition_variance(design: dict[str, np.ndarray], y: np.ndarray) -> dict[str, np.ndarray]:
+    """Return each factor's share of the variance of y: its type II sum of squares over the total, (n_regions,).
+
+    y is (n_models, n_regions) r, or (n_models,); without variance the shares are NaN.
 
     The model is linear in the factors, without interactions. A share is the increase of the residual sum of squares when the
     factor is left out; what several factors could explain alike belongs to none, so the shares sum to less than 1.
     """
 
-    def residual(factors: Iterable[str]) -> float:
+    def residual(factors: Iterable[str]) -> np.ndarray:
         columns = np.hstack([np.ones((len(y), 1)), *(design[factor] for factor in factors)])
-        return float(((y - columns @ np.linalg.lstsq(columns, y, rcond=1e-10)[0]) ** 2).sum())
+        return ((y - columns @ np.linalg.lstsq(columns, y, rcond=1e-10)[0]) ** 2).sum(0)
 
-    full, total = residual(design), residual(())
+    full, total = residual(design), np.where(np.ptp(y, axis=0) > 0, residual(()), np.nan)
     return {name: (residual([other for other in design if other != name]) - full) / total for name in design}
 
 
@@ -233,18 +235,18 @@ def measure_architecture(study: Study) -> Iterator[Measured]:
         _require(table[column].nunique() > 1, f"models of two {column} at least")
     _require(len(table) > 10 and bool((table[study.regions].nunique() > 1).all()), "more than ten models")
     draws = rng.integers(len(table), size=(N_BOOTSTRAPS, len(table)))
-    design = build_design(table)
-    for region in study.regions:
-        y = table[region].to_numpy(float)
-        shares = partition_variance(design, y)
-        samples = [({name: columns[draw] for name, columns in design.items()}, y[draw]) for draw in draws]
-        leads = [_lead(partition_variance(*sample)) for sample in samples if np.ptp(sample[1]) > 0]
-        note = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
-        yield Measured(region, _lead(shares), *np.quantile(leads, [0.025, 0.975]), len(table), note)
+    design, y = build_design(table), table[study.regions].to_numpy(float)
+    samples = [({name: columns[draw] for name, columns in design.items()}, y[draw]) for draw in draws]
+    shares = partition_variance(design, y)
+    value, leads = _lead(shares), np.array([_lead(partition_variance(*sample)) for sample in samples])
+    for i, region in enumerate(study.regions):
+        low, high = np.nanquantile(leads[:, i], [0.025, 0.975])
+        note = ", ".join(f"{name} {share[i]:.3f}" for name, share in shares.items())
+        yield Measured(region, value[i], low, high, len(table), note)
 
 
-def _lead(shares: dict[str, float]) -> float:
-    return shares["architecture"] - max(share for name, share in shares.items() if name != "architecture")
+def _lead(shares: dict[str, np.ndarray]) -> np.ndarray:
+    return shares["architecture"] - np.max([share for name, share in shares.items() if name != "architecture"], axis=0)
 
 
 def measure_same_training(study: Study) -> Iterator[Measured]:

@@ -8,6 +8,7 @@ does, and is firm where the whole 95% interval does.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -242,8 +243,6 @@ def write_claims(
 
     Source: section 5.
     """
-    published = judge_claims(read_published_study()).set_index(["claim", "region"])
-    published = published[["value", "verdict"]].add_suffix("_published")
     about = pd.DataFrame(
         [{"claim": claim.name, "section": f"5, {claim.section}", "quote": claim.quote} for claim in CLAIMS]
     )
@@ -254,12 +253,19 @@ def write_claims(
         study = read_study(table1, brain, {model: fit for (of, model), fit in fitted.items() if of == brain})
         rows = judge_claims(study).assign(brain=brain).merge(about, on="claim")
         if any(f"{region}_r_published" in columns for region in study.regions):
-            rows = rows.merge(published, how="left", on=["claim", "region"])
+            rows = rows.merge(_judge_published(), how="left", on=["claim", "region"])
         parts.append(rows)
         texts.append(f"# {title}\n\n" + "\n".join(_print_claim(claim, rows) for claim in CLAIMS))
     write_csv(pd.concat(parts), claims)
     with write_whole(page) as temporary:
         temporary.write_text(INTRODUCTION + "\n".join(texts), encoding="utf-8")
+
+
+@cache
+def _judge_published() -> pd.DataFrame:
+    """Value and verdict of every claim and region in the paper's own Table 1; its bootstrap takes seconds."""
+    published = judge_claims(read_published_study()).set_index(["claim", "region"])
+    return published[["value", "verdict"]].add_suffix("_published")
 
 
 INTRODUCTION = """The claims of section 5 of Konkle and Alvarez 2020, judged from this run's numbers. A claim holds where its
