@@ -14,11 +14,13 @@ from pathlib import Path
 import numba
 import numpy as np
 import torch
+from numba import njit, prange
 from numpy.lib.stride_tricks import as_strided
 
 from ..config import Augmentation, Preprocessing
 from ..images.beton import check_beton
 from ..images.ffcv_names import (
+    COMPILED,
     IMAGE_MODES,
     AllocationQuery,
     Compiler,
@@ -27,14 +29,16 @@ from ..images.ffcv_names import (
     OrderOption,
     Reader,
     SimpleRGBImageDecoder,
-    ctypes_imdecode,
-    ctypes_memcopy,
+    copy_bytes,
+    decode_jpeg,
+    find_bytes,
 )
 from .batch import Batch
 from .draws import draw_views, pack_policy
 from .on_cpu import make_center_views, make_random_views, resize_images
 from .resizing import RADII
 
+JPG = IMAGE_MODES["jpg"]
 RELEASED_SHORTEST_SIDE = 256
 """Pixels; the released code resizes images to it before it crops them."""
 RELEASED_LARGEST_RATIO = 100
@@ -67,34 +71,49 @@ class RaggedRGBImageDecoder(SimpleRGBImageDecoder):
         return state, (AllocationQuery(shape, dtype), AllocationQuery((), np.dtype("<i4")))
 
     def generate_code(self) -> Callable:
-        mem_read, decode_jpeg, copy = self.memory_read, ctypes_imdecode, ctypes_memcopy
-        my_range, jpg = Compiler.get_iterator(), IMAGE_MODES["jpg"]
+        return _decode if Compiler.num_threads == 1 else _decode_in_parallel
 
-        def decode(batch_indices, memory, metadata, storage_state):
-            destination, codes = memory
-            ends = np.empty(len(batch_indices), np.int64)
-            end = 0
-            for b in range(len(batch_indices)):
-                field = metadata[batch_indices[b]]
-                end += np.int64(field["height"]) * np.int64(field["width"]) * 3
-                ends[b] = end
-            for b in my_range(len(batch_indices)):
-                field = metadata[batch_indices[b]]
-                data = mem_read(field["data_ptr"], storage_state)
-                height, width = np.uint32(field["height"]), np.uint32(field["width"])
-                size = np.int64(height) * np.int64(width) * 3
-                to = destination.ctypes.data + ends[b] - size
-                codes[b] = 0
-                if field["mode"] == jpg:
-                    codes[b] = decode_jpeg(
-                        data.ctypes.data, data.size, height, width, to, height, width, 0, 0, 1, 1, False, False
-                    )
-                else:
-                    copy(data.ctypes.data, to, size)
-            return destination, codes
 
-        decode.is_parallel = True
-        return decode
+@njit(**COMPILED)
+def _decode(batch_indices, memory, metadata, storage_state):
+    ends = _list_ends(batch_indices, metadata)
+    for b in range(len(batch_indices)):
+        _decode_image(b, ends[b], batch_indices, memory, metadata, storage_state)
+    return memory
+
+
+@njit(**COMPILED, parallel=True)
+def _decode_in_parallel(batch_indices, memory, metadata, storage_state):
+    ends = _list_ends(batch_indices, metadata)
+    for b in prange(len(batch_indices)):
+        _decode_image(b, ends[b], batch_indices, memory, metadata, storage_state)
+    return memory
+
+
+@njit(**COMPILED)
+def _list_ends(batch_indices, metadata):
+    """Where in the buffer each image ends."""
+    ends, end = np.empty(len(batch_indices), np.int64), 0
+    for b in range(len(batch_indices)):
+        field = metadata[batch_indices[b]]
+        end += np.int64(field["height"]) * np.int64(field["width"]) * 3
+        ends[b] = end
+    return ends
+
+
+@njit(**COMPILED)
+def _decode_image(b, end, batch_indices, memory, metadata, storage_state):
+    destination, codes = memory
+    field = metadata[batch_indices[b]]
+    data = find_bytes(field["data_ptr"], storage_state)
+    height, width = np.uint32(field["height"]), np.uint32(field["width"])
+    size = np.int64(height) * np.int64(width) * 3
+    to = destination.ctypes.data + end - size
+    codes[b] = 0
+    if field["mode"] == JPG:
+        codes[b] = decode_jpeg(data.ctypes.data, data.size, height, width, to, height, width, 0, 0, 1, 1, False, False)
+    else:
+        copy_bytes(data.ctypes.data, to, size)
 
 
 def unpack(rows: np.ndarray, size: int) -> np.ndarray:
