@@ -15,6 +15,7 @@ from .files import compute_sha256
 PACKAGE = Path(__file__).resolve().parent
 BOOKKEEPING = {PACKAGE / "code.py", PACKAGE / "logs.py", PACKAGE / "records.py"}
 """They say what was done; no artifact is made by them."""
+FILE_NAME = re.compile(r"[\w./-]{1,70}\.\w+")
 BUILDERS = PACKAGE / "config/architectures.py"
 """It names the classes of networks, as MODULE:NAME, and imports none."""
 BUILDING = PACKAGE / "networks/architectures.py"
@@ -57,7 +58,7 @@ def _list_direct(path: Path) -> set[Path]:
             folder = _find_folder(path, node)
             if folder is not None:
                 found |= {_find_module(folder, node.module, alias.name) for alias in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < 80:
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and FILE_NAME.fullmatch(node.value):
             found |= {file for file in (PACKAGE / node.value, path.parent / node.value) if _is_data(file)}
     return found
 
