@@ -27,9 +27,9 @@ release: setup
 results/demo/report.html: results/demo/table1.csv $(wildcard results/demo/figures/*/*.svg)
 	$(RUN) snakemake --profile profiles/demo --report $@
 
-# the workflow first, which takes longest; beside it files that need none of the kernels which it compiles for all
+# a file at a time to each process, in tests/conftest.py's order
 test: development
-	$(RUN) python -m pytest -n 2 --dist loadfile tests/test_workflow.py tests/networks tests -m "not gpu and not slurm and not paper and not faults and not distributed and not wheel"
+	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slurm and not paper and not faults and not distributed and not wheel"
 
 # every row of Table 1 on few small pictures; about ten minutes
 test-paper: development

@@ -65,11 +65,16 @@ def asks_for_gpu(markers: str) -> bool:
 
 
 LACKING = pytest.StashKey[dict[str, str]]()
+FIRST = "test_workflow.py", "networks"
+"""What takes longest, so that no other process waits for it at the end; beside it, what needs none of the kernels that it
+compiles for all."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out of the GPU's tests what needs a GPU where there is none, or a .beton file where there is no FFCV."""
+    """Put FIRST first. Leave out of the GPU's tests what needs a GPU where there is none, or a .beton file where there is no
+    FFCV."""
+    items.sort(key=lambda item: [part not in item.path.parts for part in FIRST])
     config.stash[LACKING] = lacking = {}
     for item in items:
         if item.get_closest_marker("cuda") and not torch.cuda.is_available():
