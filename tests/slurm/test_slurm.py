@@ -31,7 +31,7 @@ def cluster(tmp_path_factory):
     lab, conda = Path(tempfile.mkdtemp(prefix="lab")), tmp_path_factory.mktemp("conda") / "root"
     lab.chmod(0o755)  # munge's socket must be within everybody's reach, which pytest's own folders are not
     environment = os.environ | {"LAB": str(lab), "GPUS": "4", "PYTHON": sys.executable}
-    subprocess.run([HERE / "make_conda.sh", conda], env=environment, check=True, timeout=300)
+    subprocess.run([HERE / "make_conda.sh", conda], env=environment, check=True, timeout=900)
     make_channel(conda / "channels/conda-forge", read_specs(*(REPOSITORY / "envs").glob("*.yaml")))
     subprocess.run([HERE / "start_slurm.sh"], env=environment, check=True, timeout=60)
     folders = [lab / "bin", conda / "condabin", Path(sys.executable).parent]
@@ -70,10 +70,17 @@ def study(tmp_path_factory):
     return folder
 
 
-COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--profile", "slurm"]
+COMMAND = [
+    sys.executable,
+    str(HERE / "poll_often.py"),
+    "--snakefile",
+    str(REPOSITORY / "Snakefile"),
+    "--profile",
+    "slurm",
+]
 COMMAND += ["--latency-wait", "10", "--configfile", "study.yaml", "--set-threads"]
 COMMAND += [f"{rule}=2" for rule in ("train_model", "embed_images", "measure_accuracy", "encode_shard")]
-COMMAND += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"]
+COMMAND += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
 
 
 @contextmanager
@@ -111,13 +118,13 @@ def hash_weights(folder: Path, model: str) -> str:
 def test_trial_of_the_cluster(cluster, study):
     """The pretended GPUs are noticed; without asking for one, the job on another partition sees the first one's file."""
     with running(study, cluster, "check_cluster") as snakemake:
-        assert snakemake.wait(timeout=300) == 1
+        assert snakemake.wait(timeout=900) == 1
     assert "the job asked for a GPU, and PyTorch" in (study / "logs/cluster/node.log").read_text()
     profile = yaml.safe_load((study / "slurm/config.yaml").read_text())
     profile["set-resources"]["check_node"] = {"gpu": 0, "slurm_partition": "gpu"}
     (study / "slurm/config.yaml").write_text(yaml.safe_dump(profile))
     with running(study, cluster, "check_cluster") as snakemake:
-        assert snakemake.wait(timeout=300) == 0, (study / "said.log").read_text()[-6000:]
+        assert snakemake.wait(timeout=900) == 0, (study / "said.log").read_text()[-6000:]
     found = json.loads((study / "results/cluster/node.json").read_text())
     assert found["token_written_on"] == found["node"] and found["device"] == "CPU"
     assert list((study / "scratch").glob("*.beton"))
@@ -176,7 +183,7 @@ def test_killed_snakemake_goes_on(cluster, study):
         snakemake.send_signal(signal.SIGKILL)
         snakemake.wait(timeout=30)
     subprocess.run(["scancel", job], env=cluster, check=True, timeout=30)
-    subprocess.run([*COMMAND, "--unlock"], cwd=study, env=cluster, check=True, timeout=60)
+    subprocess.run([*COMMAND, "--unlock"], cwd=study, env=cluster, check=True, timeout=300)
     with running(study, cluster, target) as snakemake:
         wait_for((study / "results/models/requeued/checkpoint.pt").exists, "a checkpoint")
         preempt = ["sbatch", "--partition=high", "--exclusive", "--time=1", "--output=/dev/null", "--wrap=sleep 3"]
@@ -198,7 +205,7 @@ def test_another_executor(cluster, study):
         env=cluster,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
     )
     assert said.returncode == 0, said.stderr[-6000:]
     assert len(re.findall(r"Submitted job \d+ with external jobid", said.stderr)) >= 4
