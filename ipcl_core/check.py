@@ -30,7 +30,7 @@ from .config import (
     missing_paths,
     read_config,
 )
-from .config.data import NSD
+from .config.brain_sets import NSD, Haxby2001, Repeated
 from .images.shards import list_splits
 from .networks.own_builders import find_files
 
@@ -63,8 +63,8 @@ def _try(key: str, missing: list[str], check: Callable[..., str], *arguments) ->
 
 
 def _check_brain(brain: Brain) -> str:
-    if isinstance(brain, NSD):
-        return "not tried: it is read for hours"
+    if isinstance(brain, NSD | Haxby2001 | Repeated):
+        return "not tried: reading it takes long"
     if isinstance(brain, Kriegeskorte2008) or any(str(path).startswith("https:") for path in _list_places(brain)):
         return NEEDS_DOWNLOAD
     with TemporaryDirectory() as temporary:

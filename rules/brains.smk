@@ -85,26 +85,6 @@ rule import_magri_konkle_2019:
         "../workflow_scripts/import_magri_konkle_2019.py"
 
 
-rule import_nsd:
-    output:
-        stimuli=directory("<results>/brain/{brain}/stimuli"),
-        brain="<results>/brain/{brain}/brain.h5",
-    log:
-        "<logs>/brain/{brain}.log",
-    wildcard_constraints:
-        brain=match_any(list_from(study.brains, "nsd")),
-    conda:
-        "../envs/analysis.yaml"
-    resources:
-        mem_mb=grow(32000),
-        runtime=720,
-    params:
-        code=code_of("import_nsd"),
-        brain=get_brain,
-    script:
-        "../workflow_scripts/import_nsd.py"
-
-
 rule import_own_brain:
     input:
         files=get_own_brain_files,

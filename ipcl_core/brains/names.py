@@ -6,8 +6,10 @@ import logging
 import re
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import unquote
 
+from ..images.decoding import IMAGE_SUFFIXES
 from .labels import Labels
 from .stimuli import strip_suffix
 
@@ -39,6 +41,20 @@ def find_order(labels: Sequence[str], names: Sequence[str]) -> list[int | None]:
                 return _look_up(a, b)
     held = _find_held(labels, names)
     return best if None in held or len(set(held)) < len(held) else held
+
+
+def match_pictures(conditions: list[str], images: str | Path) -> list[tuple[str, list[str]]]:
+    """Return each condition with the name of its picture, or folder of pictures; where none is found, with its own, which then
+    is missed.
+    """
+    places = Path(images).glob("[!.]*")
+    files = [path.name for path in places if path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir()]
+    pictures = sorted(set(map(strip_suffix, files)))
+    found = find_order(conditions, pictures)
+    pairs = [(name, name if i is None else pictures[i]) for name, i in zip(conditions, found, strict=True)]
+    for condition, picture in pairs:
+        logger.info("%s: condition %s is picture %s", images, condition, picture)
+    return [(condition, [picture]) for condition, picture in pairs]
 
 
 def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: str, said: set) -> None:

@@ -14,7 +14,6 @@ The betas are (750 trials, z, y, x) int16, 300 times the signal change in %; the
 is counted from 1 in the design and the pictures' names, from 0 as nsdId (NSD data manual; checked against public loaders).
 """
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +22,9 @@ import scipy
 
 from ..files import open_hdf5
 from .folds import TRAIN
-from .patterns import compute_rsv, find_varying
+from .repeated import choose_images, make_regions, read_volume, standardize
 from .stimuli import copy_stimuli
-from .store import Region, write_brain
-
-logger = logging.getLogger(__name__)
+from .store import write_brain
 
 N_TRIALS, N_REPETITIONS, SCALE = 750, 3, 300
 BLOCK = 50
@@ -65,34 +62,20 @@ def import_nsd(
     Source: Allen et al. 2022, Nature Neuroscience 25, 116-126; the data set's manual.
     """
     folder = Path(folder)
-    trials = {one: _list_trials(folder, one) for one in participants}
-    seen = [{image for image, of in found.items() if len(of) >= N_REPETITIONS} for found in trials.values()]
-    images = sorted(set.intersection(*seen))
-    if len(images) < 3:
-        raise ValueError(
-            f"{folder}: {', '.join(participants)} saw {len(images)} images three times; needs three or more"
-        )
-    logger.info("%d of the 1,000 shared images were seen three times by %s", len(images), ", ".join(participants))
-    patterns: dict[str, list] = {region: [] for region in regions}
-    rsvs: dict[str, list] = {region: [] for region in regions}
+    images, trials = choose_images({one: _list_trials(folder, one) for one in participants}, N_REPETITIONS, folder)
+    patterns: dict[str, dict] = {region: {} for region in regions}
     for one in participants:
         masks = {region: _read_mask(folder, one, place, min_ncsnr) for region, place in regions.items()}
         inside = np.flatnonzero(np.any(list(masks.values()), axis=0))
-        wanted = np.array([trials[one][image][:N_REPETITIONS] for image in images]).T  # (3, n_images)
-        betas = _read_betas(folder, one, wanted, inside)
+        betas = _read_betas(folder, one, trials[one], inside)
         for region, mask in masks.items():
-            who = f"{folder}: region {region}, participant {one}"
-            array = betas[:, :, mask[inside]]
-            array = array[:, :, find_varying(array.mean(0), who)]
-            rsvs[region].append(compute_rsv(array.mean(0), list(map(str, images)), min_voxels, who))
-            patterns[region].append(array)
-            logger.info("region %s, participant %s: %d voxels", region, one, array.shape[2])
+            patterns[region][one] = betas[:, :, mask[inside]]
+    found = make_regions(patterns, list(map(str, images)), min_voxels, folder)
     pictures = {int(path.stem[-5:]): path.name for path in _find_stimuli(folder).glob("shared*_nsd*.png")}
     if lost := [image for image in images if image not in pictures]:
         raise ValueError(f"{_find_stimuli(folder)}: no picture shared*_nsd{lost[0]:05d}.png")
     pairs = [(pictures[image], [pictures[image]]) for image in images]
     names = copy_stimuli(pairs, _find_stimuli(folder), Path(stimuli_folder))
-    found = [Region(name, np.stack(rsvs[name]), participants, group=False, patterns=patterns[name]) for name in regions]
     write_brain(brain, names, found, folds=_divide_images(folder, images) if halves else None)
 
 
@@ -116,8 +99,8 @@ def _find_betas(folder: Path, participant: str) -> Path:
     return folder / "nsddata_betas/ppdata" / participant / "func1pt8mm/betas_fithrf_GLMdenoise_RR"
 
 
-def _list_trials(folder: Path, participant: str) -> dict[int, list[int]]:
-    """Return shared image (its number among 73,000, from 1) -> the trials that showed it, from 0, in the sessions there."""
+def _list_trials(folder: Path, participant: str) -> list[int | None]:
+    """Return the shared image (its number among 73,000, from 1) of each trial in the sessions there; None of other images."""
     place, path = _find_betas(folder, participant), folder / "nsddata/experiments/nsd/nsd_expdesign.mat"
     sessions = sorted(place.glob("betas_session*.hdf5"))
     expected = [f"betas_session{i:02d}.hdf5" for i in range(1, len(sessions) + 1)]
@@ -131,26 +114,8 @@ def _list_trials(folder: Path, participant: str) -> dict[int, list[int]]:
         images = design["subjectim"][int(participant.removeprefix("subj")) - 1]
     except (OSError, LookupError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: is no experimental design of NSD: {error}") from None
-    found: dict[int, list[int]] = {}
-    for trial, number in enumerate(order[: N_TRIALS * len(sessions)].tolist()):
-        if (image := int(images[number - 1])) in shared:
-            found.setdefault(image, []).append(trial)
-    return found
-
-
-def _read_volume(path: Path) -> np.ndarray:
-    """Return a volume's voxels in the order of the betas."""
-    try:
-        import nibabel
-    except ImportError as error:
-        raise ValueError(
-            f"{path}: NIfTI files are read by nilearn, which cannot be imported ({error}); install the version that "
-            "envs/requirements.in names with pip, in the environment that this job runs in"
-        ) from None
-    try:
-        return np.asarray(nibabel.load(path).dataobj).T.ravel()  # (x, y, z) -> (z, y, x)
-    except (OSError, nibabel.filebasedimages.ImageFileError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
+    numbers = [int(images[number - 1]) for number in order[: N_TRIALS * len(sessions)].tolist()]
+    return [number if number in shared else None for number in numbers]
 
 
 def _read_mask(folder: Path, participant: str, place: str, min_ncsnr: float | None) -> np.ndarray:
@@ -159,17 +124,22 @@ def _read_mask(folder: Path, participant: str, place: str, min_ncsnr: float | No
     parts = [[_read_term(volumes, term) for term in part.split(" & ")] for part in place.split(" | ")]
     mask = np.any([np.all(part, axis=0) for part in parts], axis=0)
     if min_ncsnr is not None:
-        mask &= _read_volume(_find_betas(folder, participant) / "ncsnr.nii.gz") >= min_ncsnr
+        mask &= _read_flat(_find_betas(folder, participant) / "ncsnr.nii.gz") >= min_ncsnr
     return mask
+
+
+def _read_flat(path: Path) -> np.ndarray:
+    """Return a volume's voxels in the order of the betas."""
+    return read_volume(path).T.ravel()  # (x, y, z) -> (z, y, x)
 
 
 def _read_term(volumes: Path, term: str) -> np.ndarray:
     """Return which voxels have one of the numbers, as in streams=5,6, or at least a value, as in floc_facestval>=1."""
     if ">=" in term:
         name, least = term.split(">=")
-        return _read_volume(volumes / f"{name}.nii.gz") >= float(least)
+        return _read_flat(volumes / f"{name}.nii.gz") >= float(least)
     name, _, numbers = term.partition("=")
-    volume = _read_volume(volumes / f"roi/{name}.nii.gz")
+    volume = _read_flat(volumes / f"roi/{name}.nii.gz")
     return np.isin(volume, [int(number) for number in numbers.split(",")]) if numbers else volume > 0
 
 
@@ -185,9 +155,7 @@ def _read_betas(folder: Path, participant: str, trials: np.ndarray, voxels: np.n
             blocks = [
                 raw[i : i + BLOCK].reshape(-1, np.prod(raw.shape[1:]))[:, voxels] for i in range(0, N_TRIALS, BLOCK)
             ]
-        values = np.concatenate(blocks).astype(np.float64) / SCALE
-        spread = values.std(0)
-        values = (values - values.mean(0)) / np.where(spread > 0, spread, 1)
+        values = standardize(np.concatenate(blocks) / SCALE)
         here = trials // N_TRIALS == session
         betas[here] = values[trials[here] % N_TRIALS]
     return betas

@@ -13,14 +13,13 @@ import scipy
 from PIL import Image
 
 from ..downloads import read_members
-from ..images.decoding import IMAGE_SUFFIXES
 from ..images.litdata import INDEX, export_pictures
 from ..rsa.similarity import vectorize_rsm
 from .distances import make_rsv
 from .matlab import NoVariableError, finish, follow, read_mat
-from .names import find_order
+from .names import match_pictures
 from .patterns import compute_rsv, find_varying, keep_reliable, orient_patterns, refuse_fill_values
-from .stimuli import copy_stimuli, strip_suffix
+from .stimuli import copy_stimuli
 from .store import BEHAVIOUR, Region, write_brain
 
 logger = logging.getLogger(__name__)
@@ -145,19 +144,8 @@ def import_magri_konkle_2019(
         if Path(images, INDEX).exists():
             export_pictures(images, temporary)
             images = temporary
-        names = copy_stimuli(_match_pictures(conditions, images), Path(images), Path(stimuli_folder), background)
+        names = copy_stimuli(match_pictures(conditions, images), Path(images), Path(stimuli_folder), background)
     write_brain(brain, names, parsed)
-
-
-def _match_pictures(conditions: list[str], images: str | Path) -> list[tuple[str, list[str]]]:
-    """Return each condition with the name of its picture; where none is found, with its own, which then is missed."""
-    files = [path.name for path in Path(images).glob("[!.]*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    pictures = sorted(set(map(strip_suffix, files)))
-    found = find_order(conditions, pictures)
-    pairs = [(name, name if i is None else pictures[i]) for name, i in zip(conditions, found, strict=True)]
-    for condition, picture in pairs:
-        logger.info("%s: condition %s is picture %s", images, condition, picture)
-    return [(condition, [picture]) for condition, picture in pairs]
 
 
 def _read_struct(path: Path) -> np.ndarray:

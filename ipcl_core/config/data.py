@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .base import Color, Distinct, Hash, Line, Name, Place, Seed, Strict
+from .brain_sets import BOLD5000, NSD, BIDSMaps, Haxby2001, ThingsFMRI
 from .templates import check_template, fill_template, find_suffix, split_reference
 
 Averaged = Literal["activations", "rsms"]
@@ -153,42 +154,6 @@ class MagriKonkle2019(Strict):
             ("stimuli", self.stimuli, "the folder of the 72 stimuli"),
         ]
         return [path for path in paths if not path[1].startswith("https://")]
-
-
-VOXELS = r"[\w.-]+(=\d+(,\d+)*|>=\d+(\.\d+)?)?"
-"""A term of a region of NSD."""
-
-
-class NSD(Strict):
-    """Natural Scenes Dataset: the shared images that all participants saw three times; voxel patterns (docs/brains.md)."""
-
-    source: Literal["nsd"]
-    title: Line
-    """Name in figures and tables."""
-    folder: str
-    """Of the download: it holds nsddata, nsddata_betas and nsddata_stimuli."""
-    participants: Distinct[Literal["subj01", "subj02", "subj03", "subj04", "subj05", "subj06", "subj07", "subj08"]] = (
-        Field(min_length=1)
-    )
-    """The more of them did not finish all sessions, the fewer images are left: 1,000 of 1, 2, 5 and 7, 515 of all eight."""
-    regions: dict[Name, Annotated[str, StringConstraints(pattern=rf"^{VOXELS}( [&|] {VOXELS})*$")]] = Field(
-        min_length=1
-    )
-    """Name of the region here -> its voxels, in hierarchical order: a file below roi and the numbers in it, as in
-    prf-visualrois=1,2 (without numbers all voxels above 0), or a volume beside roi and its least value, as in
-    floc_facestval>=1; with & between, voxels that are in both, with | in either (& first)."""
-    min_ncsnr: float | None = Field(None, ge=0)
-    """Only voxels with a noise-ceiling signal-to-noise ratio (ncsnr) of at least this are used; null: all."""
-    min_voxels: int = Field(2, ge=2)
-    """A participant with fewer voxels in a region is an error."""
-    halves: Literal["coco"] | None = None
-    """Division for `encoding`. coco: in the order of COCO's numbers the first, third, fifth image ... are learnt from, the
-    others held out, as DeepNSD does (Conwell et al. 2024); null: `encoding.n_folds`."""
-    has_patterns: ClassVar[bool] = True
-
-    def list_paths(self) -> list[tuple[str, str | None, str]]:
-        """Return (key, path, what it should name) of the user's own files that an import needs."""
-        return [("folder", self.folder, "the folder of nsddata, nsddata_betas and nsddata_stimuli")]
 
 
 class OwnData(Strict):
@@ -345,4 +310,7 @@ class OwnBrain(OwnData):
         return self.kind == "patterns"
 
 
-Brain = Annotated[Kriegeskorte2008 | MagriKonkle2019 | NSD | OwnBrain, Field(discriminator="source")]
+Brain = Annotated[
+    Kriegeskorte2008 | MagriKonkle2019 | NSD | ThingsFMRI | BOLD5000 | Haxby2001 | BIDSMaps | OwnBrain,
+    Field(discriminator="source"),
+]

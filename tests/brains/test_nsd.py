@@ -131,7 +131,10 @@ def test_every_second_image_of_coco_is_held_out(folder):
     ("spoil", "message"),
     [
         (lambda betas: (betas / "betas_session01.hdf5").unlink(), "without a gap; found 1 sessions"),
-        (lambda betas: (betas / "betas_session02.hdf5").unlink(), "saw . images three times; needs three or more"),
+        (
+            lambda betas: (betas / "betas_session02.hdf5").unlink(),
+            "all saw . images 3 times or more .*; needs three or more",
+        ),
         (lambda betas: (betas / "ncsnr.nii.gz").unlink(), "ncsnr.nii.gz: cannot be read"),
     ],
 )

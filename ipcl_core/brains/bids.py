@@ -1,0 +1,113 @@
+"""
+Beta maps in BIDS derivatives -> a folder of stimuli, and brain.h5 (`store`).
+
+A file's name holds entities, as in sub-01_task-objects_run-1_contrast-dog_stat-effect_statmap.nii.gz. A map of a condition
+has contrast-<name>, as nilearn's save_glm_to_bids and FitLins write it; other files hold a map for each row of the events
+that the raw data have of the same sub, ses, task and run: <raw>/sub-01/[ses-2/]func/..._events.tsv.
+
+Layout: the Brain Imaging Data Structure, task events and stimuli (stim_file); nilearn.interfaces.bids.save_glm_to_bids.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..config.brain_sets import BIDSMaps
+from ..config.templates import fill_template
+from .names import match_pictures
+from .repeated import choose_images, make_regions, read_masks, read_volume
+from .stimuli import copy_stimuli
+from .store import write_brain
+
+PAIRED = ("sub", "ses", "task", "run")
+
+
+def import_bids_maps(block: BIDSMaps, stimuli_folder: str | Path, brain: str | Path) -> None:
+    """Import the conditions or images that every participant saw often enough; numbers are taken as they are.
+
+    Args:
+        block: of the configuration.
+        stimuli_folder: receives a PNG of each stimulus.
+        brain: HDF5 file to write.
+
+    Raises:
+        ValueError: a participant has no maps; maps and events differ in number; a mask has another shape; a condition has no
+            picture; too few conditions or voxels.
+
+    Source: Gorgolewski et al. 2016, Scientific Data 3, 160044.
+    """
+    folder, pictures = Path(block.folder), Path(block.stimuli)
+    measured = {one: _read_participant(block, one) for one in block.participants}
+    shown = {one: names for one, (names, _, _) in measured.items()}
+    conditions, chosen = choose_images(shown, block.repetitions, folder)
+    patterns = {
+        region: {one: maps[chosen[one]][:, :, masks[region]] for one, (_, maps, masks) in measured.items()}
+        for region in block.regions
+    }
+    regions = make_regions(patterns, conditions, block.min_voxels, folder)
+    pairs = [(name, [name]) for name in conditions] if block.events else match_pictures(conditions, pictures)
+    names = copy_stimuli(pairs, pictures, Path(stimuli_folder), block.background)
+    write_brain(brain, names, regions)
+
+
+def _read_participant(block: BIDSMaps, one: str) -> tuple[list[str | None], NDArray, dict[str, NDArray]]:
+    """Return the condition of each map, the (n_maps, n_voxels) maps inside of any region, and region -> which voxels."""
+    place = Path(block.folder) / f"sub-{one}"
+    files = sorted((path for path in place.glob(block.maps) if path.is_file()), key=_read_order)
+    if not files:
+        raise ValueError(f"{place}: no file has a name as {block.maps}")
+    names: list[str | None] = []
+    parts, inside, masks = [], None, {}
+    for path in files:
+        volume = read_volume(path)
+        volume = volume[..., None] if volume.ndim == 3 else volume
+        here = _list_conditions(block, path)
+        if len(here) != volume.shape[3]:
+            raise ValueError(
+                f"{path}: holds {volume.shape[3]} maps, and there are {len(here)} conditions or events for it"
+            )
+        if inside is None:
+            paths = {region: [Path(fill_template(block.masks, one, region))] for region in block.regions}
+            inside, masks = read_masks(paths, volume.shape[:3], path.name)
+            shape = volume.shape[:3]
+        if volume.shape[:3] != shape:
+            raise ValueError(f"{path}: maps of shape {volume.shape[:3]}, those of {files[0].name} have {shape}")
+        parts.append(volume.reshape(-1, volume.shape[3])[inside].T.astype(np.float64))
+        names += here
+    return names, np.concatenate(parts), masks
+
+
+def read_entities(path: Path) -> dict[str, str]:
+    """Return the entities in a file's name, as in sub-01_run-2_bold.nii.gz."""
+    return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([^_.]+)", path.name))
+
+
+def _read_order(path: Path) -> tuple:
+    """Sessions and runs by their numbers, then by name: the order of repetitions."""
+    entities = read_entities(path)
+    numbers = [int(re.sub(r"\D", "", entities.get(key, "")) or 0) for key in ("ses", "run")]
+    return (*numbers, path.name)
+
+
+def _list_conditions(block: BIDSMaps, path: Path) -> list[str | None]:
+    """Return the condition or picture of each map of a file; None of trials without a picture."""
+    entities = read_entities(path)
+    if block.events is None:
+        if "contrast" not in entities:
+            raise ValueError(
+                f"{path}: its name has no contrast-<condition>; give events, the raw data set, for maps of trials"
+            )
+        return [entities["contrast"]]
+    wanted = {key: entities.get(key) for key in PAIRED}
+    there = sorted((Path(block.events) / f"sub-{wanted['sub']}").glob("**/*_events.tsv"))
+    found = [file for file in there if {key: read_entities(file).get(key) for key in PAIRED} == wanted]
+    if len(found) != 1:
+        what = "_".join(f"{key}-{value}" for key, value in wanted.items() if value)
+        raise ValueError(f"{path}: {block.events} has {len(found)} files {what}*_events.tsv; needs one")
+    table = pd.read_csv(found[0], sep="\t", dtype=str, keep_default_na=False, na_values=["n/a", ""])
+    if block.picture not in table:
+        raise ValueError(f"{found[0]}: has no column {block.picture}, but {', '.join(table)}")
+    return [None if pd.isna(name) else name for name in table[block.picture]]
