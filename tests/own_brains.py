@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from ipcl_core.brains.own import import_own_brain
 from ipcl_core.brains.store import Region, read_brain
@@ -82,3 +83,11 @@ def refuse(own: Own, message: str, **changes) -> None:
 
 def put(own: Own, array, name: str = "sub-02_IT.npy") -> None:
     np.save(own.folder / name, array, allow_pickle=True)
+
+
+def check(own: Own, expected: dict | None = None, atol: float = 1e-12, **changes) -> None:
+    regions = own.import_all(**changes)
+    assert [region.name for region in regions] == REGIONS
+    for region in regions:
+        assert region.participants == PARTICIPANTS and not region.group
+        assert_allclose(region.rsvs, (expected or own.expect())[region.name], rtol=0, atol=atol)
