@@ -14,7 +14,7 @@ import scipy.io
 import torch
 import torchvision
 import yaml
-from test_published_weights import draw_simclr
+from test_simclr_weights import draw_simclr
 from test_tf_checkpoint import write_checkpoint
 from torch import nn
 
