@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 PACKAGES = ("ffcv", "h5py", "numpy", "pandas", "pillow", "scipy", "snakemake", "torch", "torchvision")
 LARGE_BYTES = 100_000_000
 """An input of at least this size is not hashed again while its size and time are those that its record gives."""
+OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+"""Variables by which git tells its hooks, and what `rebase --exec` starts, the repository that it works on."""
 _START = time.monotonic()
 
 
@@ -69,10 +71,12 @@ def find_commit() -> str | None:
     """
     checkout = Path(__file__).resolve().parents[1]
     command = ["git", "-c", f"safe.directory={checkout}", "-c", "core.fsmonitor=false", "--no-optional-locks", "-C"]
+    environment = {key: value for key, value in os.environ.items() if key not in OF_HOOKS}
 
     def git(*words: str) -> str:
+        words = (*command, str(checkout), *words)
         done = subprocess.run(  # nosec B603
-            [*command, str(checkout), *words], capture_output=True, encoding="utf-8", errors="replace", check=True
+            words, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=True
         )
         return done.stdout.strip()
 

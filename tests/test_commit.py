@@ -63,6 +63,13 @@ def test_export_within_another_repository_has_no_commit(checkout, monkeypatch, w
     assert f"it lies within another repository, {checkout}" in said
 
 
+def test_called_by_a_hook_of_another_repository(checkout, tmp_path, monkeypatch):
+    run_git(tmp_path, "init", "--quiet", "study")
+    commit = run_git(checkout, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "study/.git"))
+    assert ask(checkout, monkeypatch) == commit
+
+
 def test_export_outside_of_git_has_no_commit(tmp_path, monkeypatch, warnings_of):
     (tmp_path / "ipcl_core").mkdir()
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
