@@ -152,6 +152,8 @@ def test_rdms_of_rsatoolbox_are_paired_by_their_descriptors(patterns):
     assert brain.regions[0].participants == ["b", "a"] and brain.regions[1].participants == ["a", "b"]
     expected = [similarity.vectorize_rsm(np.corrcoef(patterns[i])) for i in (0, 2)]
     np.testing.assert_allclose(brain.regions[0].rsvs, expected, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="another order: by stimulus number 1 is picture 0, and p1 by"):
+        ipcl.load_brain(rdms, stimuli=["p1", "p0", *(f"p{i}" for i in range(2, N))])
 
 
 def test_brain_of_a_block_a_name_and_a_file(own, tmp_path, monkeypatch):

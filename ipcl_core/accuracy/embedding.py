@@ -23,10 +23,13 @@ from .. import distributed
 from ..files import write_hdf5
 from ..networks.layers import record_layers
 from ..networks.network_files import load_network
-from ..networks.trials import place_network
+from ..networks.trials import place_network, refuse_difference
 
 BATCH, GPU_BATCHES = 64, 8
 """Images at once, and how many times as many on a GPU."""
+ALIKE = 1e-2
+"""Largest difference of an image's features alone and in a batch, see `trials.find_difference`: a GPU chooses its kernels by
+their size."""
 
 
 def pool_maps(activations: Tensor, max_dim: int | None) -> Tensor:
@@ -120,7 +123,8 @@ def embed_dataset(
         model: its block of the configuration, see `network_files.load_network`.
 
     Raises:
-        ValueError: the network has no such layer; see `choose_layers`.
+        ValueError: the network has no such layer, see `choose_layers`; or the first image's features depend on the others in
+            its batch.
     """
     from ..images.scratch import copy_to_scratch  # here, because both need FFCV
     from ..views.loader import ViewLoader
@@ -153,10 +157,15 @@ def embed_dataset(
             for batch in tqdm(batches, total=-(-loader.n_images // loader.batch_size), **progress):
                 views = batch.views[:, 0]  # (B, 1, 3, S, S) -> (B, 3, S, S)
                 views = views.pin_memory() if device.type == "cuda" else views
-                found = compute(views.to(device, memory_format=memory_format, non_blocking=True))
+                views = views.to(device, memory_format=memory_format, non_blocking=True)
+                one = views[:1].clone()  # a network may write into its input
+                found = compute(views)
                 images = distributed.gather(batch.images)
                 n_new = min(len(images), loader.n_images - int(images[0]))  # behind the last come the first again
                 rows = slice(int(images[0]), int(images[0]) + n_new)
+                if rows.start == 0:
+                    first = {layer: features[:1] for layer, features in found.items()}
+                    refuse_difference(network, spec, first, compute(one), ALIKE)
                 for layer, features in found.items():
                     features = distributed.gather(features)[:n_new]
                     if part == 0:

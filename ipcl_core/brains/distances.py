@@ -78,6 +78,14 @@ def _check_range(pairs: np.ndarray, kind: str, distance: str, found: str, who: s
         advice = "distance: other" if kind == "rdm" else "kind: rdm"
         if max(-low, high) < SMALL[kind]:
             logger.warning("%s: %s are seldom all so small, %s; of other distances give %s", who, what, found, advice)
+        r = 1 - pairs if kind == "rdm" else pairs
+        tenth, median = np.quantile(r, [0.1, 0.5])
+        if len(r) >= 15 and r.min() >= 0 and tenth < 0.25 * median:
+            logger.warning(
+                "%s: no correlation is negative, and many are near 0, %s, as absolute values and squares are, which do not "
+                "tell similar from opposite patterns; give r",
+                *(who, found),
+            )
         steps = np.diff(np.sort(pairs))
         if len(steps) >= 10 and np.ptp(steps) < 1e-3 * steps.mean():
             logger.warning("%s: the pairs are evenly spaced, %s, as ranks or percentiles are, not %s", who, found, what)

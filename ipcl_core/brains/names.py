@@ -70,7 +70,8 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
         who: file, region and participant, which begins each message.
 
     Raises:
-        ValueError: a list has all names, or counts them, in another order, or has some of the names and others.
+        ValueError: a list has all names, or counts them, in another order, or has some of the names and others; RDMs of
+            rsatoolbox give numbers alone, and the names hold none.
     """
     unused, partial, confirmed = [], [], False
     for labels in sorted(
@@ -101,6 +102,8 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
             )
         elif labels.belongs or (len(found) == n == len(set(labels.values)) and what == "stimulus"):
             unused.append(labels)
+            if numeric and labels.where.startswith("pattern_descriptors/") and len(set(labels.values)) == n:
+                partial.append((None, _explain_numbers(labels, names)))
     for axis, message in partial:
         if axis is not None or not confirmed:
             raise ValueError(f"{who}: {message}")
@@ -108,13 +111,8 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
         said.add((labels.where, labels.values, what))
         logger.warning(
             "%s: %s (%s) could not be compared with the names of the %s (%s); nothing else shows whether they stand in "
-            "the order of the configuration%s",
-            who,
-            labels.where,
-            _show(labels.values),
-            PLURAL[what],
-            _show(names),
-            "; rsatoolbox sorts by such numbers when it makes RDMs" if labels.belongs and _is_numeric(labels) else "",
+            "the order of the configuration",
+            *(who, labels.where, _show(labels.values), PLURAL[what], _show(names)),
         )
 
 
@@ -141,6 +139,15 @@ def _refuse_order(labels: Labels, found: Sequence[int | None], names: Sequence[s
     raise ValueError(
         f"{who}: the {PLURAL[what]} stand in another order: by {labels.where} number {i + 1} is {labels.values[i]}, and "
         f"{names[i]} by the order that the configuration gives"
+    )
+
+
+def _explain_numbers(labels: Labels, names: Sequence[str]) -> str:
+    """rsatoolbox sorts RDMs by such numbers, so that they say nothing of the order before."""
+    return (
+        f"{labels.where} gives the stimuli as numbers ({_show(labels.values)}), by which rsatoolbox sorts when it makes RDMs; "
+        f"the names ({_show(names)}) do not say which number each is. Give order, a file with a line for each row of the "
+        "RDMs: the number, a tab, the picture"
     )
 
 

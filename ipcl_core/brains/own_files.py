@@ -197,7 +197,9 @@ def _read_csv(path: Path) -> Content:
     try:
         cells = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True).to_numpy(str)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path}: is no table: {str(error).strip()}") from None
+        with path.open(encoding="utf-8", errors="replace") as file:
+            hint = _hint_at_separator(file.readline())
+        raise ValueError(f"{path}: is no table: {str(error).strip()}{hint}") from None
     numbers = pd.to_numeric(cells.ravel(), errors="coerce").reshape(cells.shape)
     wrong = np.isnan(numbers) & (np.char.lower(cells) != "nan")
     corner = cells[0, 0] == "" and min(cells.shape) > 1
@@ -211,10 +213,7 @@ def _read_csv(path: Path) -> Content:
     if wrong.any():
         row, column = np.argwhere(wrong)[0] + [int(header), int(index)]
         cell = cells[row, column]
-        separator = next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in cell), None)
-        hint = (
-            f"; cells are separated by {separator}: give commas between cells, points in numbers" if separator else ""
-        )
+        hint = _hint_at_separator(cell)
         raise ValueError(f"{path}: row {row + 1}, column {column + 1} holds '{cell[:40]}', which is no number{hint}")
     numbers = numbers[int(header) :, int(index) :]
     names = [one for one in labels if one and numbers.shape[one.axis] > 1]
@@ -223,6 +222,12 @@ def _read_csv(path: Path) -> Content:
     _refuse_index(numbers, path)
     _refuse_index(numbers.T, path, "column")
     return Content(numbers, names)
+
+
+def _hint_at_separator(text: str) -> str:
+    """Say which other separator than commas stands in a line or a cell."""
+    found = [name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in text]
+    return f"; cells are separated by {found[0]}: give commas between cells, points in numbers" if found else ""
 
 
 def _refuse_index(numbers: np.ndarray, path: Path, what: str = "row") -> None:

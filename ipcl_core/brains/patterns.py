@@ -11,8 +11,9 @@ from ..rsa.similarity import compute_rsm, vectorize_rsm
 
 logger = logging.getLogger(__name__)
 
-FILL = 100
-"""Times the median size, above which a number that repeats is a fill value."""
+FILL, GAP = 100, 2
+"""Times the median size, and times the next largest one, above which a number that repeats is a fill value. Below a number at
+which data were clipped, others come close."""
 LARGEST = 1e150
 """Of numbers whose squares can be summed in double precision; the smallest is its inverse."""
 
@@ -186,8 +187,8 @@ def refuse_fill_values(patterns: np.ndarray, who: str) -> None:
     if not sizes.any() or (sizes % 1 == 0).all():
         return
     value, usual = patterns.flat[sizes.argmax()], np.median(sizes[sizes > 0])
-    places = patterns == value
-    if abs(value) > FILL * usual and places.sum() > 1:
+    places, following = patterns == value, sizes[sizes < abs(value)].max(initial=0)
+    if abs(value) > max(FILL * usual, GAP * following) and places.sum() > 1:
         raise ValueError(
             f"{who}: {value:.6g} stands in {places.any(0).sum()} of {places.shape[1]} voxels, {places.sum()} times, and half "
             f"of the numbers are below {usual:.3g}: it seems to stand for missing ones; leave these voxels out of the file, "

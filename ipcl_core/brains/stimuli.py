@@ -106,11 +106,13 @@ def _find_pictures(conditions: Sequence[Sequence[str]], images: Path) -> list[li
         return list(_list_images(folder).values()) if folder != images and folder.is_dir() else []
 
     found = [[path for name in names for path in find(name)] for names in conditions]
-    missing = [name for names in conditions for name in names if not find(name)]
+    named = [name for names in conditions for name in names]
+    missing = [name for name in named if not find(name)]
     if missing:
         there = listed[images]
+        what = "conditions" if len(named) == len(conditions) else "pictures"
         raise ValueError(
-            f"{images}: no image for {len(missing)} of {len(conditions)} conditions, among them {missing[0]!r}; the "
+            f"{images}: no image for {len(missing)} of {len(named)} {what}, among them {missing[0]!r}; the "
             f"{len(there)} images there need the conditions' names, and are, for example, "
             f"{', '.join(path.name for path in list(there.values())[:3]) or 'none'}{_hint_at_folders(images)}"
         )

@@ -84,9 +84,13 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background
         if levels.min() < 0 or levels.max() > 65535:
             raise ValueError(f"grey levels from {levels.min()} to {levels.max()}; at most 16 bits are read")
         _refuse_dark(int(levels.max()), 65535)
+        opaque = levels != image.info.get("transparency")
         image = Image.fromarray((levels >> 8).astype(np.uint8))
+        image.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
     elif deep and image.mode in ("RGB", "RGBA"):
         _refuse_dark(int(np.asarray(image)[..., :3].max()), 255)
+        if isinstance(clear := image.info.get("transparency"), tuple):  # of 16 bits too
+            image.info["transparency"] = tuple(level >> 8 for level in clear)
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)

@@ -14,6 +14,8 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from ..brains.distances import make_rsv
+from ..brains.labels import Labels
+from ..brains.names import check_order
 from ..brains.own import import_own_brain, refuse_alike
 from ..brains.published import import_kriegeskorte_2008, import_magri_konkle_2019
 from ..brains.store import Region, read_brain, write_brain
@@ -58,7 +60,8 @@ def load_brain(
         stimuli: names of the stimuli in the order of RDMs; left out: those of rsatoolbox's descriptors, or numbers.
 
     Raises:
-        ValueError: there is no such name; a block or RDMs cannot be used, which the message explains.
+        ValueError: there is no such name; a block or RDMs cannot be used, which the message explains; rsatoolbox's descriptors
+            name the stimuli in another order.
         OSError: a file cannot be read.
 
     Source of the similarities 1 - d: see `brains.distances.make_rsv`.
@@ -126,6 +129,8 @@ def _read_rsatoolbox(rdms: Any, stimuli: Sequence[str] | None) -> tuple[list[str
     patterns = {key.lower(): list(map(str, values)) for key, values in rdms.pattern_descriptors.items()}
     keys = [key for key in ("stimuli", "stimulus", "conds", "conditions", "condition") if key in patterns]
     names = list(stimuli) if stimuli is not None else patterns[(keys or sorted(patterns, key="index".__eq__))[0]]
+    lists = [Labels(key, tuple(values), belongs="stimulus") for key, values in patterns.items()]
+    check_order(lists, names, "stimulus", "the RDMs", set())
     n = len(rdms.dissimilarities)
     regions = descriptors.get("region") or descriptors.get("roi") or ["brain"] * n
     people = descriptors.get("participant") or descriptors.get("subject")

@@ -53,24 +53,24 @@ def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_
                     )
             for i in range(len(pictures)):
                 alone = compute(pictures[i : i + 1].clone())
-                _refuse_difference(network, spec, {layer: found[i : i + 1] for layer, found in together.items()}, alone)
+                refuse_difference(network, spec, {layer: found[i : i + 1] for layer, found in together.items()}, alone)
             among = compute(torch.cat([pictures, more]))
-            _refuse_difference(
+            refuse_difference(
                 network, spec, together, {layer: found[: len(pictures)] for layer, found in among.items()}
             )
-            _refuse_difference(network, spec, together, compute(pictures.clone()))
+            refuse_difference(network, spec, together, compute(pictures.clone()))
         responses |= together
     return responses
 
 
-def find_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> str | None:
-    """Return the first layer whose responses (B, ...) differ by more than TOLERANCE, or None.
+def find_difference(first: dict[str, Tensor], second: dict[str, Tensor], least: float = TOLERANCE) -> str | None:
+    """Return the first layer whose responses (B, ...) differ by more than `least`, or None.
 
     The difference and the spread of a picture's response over units are Euclidean norms; half precision anywhere in the
     network allows sixteen of its rounding steps. A response that is alike in all units may differ by 1e-5 of itself.
     """
     steps = [torch.finfo(found.dtype).eps for found in first.values() if found.is_floating_point()]
-    tolerance = max([TOLERANCE, *(16 * step for step in steps)])
+    tolerance = max([least, *(16 * step for step in steps)])
     for layer, found in first.items():
         a, b = (tensor.flatten(1).double() for tensor in (found, second[layer]))  # (B, ...) -> (B, d)
         allowed = tolerance * (a - a.mean(1, keepdim=True)).norm(dim=1) + 1e-5 * a.norm(dim=1)
@@ -79,8 +79,11 @@ def find_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> str 
     return None
 
 
-def _refuse_difference(network: nn.Module, spec: NetworkSpec, first: dict, second: dict) -> None:
-    if layer := find_difference(first, second):
+def refuse_difference(
+    network: nn.Module, spec: NetworkSpec, first: dict, second: dict, least: float = TOLERANCE
+) -> None:
+    """Raise a ValueError where the same pictures were answered differently; see `find_difference`."""
+    if layer := find_difference(first, second, least):
         training = [name for name, module in network.named_modules() if name and module.training]
         hint = (
             f" (in training mode although it was asked for evaluation: {', '.join(training[:3])})" if training else ""

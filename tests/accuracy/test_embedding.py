@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from ipcl_core.accuracy import embedding
 from ipcl_core.accuracy.embedding import embed_dataset, pool_maps
 from ipcl_core.networks.architectures import initialize_network
-from ipcl_core.networks.network_files import save_network
+from ipcl_core.networks.network_files import load_network, save_network
 
 
 @pytest.fixture
@@ -87,4 +87,23 @@ def test_unknown_layer_is_refused(weights, raw_split, tmp_path):
     settings = {"layers": ["fc9"], "center_crop": 1.0, "max_dim": None, "n_threads": 1}
     with pytest.raises(ValueError, match=r"no layer 'fc9' in AlexNet; there are, for example, .*fc8"):
         embed_dataset(weights, {"val": raw_split.beton}, tmp_path / "e.h5", **settings)
+    assert not (tmp_path / "e.h5").exists()
+
+
+def test_image_that_depends_on_the_others_in_its_batch_is_refused(weights, raw_split, tmp_path, monkeypatch):
+    """Which the few pictures of the network's trial do not show."""
+    network, spec = load_network(weights)
+    forward = network.fc6.forward
+    monkeypatch.setattr(network.fc6, "forward", lambda x: forward(x - x.mean(0) if len(x) > 16 else x))
+    monkeypatch.setattr(embedding, "load_network", lambda *_: (network, spec))
+    with pytest.raises(ValueError, match="layer fc7 answers the same picture differently"):
+        embed_dataset(
+            weights,
+            {"val": raw_split.beton},
+            tmp_path / "e.h5",
+            layers=["fc7"],
+            center_crop=1,
+            max_dim=None,
+            n_threads=1,
+        )
     assert not (tmp_path / "e.h5").exists()

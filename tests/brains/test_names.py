@@ -117,15 +117,20 @@ def test_reordered_rdms_are_refused(own, warnings_of):
     check(own, **options)  # the names are right, whatever the index counts
 
 
-def test_whole_numbers_that_nothing_is_compared_with_are_said(own, warnings_of):
-    check(own, **save_rdms(own, cond=np.arange(6)))
-    (found,) = [text for text in warnings_of() if "IT.hdf5" in text or "EarlyV.hdf5" in text]
-    assert (
-        r"pattern_descriptors/cond (0, 1, 2, ...) could not be compared with the names of the stimuli (mug.png,"
-        in found
+def test_numbers_by_which_rsatoolbox_sorts_need_names(own, warnings_of):
+    """Nothing tells what they mean, and the order before is lost; `order` can say it."""
+    refuse(
+        own,
+        r"EarlyV\.hdf5: .*: pattern_descriptors/cond gives the stimuli as numbers \(0, 1, 2, .* a line for each row",
+        **save_rdms(own, cond=np.arange(6)),
     )
     check(own, **save_rdms(own, cond=np.arange(6), stim=NAMES))
-    assert [text for text in warnings_of() if "could not be compared" in text] == [found]
+    order = own.folder / "order.txt"
+    order.write_text("".join(f"{i}\t{name}.png\n" for i, name in enumerate(NAMES)))
+    check(own, **save_rdms(own, cond=np.arange(6)))
+    assert warnings_of() == []
+    order.write_text("".join(f"{i}\t{name}.png\n" for i, name in zip(SHUFFLED, NAMES, strict=True)))
+    refuse(own, f"by pattern_descriptors/cond number 1 is 0, and {SHUFFLED[0]} by", **save_rdms(own, cond=np.arange(6)))
 
 
 def test_whole_numbers_are_compared_with_numbers_in_names(own, warnings_of):

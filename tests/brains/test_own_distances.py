@@ -130,6 +130,8 @@ SUSPECT = {
         lambda d: (d.argsort().argsort() + 1) / 15,
         "spaced, found 0.0667 to 1, as ranks",
     ),
+    "squares": ("rsm", "correlation", lambda d: (1 - d) ** 2, "many are near 0, found"),
+    "1 less squares": ("rdm", "correlation", lambda d: 1 - (1 - d) ** 2, "many are near 0, found"),
     "negative distances": (
         "rdm",
         "crossvalidated",

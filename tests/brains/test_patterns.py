@@ -6,7 +6,7 @@ import rsatoolbox
 from numpy.testing import assert_allclose
 from own_brains import N_VOXELS, PARTICIPANTS, make_own
 
-from ipcl_core.brains.patterns import divide_by_noise, shrink_covariance, whiten_noise
+from ipcl_core.brains.patterns import divide_by_noise, refuse_fill_values, shrink_covariance, whiten_noise
 from ipcl_core.brains.store import read_patterns
 from ipcl_core.fits.statistics import read_regions
 from ipcl_core.rsa.similarity import measure_crossnobis, measure_distances, vectorize_rsm
@@ -154,3 +154,15 @@ def test_one_run_has_no_crossnobis_distances(tmp_path, photo):
     own.write(np.save)
     own.import_all()
     assert all(np.isnan(region.rsvs).all() for region in read_regions(own.brain, distance="crossnobis"))
+
+
+@pytest.mark.parametrize("bound", [60, 100, 200])
+def test_numbers_at_which_data_were_clipped_are_no_fill_values(bound):
+    """They repeat far from the median too, but others come close to them."""
+    patterns = np.random.default_rng(0).standard_t(1.2, size=(40, 300))
+    clipped = patterns.clip(-bound, bound)
+    assert (clipped == bound).sum() > 1 and bound / np.median(np.abs(patterns)) > 60
+    refuse_fill_values(clipped, WHO)
+    clipped[3, :2] = 1000 * bound
+    with pytest.raises(ValueError, match="0 stands in 2 of 300 voxels, 2 times"):
+        refuse_fill_values(clipped, WHO)

@@ -199,6 +199,11 @@ FILES = {
         lambda path: path.write_text("1,2\n3,four\n"),
         r"x\.csv: row 2, column 2 holds 'four', which is",
     ),
+    "semicolons and decimal commas": (
+        "x.csv",
+        lambda path: path.write_text(";v1;v2\na;1,5;2,25\nb;3,5;4,75\n"),
+        r"x\.csv: is no table: .*; cells are separated by semicolons: give commas",
+    ),
     "semicolons": (
         "x.csv",
         lambda path: path.write_text("1;2\n3;4\n5;6\n"),

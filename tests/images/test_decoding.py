@@ -79,6 +79,10 @@ def test_sixteen_bit_grey_image_is_scaled(tmp_path):
     levels = np.linspace(0, 65535, 60 * 90).astype(np.uint16).reshape(60, 90)
     Image.fromarray(levels).save(tmp_path / "a.png")
     check(tmp_path / "a.png", np.repeat((levels // 256)[:, :, None], 3, 2))
+    levels[:30] = 1234
+    Image.fromarray(levels).save(tmp_path / "a.png", transparency=1234)
+    levels[:30] = 65535  # white, the background
+    check(tmp_path / "a.png", np.repeat((levels // 256)[:, :, None], 3, 2))
 
 
 def test_cmyk_image(tmp_path, picture):
