@@ -114,7 +114,8 @@ def _make_model(model: str, seed: int) -> None:
         outputs = [weights, f"models/{model}/log.csv", f"models/{model}/provenance.json"]
         record("train_model", ["data/pictures/train.beton"], outputs, params, model=model)
     else:
-        record("initialize_model", [], [weights], params, model=model)
+        write_json({"network": spec.model_dump(), "seed": seed}, RESULTS / f"models/{model}/provenance.json")
+        record("initialize_model", [], [weights, f"models/{model}/provenance.json"], params, model=model)
     extract_activations(RESULTS / weights, "stimuli", RESULTS / activations, brain_name=BRAIN, model_name=model)
     record("extract_activations", [weights], [activations], None, "stimuli", **both)
     make_rsms(RESULTS / activations, RESULTS / rsm, brain=BRAIN, model=model)

@@ -166,7 +166,7 @@ def refuse(capsys, *models: str) -> str:
 
 def test_weights_of_others_and_unknown_networks(study, capsys):
     said = refuse(capsys, "first", "other", "third")
-    assert "other: holds authors' weights, whose licence is not this study's to give" in said
+    assert "other: its weights are others' (authors' weights), whose licence is not this study's to give" in said
     assert "third: Table 1 has no such row, but first, second, other" in said and "first: " not in said
     assert refuse(capsys).strip().endswith("were trained here, or not at all: first, second")
 

@@ -71,7 +71,7 @@ def _refuse_row(name: str, rows: list[dict], table: pd.DataFrame) -> Iterator[st
     elif (origin := rows[0]["origin"]) == "unavailable":
         yield f"has no weights: {rows[0]['reason']}"
     elif origin not in GIVEN:
-        yield f"holds {origin}, whose licence is not this study's to give; name their source instead"
+        yield f"its weights are others' ({origin}), whose licence is not this study's to give; name their source instead"
 
 
 def _list_files(results: Results, name: str, rows: list[dict]) -> Iterator[str]:

@@ -190,10 +190,9 @@ def _describe_training(results: Results, one: Chosen) -> str:
         "versions": ", ".join(map(" ".join, record["versions"].items())),
         "finished": record["time"],
     }
-    path = f"models/{one.name}/provenance.json"
-    if path not in record["outputs"]:
+    if one.rows[0]["origin"] == "untrained":
         return f"None: these are initial weights.\n\n{_print_facts(made)}\n\n```yaml\n{network}```"
-    training = read_json(results.root / path)
+    training = read_json(results.root / f"models/{one.name}/provenance.json")
     source = find_source(results, f"data/{one.dataset}/train.csv")
     facts = {
         "data": f"{one.dataset}: {training['data']['n_images']} images. {source.title}",
