@@ -59,6 +59,16 @@ def test_every_page_is_reachable_from_the_readme():
     assert {path for path in PAGES if path.name != "README.md"} <= found
 
 
+def test_catalog_of_workflows_finds_what_it_reads():
+    """Its own rules: a Snakefile beside rules/*.smk, config/README.md, a deployment method; config/config.yaml is no copy."""
+    usage = yaml.safe_load(read(".snakemake-workflow-catalog.yml"))["usage"]
+    assert usage["software-stack-deployment"] == {"conda": True} and usage["report"] is True
+    assert usage["mandatory-flags"].keys() <= {"desc", "flags"}
+    assert (REPOSITORY / "Snakefile").exists() and list((REPOSITORY / "rules").glob("*.smk"))
+    assert (REPOSITORY / "config/config.yaml").resolve() == (REPOSITORY / "config.yaml").resolve()
+    assert re.search("snakemake", read("README.md"), re.I) and (REPOSITORY / "config/README.md").exists()
+
+
 def test_table_of_folders_names_every_stage():
     text = read("README.md")
     rows = re.findall(
