@@ -2,7 +2,6 @@
 Table 1: what was measured, beside what was published, as CSV, LaTeX and HTML.
 """
 
-import html
 import itertools
 import math
 import re
@@ -14,9 +13,10 @@ import pandas as pd
 
 from ..config import Brain, Model
 from ..config.architectures import find_family, print_architecture
-from ..files import read_csv, read_named, write_csv, write_whole
+from ..files import read_csv, read_named, write_csv
 from ..fits.fit_layers import find_best_layers
 from ..rsa.noise_ceiling import SPLIT_HALF
+from .printing import Printed, write_tables
 
 File = str | Path
 PARTS = (
@@ -37,11 +37,6 @@ SHARED_BLOCKS = ("IPCL", "Wusnet", "Supervised")
 """Frameworks that share one printed block an architecture; each other framework has a block of its own,"""
 WITH_TWIN = ("SimCLR", "MoCo2")
 """and these have the supervised model of their architecture printed once more below them."""
-STYLE = """body {font: 14px/1.35 sans-serif; margin: 2em} table {border-collapse: collapse; margin-bottom: 1em}
-caption {text-align: left; padding-bottom: .5em; max-width: 70em}
-th, td {padding: 2px 8px; text-align: left; white-space: nowrap}
-th {font-weight: normal; border-bottom: 1px solid #888} td.first {border-top: 1px solid #888}
-td.number {text-align: right; font-variant-numeric: tabular-nums} td.best {font-weight: bold}"""
 
 
 def read_published() -> pd.DataFrame:
@@ -220,28 +215,15 @@ def print_table1(table: str | Path, titles: dict[str, str], *, tex: str | Path, 
         tex, page: files to write.
     """
     parts = [_print_brain(read_table1(table, brain), title) for brain, title in titles.items()]
-    with write_whole(tex) as temporary:
-        text = "% needs \\usepackage{booktabs}\n" + "\n".join(latex for latex, _ in parts)
-        temporary.write_text(text, encoding="utf-8")
-    tables = "\n".join(part for _, part in parts)
-    with write_whole(page) as temporary:
-        temporary.write_text(
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>Table 1</title>\n'
-            f"<style>{STYLE}</style>\n</head>\n<body>\n{tables}\n</body>\n</html>\n",
-            encoding="utf-8",
-        )
+    write_tables(parts, "Table 1", tex=tex, page=page)
 
 
-def _print_brain(table: pd.DataFrame, title: str) -> tuple[str, str]:
-    """Return one brain's table as LaTeX and as HTML."""
+def _print_brain(table: pd.DataFrame, title: str) -> Printed:
+    """Return one brain's table as it is printed."""
     regions = list_regions(table)
     blocks = split_blocks(table)
     rows = pd.concat(blocks)
-    starts = [sum(map(len, blocks[:i])) for i in range(1, len(blocks))]
-    cells, bold = {}, {}
-    for heading, name in (("Framework", "framework"), ("Architecture", "network"), ("Origin", "origin")):
-        cells["", heading] = rows[name]
-    cells["", "Dim"] = [f"{dim:.0f}" if dim == dim else "-" for dim in rows["dim"]]
+    cells, bold = describe_rows(rows), {}
     accuracy = [("top1", "Top-1 (%)", 1)] if table["dataset"].notna().any() else []
     for name, heading, decimals in [*accuracy, *((f"{region}_r", region, 2) for region in regions)]:
         measured = rows[name].round(decimals)
@@ -257,10 +239,15 @@ def _print_brain(table: pd.DataFrame, title: str) -> tuple[str, str]:
         if name == "top1":
             cells[heading, "by"] = [re.sub(r" \(.*", "", by) if by == by else "-" for by in rows["top1_protocol"]]
             cells[heading, "n"] = [f"{n:.0f}" if n == n else "-" for n in rows["n_test"]]
-    frame = pd.DataFrame({key: list(values) for key, values in cells.items()})
-    best = pd.DataFrame({key: bold.get(key, False) for key in frame}, frame.index)
-    caption, notes = _caption(table, title, regions), _list_reasons(table)
-    return _write_latex(frame, best, caption, notes, starts), _write_html(frame, best, caption, notes, starts)
+    return Printed(cells, bold, _caption(table, title, regions), list_reasons(table), blocks)
+
+
+def describe_rows(rows: pd.DataFrame) -> dict[tuple[str, str], Iterable]:
+    """Return the first printed columns: what the models are."""
+    cells = {}
+    for heading, name in (("Framework", "framework"), ("Architecture", "network"), ("Origin", "origin")):
+        cells["", heading] = rows[name]
+    return cells | {("", "Dim"): [f"{dim:.0f}" if dim == dim else "-" for dim in rows["dim"]]}
 
 
 def _caption(table: pd.DataFrame, title: str, regions: list[str]) -> str:
@@ -285,42 +272,7 @@ def read_note(table: pd.DataFrame, region: str) -> str:
     return "" if notes is None or pd.isna(notes.iloc[0]) else notes.iloc[0]
 
 
-def _list_reasons(table: pd.DataFrame) -> list[str]:
+def list_reasons(table: pd.DataFrame) -> list[str]:
     """Return one sentence for each model that is unavailable."""
     missing = table[table["origin"] == "unavailable"]
     return [f"{name} is unavailable: {reason}" for name, reason in missing["reason"].items()]
-
-
-def _write_latex(frame: pd.DataFrame, best: pd.DataFrame, caption: str, notes: list[str], starts: list[int]) -> str:
-    """Return a table environment with the cells of `best` in bold and a rule before each of the rows `starts`."""
-    style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    style.apply(lambda _: best.replace({True: "bfseries: ;", False: ""}).astype(object), axis=None)
-    layout = "".join("r" if _is_number(key) else "l" for key in frame)
-    lines = style.to_latex(hrules=True, column_format=layout, multicol_align="c").splitlines()
-    first = lines.index(r"\midrule") + 1
-    for start in reversed(starts):
-        lines.insert(first + start, r"\midrule")
-    head = [r"\begin{table}", r"\centering\tiny\setlength{\tabcolsep}{3pt}", rf"\caption{{{_escape_latex(caption)}}}"]
-    foot = [rf"\par {_escape_latex(note)}" for note in notes] + [r"\end{table}", ""]
-    return "\n".join(head + lines + foot)
-
-
-def _is_number(key: tuple[str, str]) -> bool:
-    return key[1] == "Dim" or (key[0] != "" and key[1] != "by")
-
-
-def _escape_latex(text: str) -> str:
-    special = {character: rf"\{character}" for character in "&%$#_{}"}
-    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return text.translate(str.maketrans(special))
-
-
-def _write_html(frame: pd.DataFrame, best: pd.DataFrame, caption: str, notes: list[str], starts: list[int]) -> str:
-    """Return a table with the cells of `best` in bold and a line above each of the rows `starts`, and the notes below."""
-    classes = best.replace({True: "best ", False: ""}).astype(object)
-    classes[[key for key in frame if _is_number(key)]] += "number "
-    classes.loc[starts] += "first"
-    style = frame.style.hide(axis="index").format(escape="html").format_index(escape="html", axis=1)
-    style.set_td_classes(classes).set_uuid("table1").set_caption(html.escape(caption))
-    table = style.to_html(bold_headers=False)
-    return table[table.index("<table") :] + "".join(f"<p>{html.escape(note)}</p>\n" for note in notes)
