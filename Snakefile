@@ -88,6 +88,13 @@ rule all:
         expand("<results>/encoding/{brain}/{table}.csv", brain=study.encoded, table=["best_layers", "pairs"]),
         expand("<results>/encoding/{brain}/partitions.csv", brain=study.encoded if study.partitioned else []),
         expand("<results>/encoding/{brain}/{model}.csv", brain=study.encoded, model=available),
+        expand("<results>/table_encoding.{format}", format=["csv", "tex", "html"] if study.encoded else []),
+        expand(
+            "<results>/figures/{brain}/{figure}.{format}",
+            brain=study.encoded,
+            figure=["encoding", *(["partitions"] if study.partitioned else [])],
+            format=["svg", "png", "pdf"],
+        ),
         [
             f"<results>/{stage}/{model.dataset}/{name}.{suffix}"
             for name, model in measured.items()

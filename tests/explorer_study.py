@@ -1,6 +1,7 @@
 """A small study for the page that explores it: real RSMs, fits, statistics, tables and records, and names that hold markup."""
 
 import base64
+import itertools
 import json
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 
 import h5py
 import numpy as np
+import pandas as pd
 from configurations import STUDY
 from PIL import Image
 
@@ -120,6 +122,68 @@ def make_study(folder: Path) -> dict:
     return shared | {
         "study": study, "table": folder / "table1.csv", "statistics": folder / "statistics.csv", "brains": [brain],
         "stimuli": [folder / "brain/b/stimuli"], "rsms": [*rsms.values()],
+    }  # fmt: skip
+
+
+PARTICIPANTS = ["a", "b", "c", "d"]
+SETS = {"first, pixels": ["first", "pixels", "first + pixels"]}
+
+
+def add_encoding(study: dict) -> dict:
+    """The arguments with files of encoding in the folder: numbers are drawn, voxels of EarlyV were measured once."""
+    folder, rng = study["table"].parent, np.random.default_rng(1)
+    (folder / "encoding/b").mkdir(parents=True)
+    scores = {name: folder / f"encoding/b/{name}.csv" for name in LAYERS}
+    numbers = ["median_r", "mean_r", "median_r2", "mean_r2", "median_r_share", "median_r2_share", "versa_r"]
+    for name, layers in LAYERS.items():
+        keys = itertools.product(["EarlyV", "IT"], enumerate(layers), PARTICIPANTS)
+        table = pd.DataFrame([(region, layer, i, who) for region, (i, layer), who in keys])
+        table.columns = ["region", "layer", "layer_index", "participant"]
+        table[numbers] = rng.uniform(0.1, 0.6, (len(table), len(numbers)))
+        table.loc[table["region"] == "EarlyV", ["median_r_share", "median_r2_share"]] = np.nan
+        group = table.groupby(["region", "layer", "layer_index"], as_index=False, sort=False)[numbers].mean()
+        table = pd.concat([group.assign(participant="group"), table])
+        table = table.assign(brain="b", model=name, ceiling=0.5, n_voxels=20, note=None)
+        table.sample(frac=1, random_state=0).to_csv(scores[name], index=False)
+        record(folder, "fit_encoding", [], scores[name])
+    with write_hdf5(folder / "encoding/b/first.h5") as file:
+        file.attrs["brain"], file.attrs["model"], file.attrs["regions"] = "b", "first", ["EarlyV", "IT"]
+        for region, who in itertools.product(["EarlyV", "IT"], PARTICIPANTS):
+            file[f"ceilings/{region}/{who}"] = np.full(20, np.nan) if region == "EarlyV" else rng.uniform(0.1, 0.9, 20)
+    rsa = [
+        ("b", name, r, layers[-1], 0.1 + i / 10)
+        for i, (name, layers) in enumerate(LAYERS.items())
+        for r in ("EarlyV", "IT")
+    ]
+    columns = ["brain", "model", "region", "stimuli_layer", "stimuli_r_held_out"]
+    pd.DataFrame(rsa, columns=columns).to_csv(folder / "statistics/b/best_layers.csv", index=False)
+    keys = itertools.product(LAYERS, ["EarlyV", "IT"], ["median_r", "mean_r", "versa_r"])
+    best = pd.DataFrame(keys, columns=["model", "region", "measure"]).assign(brain="b")
+    best["held_out_layer"] = [LAYERS[model][min(1, len(LAYERS[model]) - 1)] for model in best["model"]]
+    best["r_held_out"] = rng.uniform(0.1, 0.5, len(best))
+    intervals = best["measure"] != "versa_r"
+    best["low"], best["high"] = ((best["r_held_out"] + step).where(intervals) for step in (-0.08, 0.07))
+    best.to_csv(folder / "encoding/b/best_layers.csv", index=False)
+    parts = []
+    for (models, names), region, measure in itertools.product(SETS.items(), ["EarlyV", "IT"], ["voxels", "rsm"]):
+        for kind, by in itertools.product(["together", "alone"], names):
+            row = {"brain": "b", "region": region, "measure": measure, "models": models, "explained": kind, "by": by}
+            r2 = rng.uniform(-0.05, 0.3, len(PARTICIPANTS))
+            tests = (
+                {"p": 0.01, "q": 0.02 if by == "first" else 0.3, "significant": by == "first"}
+                if kind == "alone"
+                else {}
+            )
+            limits = {"low": r2.mean() - 0.1, "high": r2.mean() + 0.1}
+            parts.append(
+                row | {"participant": "group", "r2": r2.mean(), "n_participants": 4, "note": None} | limits | tests
+            )
+            parts += [row | {"participant": who, "r2": value} for who, value in zip(PARTICIPANTS, r2, strict=True)]
+    pd.DataFrame(parts).to_csv(folder / "encoding/b/partitions.csv", index=False)
+    return study | {
+        "scores": [*scores.values()], "predictions": [folder / "encoding/b/first.h5"],
+        "rsa_best": [folder / "statistics/b/best_layers.csv"], "best": [folder / "encoding/b/best_layers.csv"],
+        "partitions": [folder / "encoding/b/partitions.csv"],
     }  # fmt: skip
 
 

@@ -114,3 +114,20 @@ def test_numbers_of_jobs_and_submissions(jobs):
         submissions += math.ceil(max(together, default=0) / sizes.get(group, 1))
     assert submissions == int(numbers[2])
     assert f"{jobs['train_model']} trainings" in said
+
+
+def test_everything_on_adds_less_than_a_third_of_the_jobs(jobs, tmp_path):
+    """The paper with encoding, partitions and weighted layers: docs/encoding.md's counts, from one dry run."""
+    more = {"encoding": {"partitions": [["ipcl_alexnet_gn_d128_run1", "pixels"]]}, "statistics": {"weighting": {}}}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump(more))
+    files = ["--configfile", REPOSITORY / "config.yaml", "more.yaml"]
+    code, said = run_snakemake(tmp_path, "--dry-run", "--snakefile", REPOSITORY / "Snakefile", *files)
+    assert code == 0, said
+    found = count_jobs(said)
+    added = {name: n for name, n in found.items() if re.search("encoding|partition", name) or name == "weigh_layers"}
+    assert added["fit_encoding"] == added["weigh_layers"] == jobs["make_rsms"] and not {*added} & {*jobs}
+    after = sum(found.values()) + 1  # the rule all
+    before = after - sum(added.values())
+    said = re.search(r"grows\s+from (\d+) jobs to (\d+)", read("docs/encoding.md"))
+    assert (before, after) == tuple(map(int, said.groups()))
+    assert sum(added.values()) < before / 3

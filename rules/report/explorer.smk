@@ -6,6 +6,7 @@ NEEDS  <results>/table1.csv, statistics.csv
        <results>/accuracy/{dataset}/{model}.csv
        <results>/rsm/{brain}/{model}.h5
        <results>/brain/{brain}/brain.h5, stimuli
+       of brains with encoding: statistics/{brain}/best_layers.csv, encoding/{brain}/{model}.csv, best_layers.csv, partitions.csv
 MAKES  <results>/explorer.html
 """
 
@@ -19,6 +20,11 @@ rule explorer:
         brains=expand("<results>/brain/{brain}/brain.h5", brain=study.brains),
         stimuli=expand("<results>/brain/{brain}/stimuli", brain=study.brains),
         rsms=expand("<results>/rsm/{brain}/{model}.h5", brain=study.brains, model=available),
+        scores=expand("<results>/encoding/{brain}/{model}.csv", brain=study.encoded, model=available),
+        predictions=expand("<results>/encoding/{brain}/{model}.h5", brain=study.encoded, model=list(available)[0]),
+        rsa_best=expand("<results>/statistics/{brain}/best_layers.csv", brain=study.encoded),
+        best=expand("<results>/encoding/{brain}/best_layers.csv", brain=study.encoded),
+        partitions=expand("<results>/encoding/{brain}/partitions.csv", brain=study.encoded if study.partitioned else []),
     output:
         page="<results>/explorer.html",
     log:

@@ -4,10 +4,13 @@ The paper's figures of numbers, each from tables alone.
 NEEDS  <results>/table1.csv
        <results>/rsa/{brain}/{model}.csv
        <results>/statistics/{brain}/pairs.csv
+       of brains with encoding: statistics.csv, statistics/{brain}/best_layers.csv, noise_ceilings.csv, encoding/{brain}/
 MAKES  <results>/figures/{brain}/figure2.{svg,png,pdf}    layer curves of selected models, bars of best layers
        <results>/figures/{brain}/figure3.{svg,png,pdf}    top-1 accuracy against best r
        <results>/figures/{brain}/layers.{svg,png,pdf}     supplementary figure 2: layer curves of all models
        <results>/figures/{brain}/pairs.{svg,png,pdf}      who beats whom
+       <results>/figures/{brain}/encoding.{svg,png,pdf}   figure 2's models by RSA, encoding and veRSA, with ceilings
+       <results>/figures/{brain}/partitions.{svg,png,pdf}    what models explain alone and share
 """
 
 
@@ -109,3 +112,64 @@ rule figure_pairs:
         fdr=study.statistics.fdr,
     script:
         "../../workflow_scripts/figure_pairs.py"
+
+
+rule figure_encoding:
+    input:
+        table="<results>/table1.csv",
+        statistics="<results>/statistics.csv",
+        scores=[f"<results>/encoding/{{brain}}/{name}.csv" for name in study.figure2_models if name in available],
+        rsa_best="<results>/statistics/{brain}/best_layers.csv",
+        best="<results>/encoding/{brain}/best_layers.csv",
+        ceilings="<results>/statistics/{brain}/noise_ceilings.csv",
+        predictions=f"<results>/encoding/{{brain}}/{list(available)[0]}.h5",
+    output:
+        svg=report(
+            "<results>/figures/{brain}/encoding.svg",
+            caption="../../docs/captions/encoding.rst",
+            category="Encoding",
+            subcategory="{brain}",
+        ),
+        png="<results>/figures/{brain}/encoding.png",
+        pdf="<results>/figures/{brain}/encoding.pdf",
+    log:
+        "<logs>/figures/{brain}/encoding.log",
+    wildcard_constraints:
+        brain=match_any(study.encoded),
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code_of("figure_encoding"),
+        models=[name for name in study.figure2_models if name in available],
+        title=get_title,
+    script:
+        "../../workflow_scripts/figure_encoding.py"
+
+
+rule figure_partitions:
+    input:
+        table="<results>/table1.csv",
+        partitions="<results>/encoding/{brain}/partitions.csv",
+    output:
+        svg=report(
+            "<results>/figures/{brain}/partitions.svg",
+            caption="../../docs/captions/partitions.rst",
+            category="Encoding",
+            subcategory="{brain}",
+        ),
+        png="<results>/figures/{brain}/partitions.png",
+        pdf="<results>/figures/{brain}/partitions.pdf",
+    log:
+        "<logs>/figures/{brain}/partitions.log",
+    wildcard_constraints:
+        brain=match_any(study.encoded if study.partitioned else []),
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code_of("figure_partitions"),
+        title=get_title,
+        fdr=study.statistics.fdr,
+    script:
+        "../../workflow_scripts/figure_partitions.py"

@@ -1,10 +1,11 @@
 """
-Table 1.
+Table 1, and where encoding is asked for, its sibling.
 
 NEEDS  <results>/accuracy/{dataset}/{model}.csv
        <results>/rsa/{brain}/{model}.csv
        <results>/statistics/{brain}/noise_ceilings.csv
 MAKES  <results>/table1.{csv,tex,html}                    one row a model and brain data set, beside the published numbers
+       <results>/table_encoding.{csv,tex,html}            the rows of brains with encoding: RSA, encoding, veRSA, held out
 """
 
 
@@ -37,3 +38,34 @@ rule table1:
         accuracy=study.accuracy,
     script:
         "../../workflow_scripts/table1.py"
+
+
+rule table_encoding:
+    input:
+        table="<results>/table1.csv",
+        statistics=expand("<results>/statistics/{brain}/best_layers.csv", brain=study.encoded),
+        encoding=expand("<results>/encoding/{brain}/best_layers.csv", brain=study.encoded),
+        ceilings=expand("<results>/statistics/{brain}/noise_ceilings.csv", brain=study.encoded),
+        predictions=expand("<results>/encoding/{brain}/{model}.h5", brain=study.encoded, model=list(available)[0]),
+    output:
+        table=report(
+            "<results>/table_encoding.csv",
+            caption="../../docs/captions/table_encoding.rst",
+            category="Encoding",
+        ),
+        tex="<results>/table_encoding.tex",
+        page=report(
+            "<results>/table_encoding.html",
+            caption="../../docs/captions/table_encoding.rst",
+            category="Encoding",
+        ),
+    log:
+        "<logs>/table_encoding.log",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code_of("table_encoding"),
+        titles={name: study.brains[name].title for name in study.encoded},
+    script:
+        "../../workflow_scripts/table_encoding.py"

@@ -1,5 +1,6 @@
 """The page to explore a study with: its data, and its behaviour in a real browser."""
 
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from explorer_study import EVIL, LAYERS, N_STIMULI, PICTURE, make_study, read_rsm, read_study
+from explorer_study import EVIL, LAYERS, N_STIMULI, PICTURE, add_encoding, make_study, read_rsm, read_study
 from numpy.testing import assert_allclose
 
 from ipcl_core.files import compute_sha256
@@ -114,6 +115,79 @@ def test_files_are_paired_by_what_they_say(path, study, tmp_path):
     again = (path.parent / "again.html").read_bytes()
     assert len(study["rsms"]) == 3 and len(again) == path.stat().st_size
     assert read_study(path.parent / "again.html")["brains"] == read_study(path)["brains"]
+
+
+@pytest.fixture(scope="module")
+def encoded(study, path) -> tuple[dict, Path]:
+    """The study with encoding, and its page."""
+    arguments = add_encoding(study)
+    write_explorer(page := path.parent / "encoding.html", **arguments)
+    return arguments, page
+
+
+def read_group(file: Path, region: str, measure: str) -> pd.DataFrame:
+    """The group's rows of a region, layers in order, and the mean and standard error over participants of a measure."""
+    table = pd.read_csv(file).query("region == @region").sort_values("layer_index")
+    single = table[table["participant"] != "group"].groupby("layer_index")[measure]
+    return (
+        table[table["participant"] == "group"].set_index("layer_index").assign(mean=single.mean(), error=single.sem())
+    )
+
+
+def test_page_holds_encodings_numbers(encoded, path):
+    files, page = encoded
+    data, plain = read_study(page), read_study(path)
+    assert (
+        data["brains"]["b"]["encoding"]["partitions"]
+        and "encoding" not in plain["brains"]["b"]
+        and "measures" not in plain
+    )
+    models = data["brains"]["b"]["models"]
+    for model, file in zip(LAYERS, files["scores"], strict=True):
+        assert data["records"][f"encoding/b/{model}.csv"]["rule"] == "fit_encoding"
+        for measure, region in itertools.product(data["measures"], ("EarlyV", "IT")):
+            group, shown = read_group(file, region, measure), models[model]["fits"][measure][region]
+            assert_allclose(np.array(shown["r"], float), group[measure], atol=1e-5, equal_nan=True)
+            if measure != "versa_r":
+                high = (group["mean"] + 3.18245 * group["error"]).clip(
+                    upper=1 if measure in ("median_r", "mean_r") else None
+                )
+                assert_allclose(np.array(shown["participants_high"], float), high, atol=2e-5, equal_nan=True)
+    best = pd.read_csv(files["best"][0]).query("model == 'first' and region == 'IT'").set_index("measure").loc["mean_r"]
+    held = models["first"]["held_out"]
+    assert held["mean_r"]["IT"] == {"layer": 1, **{k: pytest.approx(best[v], abs=1e-5) for k, v in
+                                    {"r": "r_held_out", "low": "low", "high": "high"}.items()}}  # fmt: skip
+    assert held["mean_r2"]["IT"] == {"layer": 1, "r": None, "low": None, "high": None}
+    assert held["pearson"]["IT"] == {"layer": 3, "r": 0.1, "low": None, "high": None}
+
+
+def test_ceilings_of_encoding(encoded):
+    """Of voxels from their file, of RSMs from the split-half ceiling h: sqrt(2 h / (1 + h))."""
+    files, page = encoded
+    regions = read_study(page)["brains"]["b"]["regions"]
+    assert not [row for row in regions["EarlyV"]["ceilings"] if row["comparator"] != "pearson"]
+    rows = {row["comparator"]: row for row in regions["IT"]["ceilings"] if row["kind"] == "voxels, over runs"}
+    with h5py.File(files["predictions"][0]) as file:
+        voxels = [values[:] for values in file["ceilings/IT"].values()]
+    medians = [np.median(values) for values in voxels]
+    half = 3.18245 * np.std(medians, ddof=1) / 2
+    expected = [np.mean(medians), np.mean(medians) - half, np.mean(medians) + half]
+    assert [rows["median_r2"][name] for name in ("r", "low", "high")] == pytest.approx(expected, abs=2e-5)
+    assert rows["mean_r"]["r"] == pytest.approx(np.mean([np.sqrt(values).mean() for values in voxels]), abs=1e-5)
+    assert rows["median_r_share"]["r"] == 1 and rows["median_r_share"]["low"] is None
+    half = (
+        pd.read_csv(files["ceilings"][0]).query("region == 'IT' and kind == 'split-half over participants'")["r"].item()
+    )
+    (band,) = [row for row in regions["IT"]["ceilings"] if row["comparator"] == "versa_r"]
+    assert [band["low"], band["r"]] == pytest.approx([half, np.sqrt(2 * half / (1 + half))], abs=1e-5)
+
+
+def test_encoding_of_other_layers_is_refused(encoded, tmp_path):
+    files, _ = encoded
+    table = pd.read_csv(files["scores"][0])
+    table.assign(layer=table["layer"].replace("fc", "fd")).to_csv(tmp_path / "first.csv", index=False)
+    with pytest.raises(ValueError, match="encoding of b first: its layers are not those of the RSMs"):
+        write_explorer(tmp_path / "x.html", **files | {"scores": [tmp_path / "first.csv", *files["scores"][1:]]})
 
 
 # In the browser ---------------------------------------------------------------------------------------------------------
@@ -284,7 +358,7 @@ def test_models_comparator_and_ceilings_are_chosen(view, study):
     kinds = ("leave-one-out, upper", "split-half over participants")
     assert view.evaluate(drawn, "curves-1") == [f"{kind} {ceilings['IT', kind]:.2f}" for kind in kinds]
     assert view.evaluate(drawn, "curves-0") == [] and "No noise ceiling shown" in view.inner_text("#curves-0-text")
-    view.select_option("#comparator", "spearman")
+    view.select_option("#measure", "spearman")
     r = view.evaluate("document.getElementById('curves-1').data.find(t => t.meta).y")
     assert_allclose(r, read_fits(study, "spearman").loc[("first", "IT")].loc[LAYERS["first"], "r"], atol=1e-5)
     assert view.evaluate(drawn, "curves-1") == [] and "they are Pearson correlations" in view.inner_text(
@@ -412,4 +486,48 @@ def test_paper_has_plots_of_its_width_and_no_controls(view, tmp_path):
     boxes = {tuple(map(float, box.split()[2:])) for box in re.findall(rb"/MediaBox \[([\d. ]+)\]", content)}
     assert boxes and all(abs(width - 595) < 2 and abs(height - 842) < 2 for width, height in boxes)
     view.emulate_media(media="print")
-    assert not view.locator("#comparator").is_visible() and view.locator("#table .paper").first.is_visible()
+    assert not view.locator("#measure").is_visible() and view.locator("#table .paper").first.is_visible()
+
+
+@in_browser
+def test_encoding_is_shown_beside_rsa(browser, encoded, view):
+    """Another page than `view`, which has none of it."""
+    assert not view.locator("#partitions").is_visible() and view.locator("#measure option").count() == 2
+    assert view.evaluate("document.getElementById('curves-1').data.filter(t => t.meta?.heldOut).length") == 0
+    files, path = encoded
+    page, said = browser.new_page(viewport={"width": 390, "height": 844}), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(path.as_uri())
+    page.locator("#table tbody tr").first.wait_for()
+    page.select_option("#measure", "median_r")
+    drawn = page.evaluate("""document.getElementById('curves-1').data.filter(t => t.meta).map(
+        t => [t.meta.model ?? `${t.meta.heldOut}, held out`, t.x, t.y])""")
+    drawn = {name: (x, y) for name, x, y in drawn}
+    assert_allclose(drawn["first"][1], read_group(files["scores"][0], "IT", "median_r")["median_r"], atol=1e-5)
+    best = pd.read_csv(files["best"][0]).query("measure == 'median_r'").set_index(["model", "region"])
+    assert drawn["first, held out"][0] == [1 / 3]
+    assert drawn["first, held out"][1] == pytest.approx([best.at[("first", "IT"), "r_held_out"]], abs=1e-5)
+    bands = "document.getElementById('curves-1').layout.shapes.filter(s => s.type === 'rect').map(s => [s.y0, s.y1])"
+    (row,) = [
+        row for row in read_study(path)["brains"]["b"]["regions"]["IT"]["ceilings"] if row["comparator"] == "median_r"
+    ]
+    assert page.evaluate(bands) == [[row["low"], row["high"]]]
+    headings = page.locator("#table thead th").all_inner_texts()
+    cells = (
+        page.locator("#table tbody tr", has=page.get_by_text("first", exact=True)).locator("th, td").all_inner_texts()
+    )
+    shown = dict(zip(headings, cells, strict=True))
+    assert (
+        shown["IT, held out"] == f"{best.at[('first', 'IT'), 'r_held_out']:.3f}"
+        and shown["layer IT, held out"] == "conv.1"
+    )
+    parts = pd.read_csv(files["partitions"][0]).query("participant == 'group' and region == 'IT' and measure == 'rsm'")
+    table = page.locator("#parts table", has=page.get_by_text("IT, RSM"))
+    names, numbers = (table.locator(f"tbody {part}").all_inner_texts() for part in ("th", "td:nth-child(3)"))
+    assert names == ["first alone", "pixels alone", "first + pixels, shared", "all together"]
+    expected = [*parts.query("explained == 'alone'")["r2"], parts.query("explained == 'together'")["r2"].iloc[-1]]
+    assert [float(text.split(" ")[0].replace("\u2212", "-")) for text in numbers] == pytest.approx(expected, abs=6e-4)
+    assert [text.endswith("*") for text in numbers] == [True, False, False, False]
+    assert page.evaluate("document.documentElement.scrollWidth") == 390 and page.evaluate(NAMELESS) == [] and said == []
+    page.close()

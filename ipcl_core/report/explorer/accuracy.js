@@ -45,7 +45,7 @@ function drawScatter(region, i) {
   const limits = points.map(({ fit, best }) => getInterval(fit, best));
   const size = { width: plot.parentElement.clientWidth, height: 340 };
   const values = [...points.map((point) => point.y), ...limits.flatMap((l) => (l ? [l.low, l.high] : []))];
-  const yRange = findRange([...values, ...listCeilings(region).map((row) => row.r)]);
+  const yRange = findRange([...values, ...listCeilings(region).flatMap((row) => [row.r, row.low, row.high])]);
   const xs = points.map((point) => point.x);
   const pad = 0.08 * (Math.max(...xs) - Math.min(...xs)) || 1;
   const xRange = xs.length ? [Math.min(...xs) - pad, Math.max(...xs) + pad] : [0, 100];

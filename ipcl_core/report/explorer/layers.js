@@ -93,10 +93,24 @@ function makeBand(fit, depths) {
   return { x, y };
 }
 
+// The layer that was chosen on other stimuli, at its value on those held out, or where this is not measured, on the curve.
+function makeDiamond(name, region, depths, fit) {
+  const held = getHeldOut(name, region);
+  const y = held?.r ?? fit.r[held?.layer];
+  if (y == null) return [];
+  const { color } = getLine(name);
+  const limits = held.low == null ? null : { type: "data", array: [held.high - y], arrayminus: [y - held.low], color, thickness: 1 };
+  return [{
+    x: [depths[held.layer]], y: [y], mode: "markers", error_y: limits, meta: { heldOut: name },
+    marker: { symbol: "diamond", size: 11, color, line: { color: "#fff", width: 1.5 } },
+  }];
+}
+
 // Bands below all lines, fainter where there are many.
 function makeTraces(region) {
   const bands = [];
   const lines = [];
+  const diamonds = [];
   const opacity = listShown().length > 6 ? "0c" : "22";
   for (const name of listShown()) {
     const fit = getFit(name, region);
@@ -118,8 +132,9 @@ function makeTraces(region) {
       error_y: bar && { type: "data", array: [bar.high - fit.r[0]], arrayminus: [fit.r[0] - bar.low], color },
       meta: { model: name },
     });
+    diamonds.push(...makeDiamond(name, region, depths, fit));
   }
-  return [...bands, ...lines];
+  return [...bands, ...lines, ...diamonds];
 }
 
 // Functions from values to the pixels of a plot.
@@ -130,7 +145,7 @@ function makeScales({ width, height }, margin, [left, right], [low, high]) {
   };
 }
 
-// Lines with their names: a name stands left or right, above or below its line, where no other name stands. Also the boxes
+// Lines, and bands where a ceiling has limits, with their names: a name stands left or right, above or below its line, where no other name stands. Also the boxes
 // that lines and names take up: [left, top, right, bottom] in pixels.
 function placeCeilings(region, { width }, margin, { toY }) {
   const rows = listCeilings(region).sort((a, b) => b.r - a.r);
@@ -155,6 +170,10 @@ function placeCeilings(region, { width }, margin, { toY }) {
     type: "line", xref: "paper", x0: 0, x1: 1, y0: row.r, y1: row.r, layer: "below",
     line: { color: "#222", width: 1.3, dash: CEILING_DASHES[kinds.indexOf(row.kind) % CEILING_DASHES.length] },
   }));
+  const bands = rows.filter((row) => row.low != null).map(({ low, high }) => ({
+    type: "rect", xref: "paper", x0: 0, x1: 1, y0: low, y1: high, layer: "below", fillcolor: "rgba(0,0,0,.08)", line: { width: 0 },
+  }));
+  shapes.push(...bands);
   return { shapes, annotations, taken: [...names, ...rows.map(({ r }) => [0, toY(r) - 2, width, toY(r) + 2])] };
 }
 
@@ -192,7 +211,9 @@ function drawCurves(region, i) {
   const plot = find(`curves-${i}`);
   const traces = makeTraces(region);
   const width = plot.parentElement.clientWidth;
-  const range = findRange([...traces.flatMap((trace) => trace.y), ...listCeilings(region).map((row) => row.r)]);
+  const limits = listShown().map((name) => getHeldOut(name, region)).flatMap((held) => [held?.low, held?.high]);
+  const ceilings = listCeilings(region).flatMap((row) => [row.r, row.low, row.high]);
+  const range = findRange([...traces.flatMap((trace) => trace.y), ...limits, ...ceilings]);
   const ticks = makeTicks(width - 70);
   const size = { width, height: ticks.tickvals ? 330 : 280 };
   const margin = { l: 52, r: 12, t: 8, b: ticks.tickvals ? 96 : 42 };
@@ -214,7 +235,7 @@ function drawCurves(region, i) {
   markLayer(region, i);
 }
 
-const nameMeasure = () => (state.comparator === "pearson" ? "r" : state.comparator);
+const nameMeasure = () => MEASURES[state.measure] ?? (state.measure === "pearson" ? "r" : state.measure);
 
 function describeCurves(region) {
   const { n_participants: n, ceilings } = getBrain().regions[region];
@@ -228,14 +249,30 @@ function describeCurves(region) {
     const [name, fit, best] = peaks[0];
     lines.push(`Highest of the models shown: ${name}, ${getBrain().models[name].layers[best]}, ${format(fit.r[best])}.`);
   }
-  const shown = listCeilings(region).map((row) => `${row.kind} ${format(row.r)}`);
+  lines.push(...describeHeldOut(region));
+  const shown = listCeilings(region).map((row) =>
+    `${row.kind} ${format(row.r)}${row.low == null ? "" : ` (band: ${format(row.low)} to ${format(row.high)})`}`);
   lines.push(shown.length ? `Noise ceilings: ${shown.join("; ")}.` : `No noise ceiling shown${explainMissing(ceilings)}.`);
   return [lines.join(" ") + " ", makeProvenanceButton(`Noise ceilings of ${region}`, () => listCeilingSources(region))];
 }
 
+// The best of the layers that were chosen on other stimuli than they are judged by.
+function describeHeldOut(region) {
+  const all = listShown().map((name) => [name, getHeldOut(name, region)]).filter(([, held]) => held);
+  if (!all.length) return [];
+  const known = all.filter(([, held]) => held.r != null).sort((a, b) => b[1].r - a[1].r);
+  if (!known.length) return ["Diamonds: the layers that were chosen on other stimuli."];
+  const [name, { layer, r, low, high }] = known[0];
+  const interval = low == null ? "" : `, 95% interval over participants ${format(low)} to ${format(high)}`;
+  return [`Diamonds: layers chosen on other stimuli, judged on those held out; highest: ${name}, ${getBrain().models[name].layers[layer]}, ${format(r)}${interval}.`];
+}
+
 function explainMissing(ceilings) {
+  if (state.measure in MEASURES) {
+    return ceilings.some((row) => row.comparator === state.measure) ? "" : ": what was measured once has none";
+  }
   if (ceilings.every((row) => row.r == null)) return `: ${ceilings[0]?.note || "there is none"}`;
-  return state.comparator === "pearson" ? "" : ": they are Pearson correlations";
+  return state.measure === "pearson" ? "" : ": they are Pearson correlations";
 }
 
 // Show which layer is chosen: a ring in every region's plot, and the value of the slider that the plot is by keyboard.
@@ -267,7 +304,7 @@ function describeLayer(region) {
   const { layer } = state;
   const place = `${state.model}, ${layers[layer]} (layer ${layer + 1} of ${layers.length}, ${units[layer]} units)`;
   if (!fit) return place;
-  const p = fit.p[layer] == null ? "" : `, p ${format(fit.p[layer], 4)}, q ${format(fit.q[layer], 4)}`;
+  const p = fit.p?.[layer] == null ? "" : `, p ${format(fit.p[layer], 4)}, q ${format(fit.q[layer], 4)}`;
   const note = fit.note[layer] ? ` (${fit.note[layer]})` : "";
   return `${place}, ${region}: ${nameMeasure()} = ${format(fit.r[layer])}${describeInterval(fit, layer)}${p}${note}`;
 }

@@ -47,6 +47,7 @@ function fillModels() {
 
 // Keep pointing at something that is shown: else at the best layer of the first model that is.
 function keepLayer() {
+  if (!listMeasures().includes(state.measure)) state.measure = study.comparators[0];
   if (!listRegions().includes(state.region)) state.region = listRegions().at(-1);
   const names = listShown().length ? listShown() : listAvailable();
   if (!names.includes(state.model)) {
@@ -71,22 +72,33 @@ function showLayer() {
 }
 
 function draw() {
+  fillMeasures();
   drawPlots();
   showLayer();
+  drawPartitions();
   drawTable();
   if (find("curves-table").open) listCurves();
 }
 
+const change = (key) => (value) => {
+  state[key] = value;
+  keepLayer();
+  draw();
+};
+
+// The comparators of RSA; where a brain has encoding, its measures beside them.
+function fillMeasures() {
+  const names = listMeasures();
+  const encoded = names.some((name) => name in MEASURES);
+  find("measure").previousSibling.textContent = encoded ? "Measure " : "Comparator ";
+  const options = names.map((name) => [name, MEASURES[name] ?? (encoded ? `RSA, ${name}` : name)]);
+  fillSelect("measure", options, state.measure, change("measure"));
+}
+
 // Make the controls say what is chosen.
 function fillControls() {
-  const change = (key) => (value) => {
-    state[key] = value;
-    keepLayer();
-    draw();
-  };
   const brains = Object.entries(study.brains).map(([name, brain]) => [name, brain.title]);
   fillSelect("brain", brains, state.brain, change("brain"));
-  fillSelect("comparator", study.comparators.map((name) => [name, name]), state.comparator, change("comparator"));
   fillSelect("interval", Object.entries(INTERVALS), state.interval, change("interval"));
   const protocols = new Set(Object.values(study.models).flatMap((model) => model.accuracies.map((row) => row.protocol)));
   const options = [["", "each model's own protocol, as in Table 1"], ...[...protocols].map((name) => [name, name])];

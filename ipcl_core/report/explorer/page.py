@@ -31,17 +31,17 @@ from ...rsa.dimensionality import Dimensionality
 from ...rsa.similarity import find_best, vectorize_rsm
 from ..figures.style import COLORS, SPARE_COLORS, assign
 from ..table1 import list_regions, read_table1
+from .encoding import EncodingFiles, add_encoding
+from .values import list_rows, list_values
 
 File = str | Path
 
-SCRIPTS = ("study.js", "layers.js", "accuracy.js", "matrices.js", "tables.js", "page.js")
+SCRIPTS = ("study.js", "layers.js", "partitions.js", "accuracy.js", "matrices.js", "tables.js", "page.js")
 """In the order in which the page runs them."""
 LEVELS, UNDEFINED = 254, 255
 """Steps of a quantised RSM, and the byte of a pair that has no similarity."""
 PICTURE_SIDE = 128
 """Pixels of a stimulus's longest side."""
-DECIMALS = 5
-"""Of the numbers in the page; the files have all digits."""
 FIT_COLUMNS = [
     "r", "r_participants_mean", "r_participants_sd", "participants_low", "participants_high", "stimuli_low", "stimuli_high",
     "both_low", "both_high", "p", "p_max", "q", "note",
@@ -50,7 +50,7 @@ FIT_COLUMNS = [
 
 def write_explorer(
     page: File, study: Config, *, table: File, statistics: File, accuracies: list[File], ceilings: list[File],
-    brains: list[File], stimuli: list[File], rsms: list[File],
+    brains: list[File], stimuli: list[File], rsms: list[File], **encoding: list[File],
 ) -> None:  # fmt: skip
     """Write the page.
 
@@ -64,12 +64,14 @@ def write_explorer(
         brains: HDF5 of `store.write_brain` of each, in a folder of its name.
         stimuli: the folder of images of each, in a folder of its name.
         rsms: HDF5 of `rsms.make_rsms` of each brain data set and model.
+        encoding: see `EncodingFiles`.
 
     Raises:
         ValueError: the folder has no records; a file is of another brain or model, or one is not there;
             stimuli, or the layers of an RSM file and of the statistics, do not agree.
     """
-    shown = _describe_study(study, table, statistics, accuracies, ceilings, brains, stimuli, rsms)
+    sources = EncodingFiles(**encoding)
+    shown = _describe_study(study, table, statistics, accuracies, ceilings, brains, stimuli, rsms, sources)
     folder = files("ipcl_core.report.explorer")
     text = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *SCRIPTS)}
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(text["page.html"])
@@ -89,7 +91,7 @@ def write_explorer(
 
 def _describe_study(
     study: Config, table: File, statistics: File, accuracies: list[File], ceilings: list[File], brains: list[File],
-    stimuli: list[File], rsms: list[File],
+    stimuli: list[File], rsms: list[File], encoding: EncodingFiles,
 ) -> dict:  # fmt: skip
     """Return what the page shows."""
     fits = read_csv(statistics)
@@ -120,9 +122,11 @@ def _describe_study(
             if of == brain
         }
         rows = read_table1(table, brain)
-        described["table"] = {"regions": list_regions(rows), "rows": _list_rows(rows.reset_index())}
+        described["table"] = {"regions": list_regions(rows), "rows": list_rows(rows.reset_index())}
         shown["brains"][brain] = described
+    add_encoding(shown, encoding, limits)
     sources = [*accuracies, *ceilings, *rsms, *_list_sources(study, table)]
+    sources += itertools.chain(*vars(encoding).values())
     return shown | {"records": _collect_records(Results.read(table), sources)}
 
 
@@ -136,7 +140,7 @@ def _describe_model(name: str, study: Config, accuracy: pd.DataFrame | None) -> 
     if accuracy is not None:
         # the first row of a protocol is that at the layer which Table 1 prints
         table = accuracy.drop(columns=["dataset", "model"]).drop_duplicates("protocol")
-        described["accuracies"] = _list_rows(table)
+        described["accuracies"] = list_rows(table)
     return described
 
 
@@ -155,7 +159,7 @@ def _describe_brain(title: str, file: File, folder: File, ceilings: pd.DataFrame
             region.name: {
                 "n_participants": 0 if region.group else len(region.rsvs),
                 "rsm": quantise_rsv(region.rsvs.mean(0)),
-                "ceilings": _list_rows(ceilings[ceilings["region"] == region.name]),
+                "ceilings": list_rows(ceilings[ceilings["region"] == region.name]),
             }
             for region in regions
         },
@@ -180,26 +184,15 @@ def _describe_layers(rsms: File, stimuli: list[str], fits: pd.DataFrame) -> dict
         if list(fit["layer"]) != layers:
             raise ValueError(f"{rsms}: its layers are not those of the statistics of {region}")
         best = int(find_best(fit["r"])) if fit["r"].notna().any() else -1
-        columns = {name: _list_values(fit[name]) for name in FIT_COLUMNS}
+        columns = {name: list_values(fit[name]) for name in FIT_COLUMNS}
         described["fits"].setdefault(comparator, {})[region] = {"best": best} | columns
-        described |= {name: _list_values(fit[name]) for name in Dimensionality._fields}  # the same of every region
+        described |= {name: list_values(fit[name]) for name in Dimensionality._fields}  # the same of every region
     return described
 
 
 def name_comparators(comparators: pd.Series | str, distances: pd.Series) -> pd.Series:
     """Return the comparators, with the name of the distances where these are not the paper's."""
     return (comparators + " of " + distances + " distances").where(distances != "correlation", comparators)
-
-
-def _list_values(column: pd.Series) -> list:
-    """Return a column as JSON has it: null where there is no value, floats rounded."""
-    values = [None if pd.isna(value) else value for value in column.tolist()]
-    return [round(value, DECIMALS) if isinstance(value, float) else value for value in values]
-
-
-def _list_rows(table: pd.DataFrame) -> list[dict]:
-    columns = {name: _list_values(table[name]) for name in table}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def quantise_rsv(rsv: NDArray) -> dict:

@@ -10,23 +10,28 @@ const INTERVALS = {
   none: "none",
 };
 
+// of encoding: column -> name; none where a study has none
+const MEASURES = study.measures ?? {};
+
 // what is chosen; layer and pair are what is pointed at
 const state = {
   brain: Object.keys(study.brains)[0],
-  comparator: study.comparators[0],
+  measure: study.comparators[0], // a comparator of RSA, or one of MEASURES
   interval: "widest",
-  ceilings: new Set(["split-half over participants"]),
+  ceilings: new Set(["split-half over participants", "expected of the true RSM", "voxels, over runs"]),
   models: new Set(),
   region: "",
   model: "",
   layer: 0,
   pair: [1, 0],
   protocol: "",
+  partition: "",
   sort: { column: -1, descending: false },
 };
 
 const getBrain = () => study.brains[state.brain];
-const getFit = (model, region) => getBrain().models[model]?.fits[state.comparator]?.[region];
+const getFit = (model, region) => getBrain().models[model]?.fits[state.measure]?.[region];
+const getHeldOut = (model, region) => getBrain().models[model]?.held_out?.[state.measure]?.[region];
 const listRegions = () => Object.keys(getBrain().regions);
 const listAvailable = () => Object.keys(getBrain().models);
 const listShown = () => listAvailable().filter((name) => state.models.has(name));
@@ -82,11 +87,17 @@ function findBest(fit) {
   return fit?.best ?? -1;
 }
 
-// The ceilings that are to be drawn; they are correlations, and stand beside correlations only.
+// The ceilings that are to be drawn: those of the measure.
 function listCeilings(region) {
   return getBrain().regions[region].ceilings.filter(
-    (row) => state.ceilings.has(row.kind) && row.r != null && (row.comparator ?? "pearson") === state.comparator,
+    (row) => state.ceilings.has(row.kind) && row.r != null && (row.comparator ?? "pearson") === state.measure,
   );
+}
+
+// What can be chosen of this brain.
+function listMeasures() {
+  const has = (measure) => Object.values(getBrain().models).some((model) => model.fits[measure]);
+  return [...study.comparators, ...Object.keys(MEASURES).filter(has)];
 }
 
 function listCeilingKinds() {

@@ -35,9 +35,28 @@ function listCurves() {
       ["model", "layer", ...kinds, "participation ratio", "power-law exponent"], rows));
 }
 
-// Table 1: [heading, digits or null for text, function of a row]
-function listColumns() {
+// Rows of Table 1, with the chosen measure of encoding, and what is held out.
+function listTableRows() {
   const { regions, rows } = getBrain().table;
+  return rows.map((row) => {
+    const more = regions.map((region) => {
+      const held = getHeldOut(row.model, region);
+      const fit = getFit(row.model, region);
+      const name = (i) => getBrain().models[row.model].layers[i];
+      const best = findBest(fit);
+      return {
+        [`${region}_best`]: fit?.r[best], [`${region}_best_layer`]: best < 0 ? null : name(best),
+        [`${region}_held_out`]: held?.r, [`${region}_held_out_layer`]: held && name(held.layer),
+      };
+    });
+    return Object.assign({}, row, ...more);
+  });
+}
+
+// Table 1: [heading, digits or null for text, key of a row]
+function listColumns() {
+  const { regions } = getBrain().table;
+  const rows = listTableRows();
   const has = (name) => rows.some((row) => row[name] != null);
   const columns = [
     ["model", null, "model"],
@@ -52,8 +71,14 @@ function listColumns() {
     ["n", 0, "n_test"],
   ];
   for (const region of regions) {
+    if (state.measure in MEASURES) {
+      columns.push([region, 3, `${region}_best`], [`layer ${region}`, null, `${region}_best_layer`]);
+      columns.push([`${region}, held out`, 3, `${region}_held_out`], [`layer ${region}, held out`, null, `${region}_held_out_layer`]);
+      continue;
+    }
     columns.push([`r ${region}`, 3, `${region}_r`], [`r ${region}, paper`, 2, `${region}_r_published`]);
     columns.push([`r ${region}, difference`, 3, `${region}_r_difference`], [`layer ${region}`, null, `${region}_layer`]);
+    if (state.measure === "pearson") columns.push([`r ${region}, held out`, 3, `${region}_held_out`]);
   }
   return columns.filter(([, , key]) => has(key));
 }
@@ -61,7 +86,7 @@ function listColumns() {
 function drawTable() {
   const columns = listColumns();
   const { column, descending } = state.sort;
-  const rows = [...getBrain().table.rows];
+  const rows = listTableRows();
   if (column in columns) {
     const key = columns[column][2];
     const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a - b);
@@ -89,20 +114,28 @@ function drawTable() {
     const row = kinds.find(({ kind }) => kind === "split-half over participants");
     return `${region} ${row?.r == null ? "none" : format(row.r, 2)}`;
   });
+  find("table-of").hidden = state.measure in MEASURES; // of these the caption says it
   const buttons = () => [...find("table").querySelectorAll("thead button")];
   const focused = buttons().indexOf(document.activeElement);
   find("table").querySelector(".scroll").replaceChildren(
     make("table", { class: "sortable" },
-      make("caption", {}, `${getBrain().title}. Noise ceilings, split-half over participants: ${ceilings.join(", ")}.`),
+      make("caption", {}, `${getBrain().title}. ${describeTable(ceilings)}`),
       make("thead", {}, make("tr", {}, head[0], make("th", { scope: "col" }, "provenance"), ...head.slice(1))),
       make("tbody", {}, ...body)),
   );
   buttons()[focused]?.focus();
 }
 
+function describeTable(ceilings) {
+  if (state.measure in MEASURES) {
+    return `${nameMeasure()}: the highest of a model's layers; held out: of the layer that was chosen on training stimuli, on the others.`;
+  }
+  return `Noise ceilings, split-half over participants: ${ceilings.join(", ")}.`;
+}
+
 function sortBy(column) {
   const { sort } = state;
-  state.sort = { column, descending: sort.column === column ? !sort.descending : typeof getBrain().table.rows[0]?.[listColumns()[column][2]] === "number" };
+  state.sort = { column, descending: sort.column === column ? !sort.descending : listColumns()[column][1] != null };
   drawTable();
 }
 
@@ -122,13 +155,23 @@ function listModelSources(model) {
   const files = [`rsa/${state.brain}/${model}.csv`, `statistics/${state.brain}/${model}.csv`];
   const { dataset } = study.models[model];
   if (dataset !== null) files.push(`accuracy/${dataset}/${model}.csv`);
-  return { model, files };
+  return { model, files: [...files, ...listEncodingSources(model)] };
 }
 
-const listLayerSources = () => ({ model: state.model, files: [`statistics/${state.brain}/${state.model}.csv`, `rsm/${state.brain}/${state.model}.h5`] });
+function listLayerSources() {
+  const files = [`statistics/${state.brain}/${state.model}.csv`, `rsm/${state.brain}/${state.model}.h5`];
+  return { model: state.model, files: [...files, ...listEncodingSources(state.model)] };
+}
+
+function listEncodingSources(model) {
+  if (!getBrain().encoding) return [];
+  const folder = `encoding/${state.brain}`;
+  return [`${folder}/${model}.csv`, `${folder}/best_layers.csv`, `statistics/${state.brain}/best_layers.csv`];
+}
 
 function listCeilingSources() {
-  return { files: [`statistics/${state.brain}/noise_ceilings.csv`] };
+  const { encoding } = getBrain();
+  return { files: [`statistics/${state.brain}/noise_ceilings.csv`, ...(encoding ? [encoding.ceilings] : [])] };
 }
 
 // JSON with lists of numbers and words on one line.
