@@ -85,7 +85,7 @@ function choosePoint(i, number) {
   const plot = find(`scatter-${i}`);
   plot.chosen = number;
   const point = plot.points[number];
-  const text = point ? describePoint(point) : "No model has this accuracy.";
+  const text = point ? describePoint(point) : "No model has this accuracy";
   const button = point && makeProvenanceButton(point.name, () => listModelSources(point.name));
   find(`scatter-${i}-text`).replaceChildren(`${text}. `, ...(button ? [button] : []));
   const frame = plot.parentElement;

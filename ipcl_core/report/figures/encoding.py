@@ -19,6 +19,8 @@ from .style import CHARACTER, GREY, TICKS, WIDTH, File, find_limits, finish, rea
 COLUMNS = {RSA: "RSA\nr", "median_r": "encoding\nmedian r of voxels", "versa_r": "veRSA\nr"}
 STYLES = ("-", "--", ":", "-.")
 BAND = {"color": "k", "alpha": 0.1, "lw": 0}
+TOGETHER = {"facecolor": "w", "edgecolor": "k", "linewidth": 0.6}
+SHARED = TOGETHER | {"edgecolor": GREY, "hatch": "/////"}
 DOT = {"ls": "", "marker": "o", "ms": 2.5, "mfc": "w", "mec": "k", "mew": 0.4}
 STAR = {"ls": "", "marker": "*", "ms": 4, "mfc": "k", "mec": "k", "mew": 0.3}
 BAR, PANEL = 0.15, 1.3
@@ -133,7 +135,7 @@ def _draw_curve(ax: Axes, own: pd.DataFrame, held_out: pd.DataFrame, name: str, 
     for row in held_out.dropna(subset=["r"]).itertuples():
         x = place[own["layer"].to_list().index(row.layer)]
         if not math.isnan(row.low):
-            ax.plot([x, x], [row.low, row.high], color=style["color"], lw=0.8, zorder=3)
+            ax.plot([x, x], [row.low, row.high], color="k", lw=0.8, zorder=3)
         ax.plot(
             x, row.r, marker="D", ms=4, mfc=style["color"], mec="w", mew=0.6, ls="", zorder=4, label=f"{name}, held out"
         )
@@ -162,8 +164,8 @@ def plot_partitions(table1: File, partitions: File, *, brain: str, title: str, f
         ax.set_xlabel("R2, held out")
         ax.set_xlim(*find_limits(*(rows.loc[rows["measure"] == measure, name] for name in ("r2", "low", "high")), [0]))
     handles = [
-        Patch(color=GREY, label="shared"),
-        Patch(facecolor="w", edgecolor="k", lw=0.6, label="all together"),
+        Patch(**SHARED, label="shared"),
+        Patch(**TOGETHER, label="all together"),
         Line2D([], [], label="one participant", **DOT),
         Line2D([], [], **STAR, label=f"different from 0, q ≤ {fdr:g}"),
     ]
@@ -189,8 +191,8 @@ def _draw_parts(
         kind, found = ("alone", by) if by else ("together", models.replace(", ", " + "))
         own = rows[(rows["models"] == models) & (rows["explained"] == kind) & (rows["by"] == found)]
         group, single = own[own["participant"] == "group"].iloc[0], own[own["participant"] != "group"]
-        color = GREY if " + " in by else colors.get(frameworks.get(by), "#000000")
-        style = {"color": color} if by else {"facecolor": "w", "edgecolor": "k", "linewidth": 0.6}
+        style = {"color": colors.get(frameworks.get(by), "#000000")} if by else TOGETHER
+        style = SHARED if " + " in by else style
         ax.barh(y, group["r2"], 0.7, label=label, zorder=1, **style)
         ax.plot(single["r2"], np.full(len(single), y), label=f"{label}, participants", zorder=2, **DOT)
         if pd.notna(group["low"]):
