@@ -26,7 +26,7 @@ from ipcl_core.brains.stimuli import list_conditions
         ([*NAMES[:5], "mug"], r"order\.txt: lines: mug stands there 2 times; each stimulus stands once"),
         ([*NAMES[:5], "drum\tdrum\t../order"], r"\.\./order: leaves .*images; pictures are named below it"),
         ([*NAMES[:5], "drum\tkite"], r"kite\.png: stands 2 times among the pictures of the conditions"),
-        ([*NAMES[:5], "drum\tdrum\tdrum/side"], "images: no image for 1 of 6 conditions, among them 'drum/side'"),
+        ([*NAMES[:5], "drum\tdrum\tdrum/side"], "images: no image for 1 of 7 pictures, among them 'drum/side'"),
         (NAMES[:2], r"order\.txt: lines: found 2; an RSM needs three stimuli or more"),
         ([], r"order\.txt: lines: found 0"),
     ],
