@@ -80,6 +80,7 @@ class ThingsFMRI(Repeated):
     stimuli: str
     """Folder of THINGS' photographs, with or without a sub-folder a concept."""
     participants: Distinct[Literal["01", "02", "03"]] = Field(min_length=1)
+    """As their folders and files are named."""
     regions: dict[Name, Distinct[str]] = Field(min_length=1)
     """Name of the region here -> columns of VoxelMetadata.csv, in one of which its voxels are marked; in hierarchical
     order."""
@@ -122,6 +123,7 @@ class Haxby2001(Strict):
     folder: str
     """As nilearn.datasets.fetch_haxby leaves it: subj1 to subj6, and stimuli."""
     participants: Distinct[Literal["subj1", "subj2", "subj3", "subj4", "subj5", "subj6"]] = Field(min_length=1)
+    """As their folders and files are named."""
     regions: dict[Name, str] = Field(min_length=1)
     """Name of the region here -> its mask, as mask4_vt or mask8b_face_vt."""
     min_voxels: int = Field(2, ge=2)

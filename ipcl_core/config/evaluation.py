@@ -37,7 +37,9 @@ class OneCycleProbe(Strict):
     """
 
     epochs: int = Field(10, ge=1)
+    """Passes over the training images."""
     batch_size: int = Field(256, ge=1)
+    """Views a minibatch."""
     optimizer: SGD = SGD(name="sgd", lr=30.0, momentum=0.9, weight_decay=0.0)
     schedule: OneCycle = OneCycle(
         name="one_cycle", pct_start=0.3, div_factor=1e6, final_div_factor=1e4, momentum_range=[0.85, 0.95]
@@ -76,6 +78,7 @@ class NoiseCeiling(Strict):
     n_splits: int = Field(1000, ge=1)
     """Random splits; all distinct splits are used where there are no more than this."""
     seed: Seed = 0
+    """Of the splits."""
 
 
 class Weighting(Strict):
@@ -145,7 +148,9 @@ class Published(Strict):
     brain: Name
     """A brain data set with `encoding`."""
     region: Name
+    """One of its regions."""
     model: Name
+    """A model of this study."""
     rsa_r: float | None = Field(None, ge=-1, le=1)
     """Correlation of RSMs over pairs of held-out stimuli, mean over participants (classical RSA)."""
     mean_r: float | None = Field(None, ge=-1, le=1)

@@ -151,6 +151,7 @@ class Trained(ModelBase):
     dataset: Name
     """Data set to train on and to measure category accuracy on."""
     recipe: Name
+    """How it is trained: a name under `recipes`."""
     seed: Seed = 0
     """Seed of the initial weights, the image order, the views and the negatives."""
     weights: Weights | None = None
@@ -162,6 +163,7 @@ class Untrained(ModelBase):
 
     source: Literal["untrained"]
     seed: Seed = 0
+    """Seed of the initial weights."""
 
 
 class Fetched(ModelBase):

@@ -73,18 +73,25 @@ Objective = Annotated[IPCL | IndexedMemory | Supervised, Field(discriminator="na
 
 
 class SGD(Strict):
+    """Stochastic gradient descent with momentum."""
+
     name: Literal["sgd"]
     lr: Positive
     """Peak learning rate."""
     momentum: Fraction = 0.9
+    """Share of the last step in the next; `momentum_range` of the schedule comes before it."""
     weight_decay: float = Field(0.0, ge=0)
+    """Added to the gradient, times the weights."""
 
 
 class AdamW(Strict):
+    """Adam with decoupled weight decay; betas .9 and .999 (the first as `momentum_range` of the schedule says)."""
+
     name: Literal["adamw"]
     lr: Positive
     """Peak learning rate."""
     weight_decay: float = Field(0.0, ge=0)
+    """Taken from the weights, times learning rate and weights."""
 
 
 class Ranger(Strict):
@@ -95,6 +102,7 @@ class Ranger(Strict):
     lr: Positive
     """Peak learning rate."""
     weight_decay: float = Field(0.0, ge=0)
+    """Taken from the weights, times learning rate and weights."""
 
 
 class OneCycle(Strict):
@@ -102,8 +110,11 @@ class OneCycle(Strict):
 
     name: Literal["one_cycle"]
     pct_start: float = Field(0.4, gt=0, lt=1)
+    """Share of the steps in which the rate rises."""
     div_factor: Positive = 1000.0
+    """Peak rate over the first."""
     final_div_factor: Positive = 1e4
+    """First rate over the last."""
     momentum_range: Range | None = None
     """(lowest, highest) momentum (beta 1 of AdamW and Ranger), cycled inversely to the learning rate; null keeps it
     constant."""
@@ -123,6 +134,7 @@ class MultiStep(Strict):
     milestones: list[Annotated[int, Field(ge=1)]]
     """Epochs at whose start the rate drops, in order."""
     gamma: Positive = 0.1
+    """By it the rate is multiplied."""
 
     @field_validator("milestones")
     @classmethod
@@ -150,10 +162,13 @@ class Augmentation(Strict):
     grayscale: Fraction = 0.2
     """Probability of a conversion to grey."""
     brightness: float = Field(0.4, ge=0)
+    """Strength of the jitter in torchvision's sense: factors in 1 +- strength."""
     contrast: float = Field(0.4, ge=0)
+    """As above."""
     saturation: float = Field(0.4, ge=0)
+    """As above."""
     hue: float = Field(0.4, ge=0, le=0.5)
-    """Jitter strengths in torchvision's sense: factors in 1 +- strength, hue shift in +- strength of the circle."""
+    """Shift in +- strength of the circle of hues."""
 
     @model_validator(mode="after")
     def _ranges_ascend(self):
@@ -169,6 +184,7 @@ class Recipe(Strict):
 
     objective: Objective
     epochs: int = Field(ge=1)
+    """Passes over the training images."""
     batch_size: int = Field(ge=2)
     """Images a minibatch (views are batch_size * n_views)."""
     accumulate: int = Field(1, ge=1)

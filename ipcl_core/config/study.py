@@ -40,8 +40,11 @@ class Config(Strict):
     pathvars: dict[Literal["results", "logs", "benchmarks"], Folder] = {}
     """Folders, each another one, relative to the working directory or absolute: results, logs, benchmarks."""
     datasets: dict[Name, Dataset] = {}
+    """Labelled images: to train on, and to measure category accuracy on."""
     brains: dict[Name, Brain] = Field(min_length=1)
+    """Brain data with which every model's layers are compared."""
     recipes: dict[Name, Recipe] = {}
+    """How networks are trained."""
     models: dict[Name, Model] = Field(min_length=1)
     """The rows of Table 1, in order."""
     figure2_models: Distinct[Name] = Field(min_length=1)
