@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from rsatoolbox.rdm import RDMs
 from test_environments import FORBID
@@ -20,6 +21,7 @@ import ipcl_core as ipcl
 from ipcl_core.brains.store import read_brain
 from ipcl_core.networks.architectures import NetworkSpec, initialize_network
 from ipcl_core.networks.network_files import save_network
+from ipcl_core.new_study import write_study
 from ipcl_core.rsa import similarity
 
 N = 12
@@ -134,6 +136,33 @@ def test_initial_weights_are_those_of_the_seed():
 def test_network_that_there_is_not(source, block, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         ipcl.load_network(source, **block)
+
+
+def test_network_by_its_name_in_a_configuration(tmp_path, monkeypatch):
+    """From the block; where the workflow has made it, from its results; where it must be trained first, that is said."""
+    monkeypatch.chdir(tmp_path)
+    study = yaml.safe_load(write_study("mine", model=False).read_text())
+    trained = {"framework": "IPCL", "architecture": "alexnet_gn", "dim": 8, "dataset": "set", "recipe": "r"}
+    study["models"] |= {"trained": trained, "left": trained | {"unavailable": "lost"}}
+    study["recipes"] = {
+        "r": {
+            "objective": {"name": "ipcl", "queue_size": 10},
+            "epochs": 1,
+            "batch_size": 2,
+            "optimizer": {"name": "adamw", "lr": 0.1},
+            "schedule": {"name": "one_cycle"},
+        }
+    }
+    study["datasets"] = {"set": {"train": None, "val": None}}
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+    pixels = ipcl.load_network("pixels", config="study.yaml")
+    assert pixels.name == "pixels" and pixels.module.pool.output_size == 32
+    for name, message in (("trained", "not trained yet.*models/trained"), ("left", "lost")):
+        with pytest.raises(ValueError, match=message):
+            ipcl.load_network(name, config="study.yaml")
+    spec = NetworkSpec.model_validate_json(pixels.described).model_copy(update={"dim": 12})
+    save_network(initialize_network(spec, 0), spec, Path("mine/results/models/pixels/weights.safetensors"))
+    assert ipcl.load_network("pixels", config="study.yaml").module.pool.output_size == 2
 
 
 # ---- brains ----------------------------------------------------------------------------------------------------------

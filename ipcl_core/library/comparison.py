@@ -52,7 +52,8 @@ def compare(
         layers: of a network, see `extract_activations`.
         participants: with a row for each participant besides the group's, the mean of their RSMs.
         name: of activations, in the column model; left out: activations.
-        statistics, noise_ceiling: how often is resampled, and by which seed, as in a configuration; left out: its defaults.
+        statistics: how often is resampled, and by which seed, as in a configuration; left out: its defaults.
+        noise_ceiling: into how many halves participants are split, and by which seed; left out: the defaults.
 
     Returns:
         One row a region and layer: brain, model, region, layer, layer_index (from 0), participant ("group", or a name), r
@@ -144,7 +145,7 @@ def plot_layers(fits: pd.DataFrame, *, title: str = "") -> Figure:
         title: heads the figure.
 
     Returns:
-        A figure of matplotlib; `.savefig("layers.pdf")` writes it.
+        A figure of matplotlib; a notebook shows it, `.savefig("layers.pdf")` writes it.
 
     Raises:
         ValueError: there are no rows of the group.

@@ -17,7 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..config import Model, Preprocessing, read_config
 from ..config.architectures import ARCHITECTURES
+from ..config.models import Fetched, Trained
 from ..config.study import check_network
+from ..downloads import fetch_weights
 from ..files import open_hdf5
 from .brains import BrainData
 
@@ -49,13 +51,15 @@ def load_network(
     """Return a network in evaluation mode. Needs the extra `networks`.
 
     Args:
-        source: a torch.nn.Module; a folder of the workflow's `results/models`, or its weights.safetensors; an architecture of
-            this project, as alexnet_gn, with initial weights; torchvision:NAME, timm:NAME or MODULE:FUNCTION.
-        name: in tables and figures; left out: that of the folder, the class or the architecture.
+        source: a torch.nn.Module; a folder of the workflow's `results/models`, or its weights.safetensors; a name under
+            `models` of `config`; an architecture of this project, as alexnet_gn, with initial weights; torchvision:NAME,
+            timm:NAME or MODULE:FUNCTION.
+        name: in tables and figures; left out: that of the folder, the model, the class or the architecture.
         preprocessing: how a picture enters it; keys of `config.Preprocessing`. Left out: what is in the file, what was
             published with the weights, or 224 pixels and ImageNet's mean and standard deviation.
-        config: configuration that has the model of the folder's name. Needed for a network that is not this project's: its
-            weights file alone must not choose which code runs.
+        config: configuration in which `source`, or its folder's name, is a name. What the workflow has made of the model is
+            taken from its results, weights of others are downloaded, and what is to be trained must have been. Needed for a
+            network that is not this project's: its weights file alone must not choose which code runs.
         block: keys of the model's block, as in a configuration: dim, width, weights, arguments, code, state_dict, seed.
 
     Raises:
@@ -76,33 +80,61 @@ def load_network(
         source.eval()
         name = name or type(source).__name__
         return Network(name, source, chosen or Preprocessing(), json.dumps({"architecture": name}))
-    path = Path(source)
+    path, study = Path(source), read_config(config) if config else None
+    if study and str(source) in study.models and not path.exists():
+        path = Path(study.pathvars.get("results", "results")) / f"models/{source}"
+        if not (path / "weights.safetensors").is_file():
+            return _make_network(study.models[str(source)], name or str(source), chosen)
     if path.exists():
         folder = path if path.is_dir() else path.parent
-        model = read_config(config).models[folder.name].model_dump() if config else None
-        module, spec = read_network(folder / "weights.safetensors" if path.is_dir() else path, model)
+        known = study.models[folder.name].model_dump() if study else None
+        module, spec = read_network(folder / "weights.safetensors" if path.is_dir() else path, known)
         return Network(name or folder.name, module, chosen or spec.preprocessing, spec.model_dump_json())
-    return _build_network(str(source), name or str(source), chosen, block)
+    return _build_network(_check_block(str(source), name, chosen, block), name or str(source), chosen)
 
 
-def _build_network(architecture: str, name: str, preprocessing: Preprocessing | None, block: dict[str, Any]) -> Network:
-    from ..networks.architectures import NetworkSpec, initialize_network
-    from ..networks.network_files import fill_network
-    from ..networks.own_builders import read_published_preprocessing
-    from ..networks.own_models import read_own_state
+def _make_network(model: Model, name: str, preprocessing: Preprocessing | None) -> Network:
+    """Make the network of a block as the workflow does, from what needs no training."""
+    from ..networks.network_files import load_network as read_network
+    from ..networks.published_weights import convert_weights
 
+    if model.origin in ("trained here", "unavailable"):
+        why = model.reason or f"it is not trained yet: snakemake --cores all RESULTS/models/{name}/weights.safetensors"
+        raise ValueError(f"{name}: {why}")
+    if not isinstance(model, Fetched | Trained):
+        return _build_network(model, name, preprocessing or model.preprocessing)
+    with TemporaryDirectory() as folder:
+        block, file, path = model.model_dump(), Path(folder) / "download", Path(folder) / "weights.safetensors"
+        fetch_weights(block["weights"], file)
+        convert_weights(file, block, path)
+        module, spec = read_network(path)
+    return Network(name, module, preprocessing or spec.preprocessing, spec.model_dump_json())
+
+
+def _check_block(
+    architecture: str, name: str | None, preprocessing: Preprocessing | None, block: dict[str, Any]
+) -> Model:
     if "/" in architecture and ":" not in architecture:
         raise FileNotFoundError(f"{architecture}: there is no such folder or file")
     known = architecture in ARCHITECTURES
     source = "own" if not known or "state_dict" in block else "untrained"
-    words: dict[str, Any] = {"source": source, "framework": name, "architecture": architecture, "dataset": None}
-    words |= {"dim": 128} if known else {}
+    words: dict[str, Any] = {"source": source, "framework": name or architecture, "architecture": architecture}
+    words |= {"dataset": None} | ({"dim": 128} if known else {})
     words |= {"preprocessing": preprocessing.model_dump()} if preprocessing else {}
     try:
         checked = TypeAdapter(Model).validate_python(words | block)
     except ValidationError as error:
         raise ValueError(f"{architecture}: {'; '.join(problem['msg'] for problem in error.errors())}") from None
     check_network(architecture, checked)
+    return checked
+
+
+def _build_network(checked: Model, name: str, preprocessing: Preprocessing | None) -> Network:
+    from ..networks.architectures import NetworkSpec, initialize_network
+    from ..networks.network_files import fill_network
+    from ..networks.own_builders import read_published_preprocessing
+    from ..networks.own_models import read_own_state
+
     model = checked.model_dump()
     spec = NetworkSpec.from_model(model, n_classes=0)
     if file := model.get("state_dict"):
@@ -110,12 +142,12 @@ def _build_network(architecture: str, name: str, preprocessing: Preprocessing | 
     else:
         module = initialize_network(spec, model["seed"], model.get("weights"))
     module.eval()
-    published = read_published_preprocessing(architecture, model.get("weights"), module)
+    published = read_published_preprocessing(checked.architecture, model.get("weights"), module)
     if published and preprocessing is None:
         spec = spec.model_copy(
             update={"preprocessing": Preprocessing.model_validate(published | {"center_crop": None})}
         )
-    return Network(name, module, spec.preprocessing, spec.model_dump_json())
+    return Network(name, module, preprocessing or spec.preprocessing, spec.model_dump_json())
 
 
 def extract_activations(

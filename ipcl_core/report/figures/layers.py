@@ -2,6 +2,7 @@
 Layer by layer: figure 2 and supplementary figure 2.
 """
 
+import io
 import itertools
 import math
 import re
@@ -143,6 +144,16 @@ def plot_figure_layers(table1: File, fits: list[File], *, brain: str, title: str
     return finish(figure, title, [*lines, *_explain_lines(panels), *list_ceilings(regions.values()), gold])
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows, which else knows those of pyplot alone."""
+
+    def _repr_svg_(self) -> str:
+        content = io.StringIO()
+        with matplotlib.rc_context(STYLE):
+            self.savefig(content, format="svg")
+        return content.getvalue()
+
+
 def plot_fits(fits: pd.DataFrame, title: str) -> Figure:
     """Return the Figure of `library.plot_layers`: a panel a region, a line a model with its interval shaded."""
     group = fits[fits["participant"] == "group"] if len(fits) else fits
@@ -151,7 +162,7 @@ def plot_fits(fits: pd.DataFrame, title: str) -> Figure:
     regions, models = group["region"].unique(), group["model"].unique()
     colors = assign({}, models, (*COLORS.values(), *SPARE_COLORS))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(min(WIDTH, 0.7 + 2.4 * len(regions)), 2.6))
+        figure = ShownFigure(figsize=(min(WIDTH, 0.7 + 2.4 * len(regions)), 2.6))
         for ax, region in zip(figure.subplots(1, len(regions), squeeze=False)[0], regions, strict=True):
             rows = group[group["region"] == region].sort_values("layer_index")
             for model, own in rows.groupby("model", sort=False):
@@ -159,7 +170,10 @@ def plot_fits(fits: pd.DataFrame, title: str) -> Figure:
                 ax.plot(own["layer_index"], own["r"], color=colors[model], lw=1.0, marker="o", ms=2, label=model)
             _draw_levels(ax, rows["ceiling"].iloc[0])
             longest = max((own for _, own in rows.groupby("model")), key=len)
-            ax.set_xticks(longest["layer_index"], longest["layer"], rotation=90)
+            step = math.ceil(len(longest) * LABEL_SPACING / (figure.get_figwidth() / len(regions) - 0.7))
+            named = longest[::-step][::-1]  # the last layer, and before it as many as fit
+            ax.set_xticks(named["layer_index"], named["layer"], rotation=90)
+            ax.set_xticks(longest["layer_index"], minor=True)
             ax.set_ylabel(f"{region}\ncorrelation r")
         lines = [Line2D([], [], color=colors[model], lw=1.0, label=model) for model in models]
         return finish(figure, title, [*lines, *list_ceilings(group["ceiling"])])
