@@ -1,11 +1,12 @@
 # make demo   sets everything up, runs the whole study at demo size, says where the results are
 # make test   sets everything up, runs the tests
+# make docs   sets everything up, builds the site: site/index.html
 # The set-up is done once: a virtual environment in .venv, from requirements.lock; for tests and linters development.lock besides.
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: demo release test test-distributed test-wheel test-faults test-paper test-slurm gpu lint setup development
+.PHONY: demo docs release test test-docs test-distributed test-wheel test-faults test-paper test-slurm gpu lint setup development
 
 demo: setup
 	$(RUN) snakemake --profile profiles/demo
@@ -29,7 +30,7 @@ results/demo/report.html: results/demo/table1.csv $(wildcard results/demo/figure
 
 # a file at a time to each process, in tests/conftest.py's order
 test: development
-	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slurm and not paper and not faults and not distributed and not wheel"
+	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slurm and not paper and not faults and not distributed and not wheel and not site"
 
 # every row of Table 1 on few small pictures; about ten minutes
 test-paper: development
@@ -46,6 +47,15 @@ test-slurm: development
 # the wheel in fresh environments, with the Pythons that are here
 test-wheel: development
 	$(RUN) python -m pytest -m wheel
+
+# the site, whose tutorials are run; about two minutes, and 95 MB of brain data where the demo has not fetched them
+docs: development
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet --strict
+	@echo "Site: site/index.html"
+
+# the built site in a browser (Debian package chromium)
+test-docs: docs
+	$(RUN) python -m pytest -m site
 
 # trainings by four processes, and by two that are told to end; about two minutes
 test-distributed: development

@@ -1,15 +1,21 @@
 """What README and docs say that a command can check."""
 
+import ast
 import math
 import re
+import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 import yaml
 from snakemake_runs import count_jobs, run_snakemake
 
+from ipcl_core.command import MODULES
+from ipcl_core.config import Config, read_config
+
 REPOSITORY = Path(__file__).parents[1]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 FOLDERS = (
     "ipcl_core",
     "rules",
@@ -28,7 +34,7 @@ def read(page: str) -> str:
     return (REPOSITORY / page).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_links_and_files_are_there(page):
     text = page.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
@@ -38,6 +44,44 @@ def test_links_and_files_are_there(page):
     assert [name for name in named if not any(list(place.glob(name)) for place in places)] == []
     tests = {path.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
     assert [name for name in re.findall(r"\btest_\w+\.py", text) if name not in tests] == []
+
+
+def test_every_page_stands_once_in_the_navigation_of_the_site():
+    named = sorted(re.findall(r"[\w/]+\.md$", read("mkdocs.yml"), re.MULTILINE))
+    assert named == sorted(str(path.relative_to(REPOSITORY / "docs")) for path in PAGES[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_code_blocks_can_be_used(page, tmp_path):
+    """Python and shell parse, what ipcl is asked for is there, and YAML, laid over the demo or what it names, is a study."""
+    text, blocks = page.read_text(encoding="utf-8"), {}
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        blocks.setdefault(language, []).append(block)
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert blocks.keys() <= {"python", "yaml", "snakemake", "text"}
+    for block in blocks.get("python", []):
+        ast.parse(block)
+    for block in blocks.get("yaml", []):
+        (tmp_path / "study.yaml").write_text(block)
+        over = re.match(r"# laid over (\S+)", block)
+        read_config(REPOSITORY / (over[1] if over else "config/demo.yaml"), tmp_path / "study.yaml")
+    indented = re.findall(r"(?<=\n\n)(?:    .*\n|\n(?=    ))+", text)
+    commands = [block for block in indented if block.split()[0] in ("ipcl", "snakemake", "make", "pip", ".", "sudo")]
+    for block in commands:
+        subprocess.run(["bash", "-n", "-c", textwrap.dedent(block)], check=True)
+    asked = re.findall(r"(?:^    |`)ipcl ([a-z]+)", text, re.MULTILINE)
+    assert set(asked) <= MODULES.keys()
+
+
+def test_every_key_of_a_configuration_has_a_meaning():
+    """Which the site prints; a block's is that of the block, a key that chooses a block has its one value for it."""
+    schema = Config.model_json_schema()
+    blocks = {"Config": schema} | {name: block for name, block in schema["$defs"].items() if "properties" in block}
+    assert [name for name, block in blocks.items() if "description" not in block] == []
+    keys = {f"{name}.{key}": value for name, block in blocks.items() for key, value in block["properties"].items()}
+    assert [
+        key for key, value in keys.items() if not {"description", "const", "$ref", "discriminator"} & value.keys()
+    ] == []
 
 
 def test_readme_is_short_and_its_make_targets_exist():
