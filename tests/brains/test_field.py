@@ -66,7 +66,7 @@ def test_long_2018(tmp_path):
     save_pictures(tmp_path / "stimuli", [f"{folder}/{i}.jpg.png-gaussian.png" for folder in folders for i in range(2)])
     (tmp_path / "order.txt").write_text("\n".join(folders))
     rsms = draw_rsms(8, 24)
-    originals = np.stack([squareform(rsm, checks=False) for rsm in rsms])
+    originals = np.stack([squareform(1 - rsm, checks=False) for rsm in rsms])
     patterns = np.stack([originals, originals[::-1]], 2).astype(np.float32)
     scipy.io.savemat(tmp_path / "occipitoTemp_Multivariate11-Apr-2018.mat", {"patterns": patterns})
     stimuli, found = import_block("long2018", tmp_path)
