@@ -11,9 +11,11 @@ they were computed from. Where the set has a division for `encoding` of its own,
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from ..files import open_hdf5, write_hdf5
+from ..rsa.tiles import LARGE, Tiled
 
 BEHAVIOUR = "Behaviour"
 """Name of a region that is none of the brain: people's judgments of the stimuli's similarity. Its tests are a family of their
@@ -25,7 +27,7 @@ class Region:
     """The similarity vectors of one brain region."""
 
     name: str
-    rsvs: np.ndarray
+    rsvs: np.ndarray | Tiled
     """(n_participants, n_pairs) float64, Pearson similarities."""
     participants: list[str]
     group: bool
@@ -94,8 +96,12 @@ def _check_region(region: Region, n: int) -> None:
             raise ValueError(f"{who}: all pairs of stimuli are equally similar, so that nothing correlates with them")
 
 
-def read_brain(path: str | Path) -> tuple[list[str], list[Region]]:
+def read_brain(path: str | Path, *, tiled: bool = False) -> tuple[list[str], list[Region]]:
     """Read (names of the stimuli, regions in hierarchical order) from a file written by `write_brain`.
+
+    Args:
+        path: the file.
+        tiled: similarity vectors of more than LARGE bytes stay in the file, and are read in tiles.
 
     Raises:
         ValueError: it is no such file.
@@ -107,7 +113,9 @@ def read_brain(path: str | Path) -> tuple[list[str], list[Region]]:
             for name in file.attrs["regions"]:
                 dataset = file[f"regions/{name}"]
                 participants, group = list(dataset.attrs["participants"]), bool(dataset.attrs["group"])
-                regions.append(Region(name, dataset[:], participants, group))
+                keep = tiled and dataset.size * dataset.dtype.itemsize > LARGE
+                rsvs = _leave_in_file(path, dataset) if keep else dataset[:]
+                regions.append(Region(name, rsvs, participants, group))
     except (FileNotFoundError, PermissionError):
         raise
     except (OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -119,6 +127,16 @@ def read_folds(path: str | Path) -> list[str] | None:
     """Read the name of each stimulus's fold from a file written by `write_brain`; None where the set has no division."""
     with open_hdf5(path) as file:
         return list(file["folds"].asstr()) if "folds" in file else None
+
+
+def _leave_in_file(path: str | Path, dataset: h5py.Dataset) -> Tiled:
+    name = dataset.name
+
+    def read(pairs: slice) -> np.ndarray:
+        with open_hdf5(path) as file:
+            return file[name][:, pairs]
+
+    return Tiled(dataset.shape, read)
 
 
 def read_patterns(path: str | Path, region: str) -> dict[str, np.ndarray]:

@@ -2,16 +2,20 @@
 Every layer's r with every region, and the best layer of each: the numbers behind Table 1.
 """
 
+import itertools
 import logging
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ..brains.store import read_brain
+from ..brains.store import Region, read_brain
 from ..files import open_hdf5, write_csv
-from ..rsa.similarity import correlate, find_best, vectorize_rsm
-from .rsms import name_rows
+from ..rsa.similarity import compare_rsvs, find_best
+from ..rsa.tiles import Tiled
+from .rsms import name_rows, read_rsvs
 
 logger = logging.getLogger(__name__)
 
@@ -33,40 +37,57 @@ def fit_layers(rsms: str | Path, brain: str | Path, fits: str | Path) -> None:
 
     Source: appendix C.2.
     """
-    stimuli, regions = read_brain(brain)
-    rows = []
+    stimuli, regions = read_brain(brain, tiled=True)
     with open_hdf5(rsms) as file:
         shown = list(file["stimuli"].asstr())
-        if shown != stimuli:
-            raise ValueError(f"{rsms} was made with {len(shown)} stimuli that are not the {len(stimuli)} of {brain}")
-        for index, layer in enumerate(file.attrs["layers"]):
-            rsm = file[f"layers/{layer}"][:]
-            rsv, note = vectorize_rsm(rsm), _explain_constant(rsm, stimuli)
-            if note:
-                logger.warning("%s: layer %s: %s", rsms, layer, note)
-            for region in regions:
-                targets = {"group": region.rsvs.mean(0)}
-                if not region.group:
-                    targets |= dict(zip(region.participants, region.rsvs, strict=True))
-                for participant, target in targets.items():
-                    r = correlate(rsv, target)
-                    why = note or ("no r: all pairs of stimuli are equally similar" if np.isnan(r) else "")
-                    rows.append((region.name, layer, index, participant, r, len(rsv), why))
+        diagonals = {layer: _read_diagonal(file[f"layers/{layer}"]) for layer in file.attrs["layers"]}
+    if shown != stimuli:
+        raise ValueError(f"{rsms} was made with {len(shown)} stimuli that are not the {len(stimuli)} of {brain}")
+    notes = {layer: _explain_constant(diagonal, stimuli) for layer, diagonal in diagonals.items()}
+    for layer, note in notes.items():
+        if note:
+            logger.warning("%s: layer %s: %s", rsms, layer, note)
+    layers, rsvs = read_rsvs(rsms, tiled=True)
+    who = [
+        (region.name, one) for region in regions for one in ("group", *([] if region.group else region.participants))
+    ]
+    r, n_pairs, rows = compare_rsvs(rsvs, _join_targets(regions)), rsvs.shape[1], []
+    for region in regions:
+        columns = [(i, participant) for i, (name, participant) in enumerate(who) if name == region.name]
+        for (index, layer), (column, participant) in itertools.product(enumerate(layers), columns):
+            missing = "no r: all pairs of stimuli are equally similar" if np.isnan(r[index, column]) else ""
+            rows.append((region.name, layer, index, participant, r[index, column], n_pairs, notes[layer] or missing))
     table = pd.DataFrame(rows, columns=["region", "layer", "layer_index", "participant", "r", "n_pairs", "note"])
-    table = table.sort_values("region", key=lambda r: r.map(_rank(regions)), kind="stable")
     write_csv(name_rows(table, rsms), fits)
 
 
-def _explain_constant(rsm: np.ndarray, stimuli: list[str]) -> str:
+def _join_targets(regions: list[Region]) -> Tiled:
+    """Return the RSVs that layers are compared with: each region's group RSV and, behind it, those of its participants."""
+
+    def read(pairs: slice) -> NDArray:
+        parts = []
+        for region in regions:
+            single = region.rsvs[:, pairs]
+            parts += [single.mean(0, keepdims=True)] if region.group else [single.mean(0, keepdims=True), single]
+        return np.concatenate(parts)
+
+    n_targets = sum(1 if region.group else 1 + len(region.participants) for region in regions)
+    return Tiled((n_targets, regions[0].rsvs.shape[1]), read)
+
+
+def _read_diagonal(rsm: h5py.Dataset) -> NDArray:
+    """Return the diagonal of a matrix in a file, read in blocks of rows."""
+    n, step = len(rsm), 1000
+    blocks = [rsm[start : start + step, start : start + step] for start in range(0, n, step)]
+    return np.concatenate([np.diag(block) for block in blocks])
+
+
+def _explain_constant(diagonal: NDArray, stimuli: list[str]) -> str:
     """Say to which stimuli a layer responds with all units alike, by the diagonal of its RSM; "" where to none."""
-    constant = [stimulus for stimulus, r in zip(stimuli, np.diag(rsm), strict=True) if np.isnan(r)]
+    constant = [stimulus for stimulus, r in zip(stimuli, diagonal, strict=True) if np.isnan(r)]
     if not constant:
         return ""
     return f"no r: constant activations to {len(constant)} of {len(stimuli)} stimuli, first {constant[0]}"
-
-
-def _rank(regions: list) -> dict[str, int]:
-    return {region.name: i for i, region in enumerate(regions)}
 
 
 def find_best_layers(fits: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,8 @@ from ..rsa.similarity import (
     measure_distances,
     vectorize_rsm,
 )
-from .rsms import name_rows, pair_named
+from ..rsa.tiles import RSVs, average_rows, take_rows
+from .rsms import name_rows, pair_named, read_rsvs, scale_distances
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def measure_layers(
     """
     tables, dimensionality = [], read_dimensionality(rsms)
     for distance in distances:
-        names, rsvs = read_rsvs(rsms, distance)
+        names, rsvs = read_rsvs(rsms, distance, tiled=True)
         regions = read_regions(brain, rsms, distance=distance)
         n_stimuli = count_stimuli(rsvs.shape[1])
         permutations = inference.draw_permutations(n_stimuli, n_permutations=n_permutations, seed=seed)
@@ -78,11 +79,11 @@ def measure_layers(
 
 
 def _measure_region(
-    rsvs: np.ndarray, region: Region, comparator: str, permutations: np.ndarray, n_bootstrap: int, seed: int
+    rsvs: RSVs, region: Region, comparator: str, permutations: np.ndarray, n_bootstrap: int, seed: int
 ) -> pd.DataFrame:
     """Return the numbers of `measure_layers` for one region, one row a layer."""
     n_stimuli = permutations.shape[1]
-    n, notes, group = _count_participants(region), _explain_size(region, n_stimuli), region.rsvs.mean(0)
+    n, notes, group = _count_participants(region), _explain_size(region, n_stimuli), average_rows(region.rsvs)
     table = pd.DataFrame({"r": compare_rsvs(rsvs, group[None], comparator)[:, 0]}).assign(n_participants=n)
     r = table["r"].to_numpy()
     if np.isnan(group).any():
@@ -134,7 +135,7 @@ def compare_models(
     for region in regions:
         chosen = {}
         for (_, model), path in files.items():
-            row, chosen[model] = _choose_layer(*read_rsvs(path), region, n_splits, seed)
+            row, chosen[model] = _choose_layer(*read_rsvs(path, tiled=True), region, n_splits, seed)
             best.append({"brain": name, "model": model, "region": region.name} | row)
         rows = {row["model"]: row for row in best if row["region"] == region.name}
         pairs_table = _compare_pairs(rows, np.stack(list(chosen.values())), region, n_bootstrap, seed)
@@ -149,17 +150,15 @@ def compare_models(
     write_csv(mark_significant(table, fdr), pairs)
 
 
-def _choose_layer(
-    names: list[str], rsvs: np.ndarray, region: Region, n_splits: int, seed: int
-) -> tuple[dict, np.ndarray]:
+def _choose_layer(names: list[str], rsvs: RSVs, region: Region, n_splits: int, seed: int) -> tuple[dict, np.ndarray]:
     """Return the row of one model and region without their names, and the best layer's RSV, NaN where no layer has an r."""
-    group = region.rsvs.mean(0)
+    group = average_rows(region.rsvs)
     n, n_stimuli = _count_participants(region), count_stimuli(len(group))
     r = compare_rsvs(rsvs, group[None])[:, 0]
     defined = np.flatnonzero(~np.isnan(r))
     if not len(defined):
         return {"note": "no layer has an r"}, np.full_like(group, np.nan)
-    names, rsvs, r = [names[i] for i in defined], rsvs[defined], r[defined]
+    names, rsvs, r = [names[i] for i in defined], take_rows(rsvs, defined), r[defined]
     best = find_best(r)
     row, notes = {"layer": names[best], "r": r[best]}, _explain_size(region, n_stimuli)
     held_out = {}
@@ -170,7 +169,7 @@ def _choose_layer(
     for kind, result in held_out.items():
         row[f"{kind}_layer"] = names[np.bincount(result.layers).argmax()]
         row |= {f"{kind}_r_same": result.r_same, f"{kind}_r_held_out": result.r, f"{kind}_shrinkage": result.shrinkage}
-    return row | {"note": "; ".join(notes)}, rsvs[best]
+    return row | {"note": "; ".join(notes)}, take_rows(rsvs, [best])[:, :][0]
 
 
 def _compare_pairs(
@@ -219,8 +218,8 @@ def measure_noise_ceilings(
     regions = [(distance, region) for distance in distances for region in read_regions(brain, distance=distance)]
     rows = []
     for distance, region in regions:
-        n, known = _count_participants(region), not np.isnan(region.rsvs).any()
-        usable = region.rsvs if n and known else region.rsvs[:1]
+        n, known = _count_participants(region), not np.isnan(average_rows(region.rsvs)).any()
+        usable = region.rsvs if n and known else region.rsvs[:1, :]
         half = measure_noise_ceiling(usable, n_splits=n_splits, seed=seed)
         splits = (half.n_splits, half.exhaustive) if half.n_splits else (None, None)
         lower, upper = measure_leave_one_out(usable)
@@ -274,22 +273,6 @@ def mark_significant(table: pd.DataFrame, fdr: float) -> pd.DataFrame:
     return table.assign(significant=(table["q"] <= fdr).astype(object).where(table["q"].notna(), None))
 
 
-def read_rsvs(path: File, distance: str = "correlation") -> tuple[list[str], np.ndarray]:
-    """Return the names of the layers and their RSVs, (n_layers, n_pairs); of other distances 1 - d, d up to 1.
-
-    Layers are without noise: beside crossnobis distances of voxels stand their euclidean ones.
-    """
-    with open_hdf5(path) as file:
-        names = list(file.attrs["layers"])
-        if distance == "correlation":
-            return names, np.stack([vectorize_rsm(file[f"layers/{name}"][:]) for name in names])
-        if "euclidean" not in file:
-            raise ValueError(
-                f"{path} holds no {distance} distances; make it again with statistics.distances as it is now"
-            )
-        return names, np.stack([_scale(vectorize_rsm(file[f"euclidean/{name}"][:])) for name in names])
-
-
 def read_dimensionality(path: File) -> dict[str, list[float]]:
     """Return the effective dimensionality of the layers of a file of RSMs: column -> one number a layer."""
     with open_hdf5(path) as file:
@@ -303,7 +286,7 @@ def read_regions(brain: File, *rsms: File, distance: str = "correlation") -> lis
     Of other distances than correlation, RSVs are 1 - d, d up to 1 over participants; NaN where there are no voxel patterns,
     or, for crossnobis, one run.
     """
-    stimuli, regions = read_brain(brain)
+    stimuli, regions = read_brain(brain, tiled=True)
     for path in rsms:
         with open_hdf5(path) as file:
             if list(file["stimuli"].asstr()) != stimuli:
@@ -315,19 +298,13 @@ def read_regions(brain: File, *rsms: File, distance: str = "correlation") -> lis
         patterns = read_patterns(brain, region.name)
         if patterns and (distance == "euclidean" or min(map(len, patterns.values())) > 1):
             each = [vectorize_rsm(measure(patterns[participant])) for participant in region.participants]
-            region.rsvs = _scale(np.stack(each))
+            region.rsvs = scale_distances(np.stack(each))
         else:
             region.rsvs = np.full_like(region.rsvs, np.nan)
     return regions
 
 
-def _scale(distances: np.ndarray) -> np.ndarray:
-    """Return 1 - d / the largest d: comparators do not depend on the scale, rounding does. NaN where all are 0."""
-    largest = distances.max()
-    return 1 - distances / (largest if largest > 0 else np.nan)
-
-
-def _resample(rsvs: np.ndarray, region: Region, n_bootstrap: int, seed: int, comparator: str = "pearson") -> dict:
+def _resample(rsvs: RSVs, region: Region, n_bootstrap: int, seed: int, comparator: str = "pearson") -> dict:
     """Draw the resamples, the same for every model and comparator, and return `inference.bootstrap_similarity`'s."""
     n, n_stimuli = len(region.rsvs), count_stimuli(rsvs.shape[1])
     resamples = inference.draw_resamples(n, n_stimuli, n_resamples=n_bootstrap, seed=seed)

@@ -14,7 +14,8 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from .inference import CONFIDENCE, MIN_PARTICIPANTS
-from .similarity import bound_rounding, center_rows, embed_rsvs
+from .similarity import compare_rsvs
+from .tiles import RSVs, Tiled, list_tiles, measure_rows
 
 SPLIT_HALF = "split-half over participants"
 """The kind of noise ceiling that the paper reports."""
@@ -33,7 +34,7 @@ class NoiseCeiling:
     """Whether these are all distinct splits."""
 
 
-def measure_noise_ceiling(rsvs: ArrayLike, *, n_splits: int, seed: int) -> NoiseCeiling:
+def measure_noise_ceiling(rsvs: ArrayLike | Tiled, *, n_splits: int, seed: int) -> NoiseCeiling:
     """Estimate the reliability of the group RSV by splitting the participants into two halves.
 
     Where there are no more than `n_splits` distinct splits, each is used once; else `n_splits` random ones are drawn.
@@ -46,17 +47,21 @@ def measure_noise_ceiling(rsvs: ArrayLike, *, n_splits: int, seed: int) -> Noise
 
     Source: appendix C.2 ("we split participants into two sets ... 1000 times").
     """
-    rsvs = np.asarray(rsvs, dtype=np.float64)
     n = len(rsvs)
     if n < 2:
         return NoiseCeiling(float("nan"), 0, True)
     first, exhaustive = list_halves(n, n_splits, seed)  # (n_splits, n)
-    centered, _ = center_rows(rsvs)
-    gram = centered @ centered.T
+    means, _, bounds = measure_rows(rsvs := _as_rsvs(rsvs))
+    tiles = (rsvs[:, tile] - means[:, None] for tile in list_tiles(rsvs.shape[1]))
+    gram = sum(tile @ tile.T for tile in tiles)
     products = [((a @ gram) * b).sum(1) for a, b in ((first, first), (1 - first, 1 - first), (first, 1 - first))]
-    rounding = (n * bound_rounding(rsvs).max()) ** 2
+    rounding = (n * bounds.max()) ** 2
     norms = [np.where(product <= rounding, np.nan, product) for product in products[:2]]
     return NoiseCeiling(float(np.mean(products[2] / np.sqrt(norms[0] * norms[1]))), len(first), exhaustive)
+
+
+def _as_rsvs(rsvs: ArrayLike | Tiled) -> RSVs:
+    return rsvs if isinstance(rsvs, Tiled) else np.asarray(rsvs, np.float64)
 
 
 @functools.cache
@@ -80,7 +85,7 @@ def correct_length(r: float) -> float:
     return 2 * r / (1 + r) if r > 0 else float("nan")
 
 
-def measure_leave_one_out(rsvs: ArrayLike) -> tuple[float, float]:
+def measure_leave_one_out(rsvs: ArrayLike | Tiled) -> tuple[float, float]:
     """Return the (lower, upper) noise ceiling of a model's mean correlation with single participants.
 
     lower: mean correlation of each participant's RSV with the mean of the others'; upper: with the mean of all, which
@@ -95,7 +100,7 @@ def measure_leave_one_out(rsvs: ArrayLike) -> tuple[float, float]:
     return (float(lower.mean()), float(upper.mean())) if len(lower) > 1 else (float("nan"), float("nan"))
 
 
-def find_agreement(rsvs: ArrayLike) -> tuple[float, float]:
+def find_agreement(rsvs: ArrayLike | Tiled) -> tuple[float, float]:
     """Return the confidence interval, over participants, of the mean correlation of each one's RSV with the others' mean.
 
     Where it does not lie above 0, nothing shows that the region's RSV is more than noise. Student's t over participants, whose
@@ -111,10 +116,9 @@ def find_agreement(rsvs: ArrayLike) -> tuple[float, float]:
     return float(r.mean() - half), float(r.mean() + half)
 
 
-def _correlate_participants(rsvs: ArrayLike) -> tuple[NDArray, NDArray]:
+def _correlate_participants(rsvs: ArrayLike | Tiled) -> tuple[NDArray, NDArray]:
     """Return each participant's correlation with the mean of the others, and with that of all, (n_participants,) each."""
-    units = embed_rsvs(np.asarray(rsvs, dtype=np.float64))
-    gram = units @ units.T
+    gram = compare_rsvs(rsvs, rsvs)
     own, total = gram.sum(1), gram.sum()  # with the sum of all; of the sum of all with itself
     with np.errstate(invalid="ignore", divide="ignore"):
         return (own - 1) / np.sqrt(total - 2 * own + 1), own / np.sqrt(total)

@@ -8,17 +8,21 @@ Source: Konkle and Alvarez 2020, section 4.2, appendix C.2; Kriegeskorte et al. 
 """
 
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..config import Comparator
+from .tiles import RSVs, Tiled, list_tiles, measure_rows
 
 KERNELS = ("whitened_pearson", "whitened_cosine", "cka")
 """Comparators of whole matrices, centred over rows and columns, instead of pairs."""
+SUMS = ("pearson", "cosine")
+"""Comparators that are sums over pairs, so that they are made in tiles."""
 
 BLOCK = 8192
-"""Units whose products are summed at a time: 2.4 MB of 72 float32 patterns."""
+"""Units whose products are summed at a time: 2.4 MB of 72 float32 patterns, 330 MB of 10,000."""
 
 
 def compute_rsm(patterns: ArrayLike) -> NDArray:
@@ -30,7 +34,8 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
     float64.
 
     Args:
-        patterns: (n_stimuli, ...) activations or voxel responses; the axes behind the first are flattened.
+        patterns: (n_stimuli, ...) activations or voxel responses, an array or what gives arrays by `[:, start:stop]`, as a
+            dataset in a file, of which a block of units is in memory at a time; the axes behind the first are flattened.
 
     Returns:
         (n_stimuli, n_stimuli) float64 Pearson correlations, in [-1, 1]; NaN in the row and column of a stimulus whose
@@ -43,49 +48,69 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
         >>> compute_rsm([[1, 2, 3], [2, 4, 6], [3, 2, 1]]).round(3).tolist()
         [[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
     """
-    patterns = np.asarray(patterns)
-    patterns = patterns.reshape(len(patterns), -1)  # (n, ...) -> (n, units)
-    units = patterns.shape[1]
+    patterns = _as_units(patterns)
+    units = math.prod(patterns.shape[1:])
     if units < 2:
         raise ValueError(f"patterns of {units} unit(s): a correlation needs at least two")
     if patterns.dtype == np.float32 and units >= 2 * BLOCK:
         with np.errstate(over="ignore", invalid="ignore"):
-            products, means = _sum_products(patterns)
+            products, means, _ = _sum_products(patterns, np.float32)
             norms = np.sqrt(np.diag(products))
         least = np.maximum(1e-2 * np.abs(means).max(1), 1e-15) * math.sqrt(units)
-        if np.isfinite(products).all() and (norms > least).all():
+        if np.isfinite(norms).all() and (norms > least).all() and np.isfinite(products).all():
             return _normalize(products, norms)
-    patterns = patterns.astype(np.float64, copy=False)
-    finite = np.isfinite(patterns).all(1)
+    products, _, largest = _sum_products(patterns, np.float64)
+    finite = np.isfinite(largest)
     if not finite.all():
         raise ValueError(f"the pattern of stimulus {np.flatnonzero(~finite)[0]} (from 0) holds non-finite values")
-    products, _ = _sum_products(patterns)
     norms = np.sqrt(np.diag(products))
-    return _normalize(products, np.where(norms <= bound_rounding(patterns), np.nan, norms))
+    return _normalize(products, np.where(norms <= 1e-12 * largest * math.sqrt(units), np.nan, norms))
 
 
-def _sum_products(patterns: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the sums of the products of (n, units) patterns less their means, (n, n) float64, and the means of each
-    block of units, (n, n_blocks).
+def _as_units(patterns: ArrayLike) -> NDArray:
+    """Return patterns as they are where they can be read in blocks of units, else as an array, (n, ...)."""
+    if not hasattr(patterns, "shape"):
+        patterns = np.asarray(patterns)
+    return patterns if len(patterns.shape) > 1 else np.asarray(patterns)[:, None]
+
+
+def _read_blocks(patterns: NDArray, dtype: type) -> Iterator[NDArray]:
+    """Yield the (n, ...) patterns in blocks of BLOCK units, (n, BLOCK or fewer)."""
+    n, rest = len(patterns), math.prod(patterns.shape[2:])
+    units = patterns.shape[1] * rest
+    for start in range(0, units, BLOCK):
+        stop = min(start + BLOCK, units)
+        first = start // rest
+        part = patterns[:, first : -(-stop // rest)].reshape(n, -1)
+        yield part[:, start - first * rest : stop - first * rest].astype(dtype, copy=False)
+
+
+def _sum_products(patterns: NDArray, dtype: type) -> tuple[NDArray, NDArray, NDArray]:
+    """Return the sums of the products of (n, ...) patterns less their means, (n, n) float64, the means of each block of
+    units, (n, n_blocks), and the largest number of each pattern, (n,); numbers that are not finite stay so.
 
     The products are taken around the block's means; those of the block's means around the whole mean are added.
     """
-    n, units = patterns.shape
-    products, means, widths = np.zeros((n, n)), [], []
-    centered = np.empty((n, min(BLOCK, units)), patterns.dtype)
-    for start in range(0, units, BLOCK):
-        block = patterns[:, start : start + BLOCK]
-        widths.append(block.shape[1])
-        means.append(block @ np.full(widths[-1], 1 / widths[-1], patterns.dtype))
-        block = np.subtract(block, means[-1][:, None], out=centered[:, : widths[-1]])
-        products += block @ block.T
-    means, widths = np.array(means, np.float64).T, np.array(widths)  # (n, n_blocks), (n_blocks,)
-    around = means - (means @ widths / units)[:, None]
-    return products + (around * widths) @ around.T, means
+    n, units = len(patterns), math.prod(patterns.shape[1:])
+    products, means, widths, largest = np.zeros((n, n)), [], [], np.zeros(n)
+    centered = np.empty((n, min(BLOCK, units)), dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in _read_blocks(patterns, dtype):
+            widths.append(block.shape[1])
+            means.append(block @ np.full(widths[-1], 1 / widths[-1], dtype))
+            if dtype == np.float64:
+                largest = np.maximum(largest, np.maximum(block.max(1), -block.min(1)))
+            block = np.subtract(block, means[-1][:, None], out=centered[:, : widths[-1]])
+            products += block @ block.T
+        means, widths = np.array(means, np.float64).T, np.array(widths)  # (n, n_blocks), (n_blocks,)
+        around = means - (means @ widths / units)[:, None]
+        products += (around * widths) @ around.T
+    return products, means, largest
 
 
 def _normalize(products: NDArray, norms: NDArray) -> NDArray:
-    rsm = np.clip(products / np.outer(norms, norms), -1, 1)
+    rsm = np.outer(norms, norms)
+    np.clip(np.divide(products, rsm, out=rsm), -1, 1, out=rsm)
     np.fill_diagonal(rsm, np.where(np.isnan(norms), np.nan, 1.0))
     return rsm
 
@@ -102,9 +127,14 @@ def measure_distances(patterns: ArrayLike) -> NDArray:
     Raises:
         ValueError: a pattern holds a non-finite value.
     """
+    patterns = _as_units(patterns)
     products = compute_gram(patterns)  # of patterns less their mean: distances stay, rounding is less
-    norms = np.diag(products)
-    distances = np.maximum(norms[:, None] + norms - 2 * products, 0) / np.asarray(patterns)[0].size
+    norms = np.diag(products).copy()
+    distances = norms[:, None] + norms
+    products *= 2
+    distances -= products
+    np.maximum(distances, 0, out=distances)
+    distances /= math.prod(patterns.shape[1:])
     np.fill_diagonal(distances, 0)
     return distances
 
@@ -121,13 +151,10 @@ def compute_gram(patterns: ArrayLike) -> NDArray:
     Raises:
         ValueError: a pattern holds a non-finite value.
     """
-    patterns = np.asarray(patterns)
-    patterns = patterns.reshape(len(patterns), -1)  # (n, ...) -> (n, units)
-    n, units = patterns.shape
-    products = np.zeros((n, n))
-    for start in range(0, units, BLOCK):
-        block = patterns[:, start : start + BLOCK].astype(np.float64)
-        block -= block.mean(0)
+    patterns = _as_units(patterns)
+    products = np.zeros((len(patterns), len(patterns)))
+    for block in _read_blocks(patterns, np.float64):
+        block = block - block.mean(0)
         products += block @ block.T
     if not np.isfinite(products).all():
         raise ValueError("patterns hold non-finite values")
@@ -225,6 +252,8 @@ def embed_rsvs(rsvs: ArrayLike, comparator: Comparator = "pearson") -> NDArray:
     all stimuli equals cka).
     """
     rsvs = np.asarray(rsvs, dtype=np.float64)
+    if comparator in SUMS:
+        return embed_tiles(rsvs, comparator)(slice(0, rsvs.shape[1]))
     if comparator in KERNELS:
         if comparator == "whitened_pearson":
             rsvs = 1 + rsvs - rsvs.mean(1, keepdims=True)
@@ -235,14 +264,37 @@ def embed_rsvs(rsvs: ArrayLike, comparator: Comparator = "pearson") -> NDArray:
         vectors = kernels[:, rows, columns] * np.where(rows == columns, 1, math.sqrt(2))
         norms = np.linalg.norm(vectors, axis=1)
         norms[norms <= bound_rounding(rsvs)] = np.nan
-    elif comparator == "cosine":
-        vectors = 1 - rsvs
-        norms = np.linalg.norm(vectors, axis=1)
-        norms[norms == 0] = np.nan
     else:
-        vectors, norms = center_rows(_rank(rsvs) if comparator == "spearman" else rsvs)
+        vectors, norms = center_rows(_rank(rsvs))
         norms[np.isnan(rsvs).any(1)] = np.nan
     return vectors / norms[:, None]
+
+
+def embed_tiles(rsvs: RSVs, comparator: Comparator = "pearson") -> Callable[[slice], NDArray]:
+    """Return a function from places of the vectors of `embed_rsvs` to these parts, (k, n_places).
+
+    By the comparators SUMS, of RSVs in tiles that is all that is ever in memory; by the others all is.
+    """
+    if comparator not in SUMS:
+        vectors = embed_rsvs(rsvs, comparator)
+        return lambda places: vectors[:, places]
+    if comparator == "pearson":
+        means, norms, _ = measure_rows(rsvs)
+    else:
+        squares = [((1 - np.asarray(rsvs[:, tile], np.float64)) ** 2).sum(1) for tile in list_tiles(rsvs.shape[1])]
+        norms = np.sqrt(sum(squares))
+        norms[norms == 0] = np.nan
+
+    def read(places: slice) -> NDArray:
+        rows = np.asarray(rsvs[:, places], np.float64)
+        return (rows - means[:, None] if comparator == "pearson" else 1 - rows) / norms[:, None]
+
+    return read
+
+
+def count_places(n_pairs: int, comparator: Comparator) -> int:
+    """Return the length of the vectors of `embed_rsvs`."""
+    return n_pairs + count_stimuli(n_pairs) if comparator in KERNELS else n_pairs
 
 
 def _rank(rsvs: NDArray) -> NDArray:
@@ -265,7 +317,7 @@ def count_stimuli(n_pairs: int) -> int:
     return (1 + math.isqrt(1 + 8 * n_pairs)) // 2
 
 
-def compare_rsvs(a: ArrayLike, b: ArrayLike, comparator: Comparator = "pearson") -> NDArray:
+def compare_rsvs(a: ArrayLike | Tiled, b: ArrayLike | Tiled, comparator: Comparator = "pearson") -> NDArray:
     """Return the similarity of each RSV of (k, n_pairs) with each of (l, n_pairs) by a comparator: (k, l).
 
     kendall is tau-a, which does not prefer models that predict ties. NaN where an RSV is constant or holds NaN. Errors and
@@ -277,7 +329,10 @@ def compare_rsvs(a: ArrayLike, b: ArrayLike, comparator: Comparator = "pearson")
     """
     if comparator == "kendall":
         return np.array([[_measure_tau_a(one, other) for other in np.asarray(b)] for one in np.asarray(a)])
-    return np.clip(embed_rsvs(a, comparator) @ embed_rsvs(b, comparator).T, -1, 1)
+    a, b = (one if isinstance(one, Tiled) else np.asarray(one, np.float64) for one in (a, b))
+    x, y = (embed_tiles(one, comparator) for one in (a, b))
+    tiles = list_tiles(count_places(a.shape[1], comparator))
+    return np.clip(sum(x(tile) @ y(tile).T for tile in tiles), -1, 1)
 
 
 def _measure_tau_a(a: NDArray, b: NDArray) -> float:

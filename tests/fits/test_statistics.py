@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from ipcl_core.brains.store import BEHAVIOUR, Region, read_brain, write_brain
 from ipcl_core.config import Comparator, Statistics
 from ipcl_core.files import write_hdf5
+from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.fits.statistics import (
     NO_DISTANCES,
@@ -23,6 +24,7 @@ from ipcl_core.report.figures.pairs import draw_figure_pairs, plot_pairs
 from ipcl_core.rsa.inference import bootstrap_similarity, draw_resamples, estimate_variances
 from ipcl_core.rsa.noise_ceiling import measure_leave_one_out, measure_noise_ceiling
 from ipcl_core.rsa.similarity import compute_rsm, correlate, vectorize_rsm
+from ipcl_core.rsa.tiles import Tiled
 
 SETTINGS = {"n_bootstrap": 200, "n_permutations": 500, "seed": 0}
 N_STIMULI, N_PARTICIPANTS, BEST = 30, 8, 3
@@ -425,3 +427,26 @@ def test_figure_of_one_model_says_so(study, tmp_path):
     compare_models([study / "good.h5"], study / "brain.h5", *files, name="sim", models=["good"], **settings)
     figure = plot_pairs(tmp_path / "pairs.csv", title="simulated", fdr=0.05)
     assert figure.get_suptitle() == "simulated: one model, nothing to compare"
+
+
+def test_files_that_are_read_in_tiles_give_the_same_tables(study, tmp_path, monkeypatch):
+    """As with many stimuli, whose RSVs do not fit into memory."""
+    monkeypatch.setattr("ipcl_core.fits.rsms.LARGE", 0)
+    monkeypatch.setattr("ipcl_core.brains.store.LARGE", 0)
+    monkeypatch.setattr("ipcl_core.rsa.tiles.TILE", 50)
+    assert isinstance(read_rsvs(study / "good.h5", tiled=True)[1], Tiled)
+    assert isinstance(read_brain(study / "brain.h5", tiled=True)[1][1].rsvs, Tiled)
+    brain, models = study / "brain.h5", ["good", "poor", "chance"]
+    measure_layers(study / "good.h5", brain, tmp_path / "good.csv", comparators=["pearson"], **SETTINGS)
+    compare_models(
+        [study / f"{model}.h5" for model in models], brain, tmp_path / "best_layers.csv", tmp_path / "pairs.csv",
+        name="sim", models=models, n_bootstrap=200, n_splits=50, seed=0, fdr=0.05,
+    )  # fmt: skip
+    for name in ("good", "best_layers", "pairs"):
+        found, expected = (pd.read_csv(folder / f"{name}.csv") for folder in (tmp_path, study))
+        pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-12)
+    fit_layers(study / "good.h5", brain, tmp_path / "tiled.csv")
+    monkeypatch.undo()
+    fit_layers(study / "good.h5", brain, tmp_path / "whole.csv")
+    found, expected = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("tiled", "whole"))
+    pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-12)
