@@ -41,6 +41,7 @@ include: "rules/fits/fit_layers.smk"
 include: "rules/fits/statistics.smk"
 include: "rules/fits/weighting.smk"
 include: "rules/fits/encoding.smk"
+include: "rules/fits/triplets.smk"
 include: "rules/report/table1.smk"
 include: "rules/report/claims.smk"
 include: "rules/report/figures.smk"
@@ -95,6 +96,7 @@ rule all:
             figure=["encoding", *(["partitions"] if study.partitioned else [])],
             format=["svg", "png", "pdf"],
         ),
+        expand("<results>/triplets/{brain}/{model}.csv", brain=study.judged, model=available),
         [
             f"<results>/{stage}/{model.dataset}/{name}.{suffix}"
             for name, model in measured.items()

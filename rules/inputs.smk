@@ -173,3 +173,8 @@ def list_weighted(wildcards):
 def get_folds(wildcards):
     """Input function: the user's division of the stimuli, or nothing."""
     return local(getattr(study.brains[wildcards.brain], "folds", None) or [])
+
+
+def get_triplets(wildcards):
+    """Input function: the file of observers' odd-one-out judgments, without the name of a variable in it."""
+    return local(study.brains[wildcards.brain].triplets.partition("#")[0])

@@ -27,6 +27,7 @@ from .patterns import (
 )
 from .stimuli import copy_stimuli, list_conditions
 from .store import Region, write_brain
+from .triplets import read_triplets
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ def import_own_brain(layout: OwnData, stimuli_folder: str | Path, brain: str | P
             about it; the message names file, region and participant, what was found and what would be right.
     """
     conditions = list_conditions(layout.stimuli, layout.order)
+    if layout.triplets:
+        answers, _ = read_triplets(layout.triplets, list(conditions))
+        logger.info("%s: %d odd-one-out judgments", layout.triplets, len(answers))
     parsed, seen, said = [], {}, set()
     for region in layout.regions:
         found = _read_region(layout, list(conditions), region, seen, said)

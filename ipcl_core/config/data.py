@@ -15,6 +15,7 @@ from .brain_sets import BOLD5000, NSD, BIDSMaps, Haxby2001, ThingsFMRI
 from .templates import check_template, fill_template, find_suffix, split_reference
 
 Averaged = Literal["activations", "rsms"]
+TRIPLET_SUFFIXES = (".csv", ".txt", ".npy", ".mat", ".h5", ".hdf5")
 BUCKETS = "https://s3.amazonaws.com"
 """Where the authors' laboratory publishes the 72 objects (harvard-visionlab/datasets)."""
 
@@ -207,6 +208,8 @@ class OwnData(Strict):
     triangle: Literal["lower", "upper"] | None = None
     """Which triangle of the matrix a vector of pairs was read from, row by row; upper: as pdist of scipy and MATLAB and
     rsatoolbox do, and D(tril(true(n), -1)) in MATLAB, which counts down the columns. Square matrices need none."""
+    triplets: str | None = None
+    """File of observers' odd-one-out judgments of the stimuli: .csv, .txt, .npy, .mat or .h5; null: none."""
     missing: Literal["error", "leave_out"] = "error"
     """What is done with a participant who lacks a region's file or variable; leave_out: the region is that of the others."""
 
@@ -216,6 +219,13 @@ class OwnData(Strict):
         if template is not None:
             check_template(template)
         return template
+
+    @field_validator("triplets")
+    @classmethod
+    def _triplets_can_be_read(cls, reference):
+        if reference and find_suffix(split_reference(reference)[0]) not in TRIPLET_SUFFIXES:
+            raise ValueError(f"found {reference}; triplets are read from {', '.join(TRIPLET_SUFFIXES)}")
+        return reference
 
     @field_validator("participants", "regions")
     @classmethod
@@ -264,6 +274,8 @@ class OwnData(Strict):
         paths = [("stimuli", self.stimuli, "the folder of the stimuli")]
         if self.order:
             paths.append(("order", self.order, "the file of the stimuli's order"))
+        if self.triplets:
+            paths.append(("triplets", str(split_reference(self.triplets)[0]), "the file of odd-one-out judgments"))
         for region in self.regions:
             needed = [
                 [

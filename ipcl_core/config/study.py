@@ -166,6 +166,11 @@ class Config(Strict):
         return [name for name, brain in self.brains.items() if self.encoding and brain.has_patterns]
 
     @property
+    def judged(self) -> list[str]:
+        """Names of the brain data sets with odd-one-out judgments."""
+        return [name for name, brain in self.brains.items() if getattr(brain, "triplets", None)]
+
+    @property
     def partitioned(self) -> list[str]:
         """Names of the models in `encoding.partitions`."""
         return list(
