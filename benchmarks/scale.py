@@ -31,7 +31,7 @@ from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.fits.statistics import measure_layers, measure_noise_ceilings
 
-N_LAYERS, N_UNITS, N_PARTICIPANTS, N_VOXELS, N_RESAMPLES = 5, 10_000, 5, 1000, 100
+N_LAYERS, N_UNITS, N_PARTICIPANTS, N_VOXELS, N_RESAMPLES = 5, 2000, 5, 1000, 100
 GROWTH = [100, 1000, 10_000]
 WIDE = 25_000_000
 """Units of a layer that is wider than memory: 10 GB for 100 stimuli."""
@@ -90,7 +90,7 @@ def run(call: Callable, arguments: tuple, found) -> None:
 
 
 def measure(call: Callable, *arguments) -> str:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     found = context.Queue()
     process = context.Process(target=run, args=(call, arguments, found))
     process.start()
@@ -120,20 +120,26 @@ def list_rows(n: int):
         activations, rsms, brain = folder / "activations.h5", folder / "rsms.h5", folder / "brain.h5"
         write_layer(activations, n, N_UNITS)
         yield "RSM and dimensionality of one layer", measure(make, activations, rsms)
-        yield "encoding, one layer, one fold", measure(encode, activations, n)
         repeat_layer(rsms)
         write_participants(brain, n)
         yield "r of all layers", measure(fit_layers, rsms, brain, folder / "fits.csv")
         yield "noise ceilings", measure(find_ceilings, brain, folder / "ceilings.csv")
         yield "intervals and p of all layers", measure(infer, rsms, brain, folder / "layers.csv")
+        yield "encoding, one layer, one fold", measure(encode, activations, n)
 
 
 def print_wide() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         activations, rsms = Path(temporary) / "activations.h5", Path(temporary) / "rsms.h5"
         write_layer(activations, 100, WIDE)
-        print(f"| 100, of {WIDE:,} units | RSM and dimensionality of one layer | {measure(make, activations, rsms)} |")
-        print(f"| 100, of {WIDE:,} units | encoding, one layer, one fold | {measure(encode, activations, 100)} |")
+        print(
+            f"| 100, of {WIDE:,} units | RSM and dimensionality of one layer | {measure(make, activations, rsms)} |",
+            flush=True,
+        )
+        print(
+            f"| 100, of {WIDE:,} units | encoding, one layer, one fold | {measure(encode, activations, 100)} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -151,10 +157,10 @@ numpy {np.__version__}, torch {torch.__version__.split("+")[0]}.
 |---|---|---|---|""",
         flush=True,
     )
+    print_wide()
     for n in GROWTH:
         for what, found in list_rows(n):
             print(f"| {n:,} | {what} | {found} |", flush=True)
-    print_wide()
 
 
 if __name__ == "__main__":

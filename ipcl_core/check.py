@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .brains.categories import read_categories
 from .brains.own import import_own_brain
 from .brains.published import import_magri_konkle_2019
+from .brains.store import read_brain
 from .config import (
     Brain,
     Config,
@@ -71,6 +73,8 @@ def _check_brain(brain: Brain) -> str:
         stimuli, file = Path(temporary) / "stimuli", Path(temporary) / "brain.h5"
         if isinstance(brain, OwnBrain):
             import_own_brain(brain, stimuli, file)
+            if brain.categories:
+                read_categories(brain.categories, read_brain(file)[0], brain.stimuli, brain.order)
             return f"ok: {len(list(stimuli.iterdir()))} stimuli, {', '.join(brain.regions)}"
         keys = ("reliability_threshold", "min_voxels", "left_out", "background")
         options = {key: getattr(brain, key) for key in keys}

@@ -144,7 +144,7 @@ def get_own_brain_files(wildcards):
 
 def get_brain(wildcards):
     """A brain data set's block as far as its import depends on it."""
-    return study.brains[wildcards.brain].model_dump(exclude={"title", "averaged", "folds"})
+    return study.brains[wildcards.brain].model_dump(exclude={"title", "averaged", "folds", "categories"})
 
 
 def get_averaged(wildcards):
@@ -178,3 +178,17 @@ def get_folds(wildcards):
 def get_triplets(wildcards):
     """Input function: the file of observers' odd-one-out judgments, without the name of a variable in it."""
     return local(study.brains[wildcards.brain].triplets.partition("#")[0])
+
+
+def get_categories(wildcards):
+    """Input function: the CSV of the stimuli's categories, or nothing."""
+    source = getattr(study.brains[wildcards.brain], "categories", None)
+    return local(source if source and source != "folders" else [])
+
+
+def describe_categories(wildcards):
+    """What the categories of a brain's stimuli are read from; null where it has none."""
+    brain = study.brains[wildcards.brain]
+    if not getattr(brain, "categories", None):
+        return None
+    return {"source": brain.categories, "images": brain.stimuli, "order": brain.order}

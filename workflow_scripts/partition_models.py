@@ -13,6 +13,7 @@ partition_models(
     snakemake.output.partitions,
     name=snakemake.wildcards.brain,
     sets=snakemake.params.sets,
+    categories=snakemake.params.categories,
     fdr=snakemake.params.fdr,
     **snakemake.params.encoding,
 )

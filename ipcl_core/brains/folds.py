@@ -61,20 +61,29 @@ def _hold_out(folds: list[str], order: Iterable[str]) -> NDArray:
 
 
 def _read_folds(path: str | Path, stimuli: list[str]) -> NDArray:
+    folds = read_column(path, stimuli, "fold")
+    if set(folds.values()) == {TRAIN}:
+        raise ValueError(f"{path}: all stimuli are in the fold {TRAIN}; none is held out")
+    return _hold_out([folds[stimulus] for stimulus in stimuli], folds.values())
+
+
+def read_column(path: str | Path, stimuli: list[str], column: str) -> dict[str, str]:
+    """Return what a CSV with the columns stimulus and another says of each stimulus, in the order of the file.
+
+    Raises:
+        ValueError: the file lacks a column or a stimulus, names one that is none, or one twice, or leaves a cell empty.
+    """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if lacking := [name for name in ("stimulus", "fold") if name not in table]:
-        raise ValueError(f"{path}: lacks the column {lacking[0]}; needs stimulus and fold")
+    if lacking := [name for name in ("stimulus", column) if name not in table]:
+        raise ValueError(f"{path}: lacks the column {lacking[0]}; needs stimulus and {column}")
     order = find_order(list(table["stimulus"]), stimuli)
-    for name, fold, number in zip(table["stimulus"], table["fold"], order, strict=True):
+    for name, value, number in zip(table["stimulus"], table[column], order, strict=True):
         if number is None:
             raise ValueError(f"{path}: {name!r} is none of the {len(stimuli)} stimuli, such as {stimuli[0]}")
         if order.count(number) > 1:
             raise ValueError(f"{path}: {name!r} stands there twice")
-        if not fold:
-            raise ValueError(f"{path}: {name!r} has no fold")
+        if not value:
+            raise ValueError(f"{path}: {name!r} has no {column}")
     if missing := [name for i, name in enumerate(stimuli) if i not in order]:
         raise ValueError(f"{path}: lacks {len(missing)} of {len(stimuli)} stimuli, first {missing[0]}")
-    fold_of = dict(zip(order, table["fold"], strict=True))
-    if set(table["fold"]) == {TRAIN}:
-        raise ValueError(f"{path}: all stimuli are in the fold {TRAIN}; none is held out")
-    return _hold_out([fold_of[i] for i in range(len(stimuli))], table["fold"])
+    return {stimuli[number]: value for number, value in zip(order, table[column], strict=True)}

@@ -15,6 +15,10 @@ from .brain_sets import BOLD5000, NSD, BIDSMaps, Haxby2001, ThingsFMRI
 from .templates import check_template, fill_template, find_suffix, split_reference
 
 Averaged = Literal["activations", "rsms"]
+CATEGORIES = "categories"
+"""Name of the stimuli's categories among models."""
+FOLDERS = "folders"
+"""Categories are the folders that the pictures stand in."""
 TRIPLET_SUFFIXES = (".csv", ".txt", ".npy", ".mat", ".h5", ".hdf5")
 BUCKETS = "https://s3.amazonaws.com"
 """Where the authors' laboratory publishes the 72 objects (harvard-visionlab/datasets)."""
@@ -316,6 +320,10 @@ class OwnBrain(OwnData):
     folds: str | None = None
     """CSV with columns stimulus and fold, for `encoding`: the stimuli of one fold are held out together, those of a fold named
     train never. null: at random."""
+
+    categories: str | None = None
+    """What `encoding.partitions` takes for categories, beside models: a CSV with columns stimulus and category, or folders,
+    those that the pictures of `order` stand in; null: none."""
 
     @property
     def has_patterns(self) -> bool:

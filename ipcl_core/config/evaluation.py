@@ -137,7 +137,8 @@ class Encoding(Strict):
     n_splits: int = Field(100, ge=1)
     """Random halves of the runs for the split-half ceilings; all where there are no more."""
     partitions: list[Annotated[Distinct[Name], Field(min_length=2, max_length=3)]] = []
-    """Sets of two or three models of which is said what each explains alone, and what they share."""
+    """Sets of two or three models of which is said what each explains alone, and what they share; one of them can be
+    categories, those of the brain's stimuli."""
     seed: Seed = 0
     """Of folds, projections and halves."""
 

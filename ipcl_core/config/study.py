@@ -18,7 +18,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 
 from .architectures import ARCHITECTURES
 from .base import Distinct, Line, Name, Strict
-from .data import Brain, Dataset, ImageFolder
+from .data import CATEGORIES, Brain, Dataset, ImageFolder
 from .evaluation import KNN, Encoding, NoiseCeiling, Probes, Published, Statistics
 from .models import Fetched, Model, Trained, Untrained, Weights
 from .recipes import Recipe
@@ -135,6 +135,16 @@ class Config(Strict):
             check_network(f"models.{name}", model)
         if self.encoding and not self.encoded:
             raise ValueError("encoding: no brain has voxel patterns, which it needs; leave it out")
+        if self.encoding and any(CATEGORIES in each for each in self.encoding.partitions):
+            lacking = [name for name in self.encoded if not getattr(self.brains[name], CATEGORIES, None)]
+            if lacking:
+                raise ValueError(
+                    f"encoding.partitions: brains.{lacking[0]} names no {CATEGORIES}; give a CSV, or folders"
+                )
+            if CATEGORIES in self.models:
+                raise ValueError(
+                    f"models.{CATEGORIES}: is the name of the stimuli's categories; give the model another one"
+                )
         for name in self.partitioned:
             _require(name, self.available, "encoding.partitions", "models (those that are available)")
         for i, row in enumerate(self.published):
@@ -172,10 +182,9 @@ class Config(Strict):
 
     @property
     def partitioned(self) -> list[str]:
-        """Names of the models in `encoding.partitions`."""
-        return list(
-            dict.fromkeys(name for each in (self.encoding.partitions if self.encoding else []) for name in each)
-        )
+        """Names of the models in `encoding.partitions`, of which categories are none."""
+        sets = self.encoding.partitions if self.encoding else []
+        return list(dict.fromkeys(name for each in sets for name in each if name != CATEGORIES))
 
     def choose_protocols(self, name: str) -> list[str]:
         """Return the accuracy protocols of a model: the one that Table 1 prints, then the others."""

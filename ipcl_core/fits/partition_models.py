@@ -12,18 +12,21 @@ import pandas as pd
 import scipy.stats
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ..brains.categories import read_categories
 from ..brains.store import read_brain, read_patterns
+from ..config.data import CATEGORIES
 from ..encoding.bands import fit_bands, list_subsets, partition_variance
-from ..encoding.ridge import choose_device
+from ..encoding.ridge import choose_device, sum_kernel
 from ..encoding.scores import compare_fold, find_r2
 from ..files import open_hdf5, write_csv
 from ..rsa import inference
-from ..rsa.similarity import count_stimuli
+from ..rsa.similarity import compute_rsm, count_stimuli, vectorize_rsm
 from .compare_encoding import read_division
 from .fit_encoding import read_kernel
-from .rsms import pair_named
-from .statistics import find_q, mark_significant, read_rsvs
+from .rsms import pair_named, read_rsvs
+from .statistics import find_q, mark_significant
 from .weighting import fit_weights
 
 COLUMNS = [
@@ -38,6 +41,7 @@ Subset = tuple[str, ...]
 def partition_models(
     activations: list[File], predictions: list[File], rsms: list[File], brain: File, partitions: File, *, name: str,
     sets: list[list[str]], penalties: list[float], standardize: bool, projection: float | None, seed: int, fdr: float,
+    categories: dict | None = None,
 ) -> None:  # fmt: skip
     """Write what the models of each set explain of held-out responses, of each region's voxels and of its RSMs.
 
@@ -50,27 +54,36 @@ def partition_models(
         partitions: CSV to write (COLUMNS), one row a region, measure, set, participant (and their "group"), and what is
             explained: by a model or several together ("together"), or by exactly these and no other of the set ("alone").
         name: of the brain data set.
-        sets: two or three models each.
+        sets: two or three models each; categories are one of them.
+        categories: arguments of `read_categories` but the stimuli, where a set names them: a column for each category is then
+            a model of one layer, the same in each fold.
         penalties, standardize, projection, seed: see `config.Encoding`; fdr: see `config.Statistics`.
     """
-    models = list(dict.fromkeys(model for each in sets for model in each))
+    models = list(dict.fromkeys(model for each in sets for model in each if model != CATEGORIES))
     wanted, options = (
         [(name, model) for model in models],
         {"standardize": standardize, "projection": projection, "seed": seed},
     )
     files = pair_named(predictions, wanted)
     rsvs = {model: dict(zip(*read_rsvs(path), strict=True)) for (_, model), path in pair_named(rsms, wanted).items()}
-    held_out, rows = _list_held_out(files), []
+    held_out, rows, (stimuli, regions) = _list_held_out(files), [], read_brain(brain)
+    known = {}
+    if any(CATEGORIES in each for each in sets):
+        features = read_categories(stimuli=stimuli, **categories)
+        known[CATEGORIES] = sum_kernel([torch.from_numpy(features).to(choose_device())])
+        rsvs[CATEGORIES] = {"": vectorize_rsm(compute_rsm(features))}
     with ExitStack() as stack:
         shown = pair_named(activations, wanted)
         opened = {model: stack.enter_context(open_hdf5(path)) for (_, model), path in shown.items()}
-        for region in read_brain(brain)[1]:
+        for region in regions:
             layers = {model: _read_layers(path, region.name) for (_, model), path in files.items()}
+            empty = {model for model, chosen in layers.items() if "" in chosen}
+            layers |= {name: [""] * len(held_out) for name in known}
             voxels, ceilings = _read_voxels(brain, files, region.name)
             for each in sets:
-                if any("" in layers[model] for model in each):
+                if empty & set(each):
                     raise ValueError(f"{brain}: region {region.name}: a model of {', '.join(each)} predicts nothing")
-                r2 = _explain_voxels(opened, layers, each, voxels, held_out, penalties, options)
+                r2 = _explain_voxels(opened, known, layers, each, voxels, held_out, penalties, options)
                 shared = {"brain": name, "region": region.name, "models": ", ".join(each)}
                 table = _tabulate(r2, ceilings)
                 rows.append(table.assign(measure=VOXELS, **shared))
@@ -108,14 +121,19 @@ def _read_voxels(
 
 
 def _explain_voxels(
-    activations: dict[str, h5py.File], layers: dict[str, list[str]], models: list[str], responses: dict[str, NDArray],
-    held_out: NDArray, penalties: list[float], options: dict,
+    activations: dict[str, h5py.File], known: dict[str, Tensor], layers: dict[str, list[str]], models: list[str],
+    responses: dict[str, NDArray], held_out: NDArray, penalties: list[float], options: dict,
 ) -> dict[str, dict[Subset, NDArray]]:  # fmt: skip
-    """Return participant -> subset of the models -> R2 of each voxel, by banded ridge regression."""
+    """Return participant -> subset of the models -> R2 of each voxel, by banded ridge regression; `known` are kernels of
+    models that have no activations."""
     y = torch.from_numpy(np.concatenate(list(responses.values()), 1)).to(choose_device())
     folds = {subset: [] for subset in list_subsets(models)}
     for number, test in enumerate(held_out):
-        kernels = {model: read_kernel(activations[model], layers[model][number], ~test, **options) for model in models}
+        kernels = {
+            model: known[model] if model in known
+            else read_kernel(activations[model], layers[model][number], ~test, **options)
+            for model in models
+        }  # fmt: skip
         masks = [torch.from_numpy(mask).to(y.device) for mask in (~test, test)]
         for subset, found in folds.items():
             fold = fit_bands([kernels[model] for model in subset], y, *masks, penalties)

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .similarity import compute_gram
 
@@ -29,9 +29,9 @@ def measure_dimensionality(patterns: ArrayLike) -> Dimensionality:
     """Return the effective dimensionality of some patterns.
 
     The eigenvalues are those of the (n_stimuli, n_stimuli) matrix of scalar products of the patterns less their mean, which
-    the covariance of the units shares. The exponent is fitted by least squares of log l on log i over the first half of the
-    ranks whose eigenvalue is above 0: the spectrum of a sample falls off behind. Both numbers grow with the number of stimuli
-    and are compared for the same stimuli alone.
+    the covariance of the units shares: the smaller of the two is made. The exponent is fitted by least squares of log l on
+    log i over the first half of the ranks whose eigenvalue is above 0: the spectrum of a sample falls off behind. Both numbers
+    grow with the number of stimuli and are compared for the same stimuli alone.
 
     Args:
         patterns: (n_stimuli, ...) activations; the axes behind the first are flattened.
@@ -42,7 +42,7 @@ def measure_dimensionality(patterns: ArrayLike) -> Dimensionality:
     Source: participation ratio: Gao et al. 2017, Elmoznino and Bonner 2024; power law of visual responses: Stringer et al.
     2019 (there over ranks 11 to 500 of 2,800 stimuli).
     """
-    eigenvalues = np.linalg.eigvalsh(compute_gram(patterns))[::-1]
+    eigenvalues = np.linalg.eigvalsh(_compute_smaller(patterns))[::-1]
     eigenvalues = eigenvalues[eigenvalues > ROUNDING * eigenvalues[0]]
     if not len(eigenvalues):
         return Dimensionality(math.nan, math.nan)
@@ -52,3 +52,16 @@ def measure_dimensionality(patterns: ArrayLike) -> Dimensionality:
     first = np.log(eigenvalues[: len(eigenvalues) // 2])
     ranks = np.log(np.arange(1, len(first) + 1))
     return Dimensionality(ratio, -float(np.polyfit(ranks, first, 1)[0]))
+
+
+def _compute_smaller(patterns: ArrayLike) -> NDArray:
+    """Return the scalar products of the stimuli, `compute_gram`, or of the units where there are fewer of them."""
+    n, units = len(patterns), math.prod(np.shape(patterns)[1:])
+    if units >= n:
+        return compute_gram(patterns)
+    columns = np.asarray(patterns[:, :] if hasattr(patterns, "shape") else patterns, np.float64).reshape(n, -1)
+    columns = columns - columns.mean(0)
+    products = columns.T @ columns
+    if not np.isfinite(products).all():
+        raise ValueError("patterns hold non-finite values")
+    return products

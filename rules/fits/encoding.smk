@@ -72,6 +72,7 @@ rule partition_models:
         predictions=expand("<results>/encoding/{{brain}}/{model}.h5", model=study.partitioned),
         rsms=expand("<results>/rsm/{{brain}}/{model}.h5", model=study.partitioned),
         brain="<results>/brain/{brain}/brain.h5",
+        categories=get_categories,
     output:
         partitions="<results>/encoding/{brain}/partitions.csv",
     log:
@@ -89,6 +90,7 @@ rule partition_models:
     params:
         code=code_of("partition_models"),
         sets=study.encoding.partitions if study.encoding else [],
+        categories=describe_categories,
         encoding=study.encoding
         and study.encoding.model_dump(include={"penalties", "standardize", "projection", "seed"}),
         fdr=study.statistics.fdr,

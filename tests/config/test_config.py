@@ -104,6 +104,10 @@ def test_encoding_is_off_by_default_and_needs_voxels(tmp_path):
     assert "encoding.partitions.0: Value should have at least 2" in explain(
         study | {"encoding": {"partitions": [["pixels"]]}}
     )
+    beside = study | {"encoding": {"partitions": [["pixels", "categories"]]}}
+    assert "encoding.partitions: brains.mine names no categories" in explain(beside)
+    sorted_study = beside | {"brains": {"mine": study["brains"]["mine"] | {"categories": "folders"}}}
+    assert load_config(sorted_study).partitioned == ["pixels"]
     assert "encoding.n_folds" in explain(study | {"encoding": {"n_folds": 1}})
     study["brains"]["mine"] |= {"kind": "rsm", "runs": None, "files": "{participant}_{region}.npy"}
     assert "encoding: no brain has voxel patterns, which it needs; leave it out" in explain(study)

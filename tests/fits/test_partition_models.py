@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 from encoding_brains import PARTICIPANTS, SETTINGS, STIMULI, N, draw_features, write_activations
+from himalaya.kernel_ridge import MultipleKernelRidgeCV
 from numpy.testing import assert_allclose
+from sklearn.model_selection import PredefinedSplit
 
 from ipcl_core.brains.folds import divide_stimuli
 from ipcl_core.brains.store import Region, write_brain
+from ipcl_core.encoding.bands import list_mixtures
 from ipcl_core.files import open_hdf5, read_csv
 from ipcl_core.fits.fit_encoding import fit_encoding
 from ipcl_core.fits.partition_models import COLUMNS, partition_models
@@ -99,3 +102,55 @@ def test_rsms_equal_loop(divided):
     assert found["one + two"] == pytest.approx(1 - error / baseline, abs=1e-12)
     assert found["one + two"] > max(found["one"], found["two"]) > 0
     assert_allclose(table.query("measure == 'rsm'")["r2_share"].isna(), True)
+
+
+def test_categories_stand_beside_a_model(divided, tmp_path):
+    """Voxels of a model's units and of four categories, about half of the signal each: both parts are found, and what the two
+    explain together is himalaya's, with the same weights and penalties."""
+    folder, *_ = divided
+    rng, labels, x = np.random.default_rng(3), np.arange(N) % 4, draw_features()["second"].astype(float)
+    known, patterns = np.eye(4)[labels], []
+    for _ in PARTICIPANTS:
+        parts = [band @ rng.standard_normal((band.shape[1], 60)) for band in (x, known)]
+        signal = sum(part / part.std(0) for part in parts)
+        patterns.append(signal + 0.5 * rng.standard_normal((3, N, 60)))
+    rsvs = np.stack([vectorize_rsm(compute_rsm(runs.mean(0))) for runs in patterns])
+    brain, path = tmp_path / "brain.h5", tmp_path / "categories.csv"
+    write_brain(brain, STIMULI, [Region("IT", rsvs, PARTICIPANTS, group=False, patterns=patterns)])
+    rows = [f"{name},kind {label}" for name, label in zip(STIMULI, labels, strict=True)]
+    path.write_text("\n".join(["stimulus,category", *rows[::-1]]))
+    files = [folder / "one_activations.h5", tmp_path / "one.h5", folder / "one_rsm.h5"]
+    fit_encoding(
+        files[0], brain, tmp_path / "one.csv", files[1], brain_name="objects", model="one", folds=None, **SETTINGS
+    )
+    settings = {key: SETTINGS[key] for key in ("penalties", "standardize", "projection", "seed")}
+    partition_models(
+        *([file] for file in files), brain, tmp_path / "partitions.csv", name="objects", sets=[["one", "categories"]],
+        categories={"source": str(path), "images": "", "order": None}, fdr=0.05, **settings,
+    )  # fmt: skip
+    table = (
+        read_csv(tmp_path / "partitions.csv")
+        .set_index(["measure", "explained", "participant", "by"])["r2"]
+        .sort_index()
+    )
+    alone = table["voxels", "alone", "group"]
+    assert 0.4 < alone["one"] < 0.65 and 0.4 < alone["categories"] < 0.65 and abs(alone["one + categories"]) < 0.15
+    assert table["rsm", "alone", "group", "categories"] > 0.1
+    held_out = divide_stimuli(STIMULI, None, n_folds=4, seed=0)
+    errors, baseline = 0, 0
+    for test in held_out:
+        kernels = []
+        for band in (x, known):
+            centered = band - band[~test].mean(0)
+            kernels.append(centered @ centered.T / (centered[~test] ** 2).sum(1).mean())
+        settings = {"n_iter": list_mixtures(2), "alphas": np.array(SETTINGS["penalties"]), "progress_bar": False}
+        model = MultipleKernelRidgeCV(
+            "precomputed", solver="random_search", solver_params=settings, fit_intercept=True,
+            cv=PredefinedSplit(np.arange((~test).sum())),
+        )  # fmt: skip
+        y, kernel = patterns[0].mean(0), np.stack(kernels)
+        model.fit(kernel[:, ~test][:, :, ~test], y[~test])
+        errors += ((y[test] - model.predict(kernel[:, test][:, :, ~test])) ** 2).sum(0)
+        baseline += ((y[test] - y[~test].mean(0)) ** 2).sum(0)
+    expected = (1 - errors / baseline).mean()
+    assert table["voxels", "together", PARTICIPANTS[0], "one + categories"] == pytest.approx(expected, abs=1e-6)
