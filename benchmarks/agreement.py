@@ -12,6 +12,7 @@ import datetime
 import importlib.metadata
 import itertools
 import platform
+import statistics
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -25,8 +26,8 @@ from numpy.typing import ArrayLike, NDArray
 from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
 from rsatoolbox.util.inference_util import extract_variances
 from sklearn.decomposition import PCA
-from sklearn.linear_model import RidgeCV
-from sklearn.metrics import r2_score
+from sklearn.linear_model import LinearRegression, RidgeCV
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import PredefinedSplit
 from sklearn.preprocessing import KernelCenterer
 
@@ -35,6 +36,7 @@ from ipcl_core.encoding.bands import fit_bands, list_mixtures, list_subsets, par
 from ipcl_core.encoding.ceilings import measure_explainable, measure_split_half
 from ipcl_core.encoding.ridge import fit_fold, sum_kernel
 from ipcl_core.encoding.scores import compare_fold, find_r2, make_rsv
+from ipcl_core.fits.weighting import fit_weights
 from ipcl_core.rsa import inference
 from ipcl_core.rsa.dimensionality import measure_dimensionality
 from ipcl_core.rsa.noise_ceiling import correct_length, measure_leave_one_out, measure_noise_ceiling
@@ -47,6 +49,7 @@ from ipcl_core.rsa.similarity import (
     measure_distances,
     vectorize_rsm,
 )
+from ipcl_core.rsa.triplets import count_hits, estimate_accuracy, group_answers, measure_ceilings, predict_odd
 
 N_STIMULI, N_LAYERS, N_PARTICIPANTS, N_RUNS, N_VOXELS = 20, 4, 5, 3, 30
 PENALTIES = [10.0**k for k in range(-3, 4)]
@@ -356,8 +359,69 @@ def list_encoding(study: Study) -> Iterator[Row]:
     r2 = {subset: i / 7 for i, subset in enumerate(list_subsets("abc"), 1)}
     meets = np.array([[bool(set(part) & set(subset)) for part in r2] for subset in r2], float)
     parts = list(partition_variance(r2).values())
-    others = {"numpy, solve": np.linalg.solve(meets, list(r2.values()))}
+    others = {
+        "numpy, solve": np.linalg.solve(meets, list(r2.values())),
+        LOOP: [
+            sum(  # inclusion and exclusion over what is lost without the models of a subset
+                (-1) ** (len(part) - len(own))
+                * (r2[*"abc"] - r2.get(tuple(name for name in "abc" if name not in own), 0))
+                for size in range(len(part) + 1)
+                for own in itertools.combinations(part, size)
+            )
+            for part in r2
+        ],
+    }
     yield from compare("variance partition of three models", parts, others)
+    distances, target = 1 - study.rsvs, 1 - study.people[0]
+    fitted = fit_weights(distances, target) @ (distances - distances.mean(1, keepdims=True))
+    model = rsatoolbox.model.ModelWeighted("layers", make_rdms(study.rsvs))
+    theta = rsatoolbox.model.fitter.fit_regress_nn(model, make_rdms(study.people[:1]), method="corr")
+    rsatoolboxs = theta @ distances
+    regression = LinearRegression(positive=True).fit(distances.T, target)
+    others = {
+        "rsatoolbox, fit_regress_nn": correlate(rsatoolboxs, target),
+        "scikit-learn, LinearRegression": correlate(regression.predict(distances.T), target),
+    }
+    yield from compare("non-negative regression of RSMs, r of the fit", correlate(fitted, target), others, 1e-8)
+
+
+def list_triplets(study: Study) -> Iterator[Row]:
+    """Odd-one-out judgments of five observers by their own similarities."""
+    people, rsm = fill_rsms(study.people), fill_rsms(study.rsvs[1:2])[0]
+
+    def find_odd(similarities: NDArray, triplet: tuple[int, ...]) -> int:
+        sides = {odd: similarities[tuple(i for i in triplet if i != odd)] for odd in triplet}
+        return max(sides, key=sides.get)
+
+    triplets = list(itertools.combinations(range(N_STIMULI), 3))
+    given = np.array([[find_odd(person, triplet) for triplet in triplets] for person in people])  # (people, triplets)
+    predicted = np.array([find_odd(rsm, triplet) for triplet in triplets])
+    answers = np.array(
+        [
+            (*(i for i in triplet if i != odd), odd)
+            for each in given
+            for triplet, odd in zip(triplets, each, strict=True)
+        ]
+    )
+    grouped = group_answers(answers)
+    hits, n = count_hits(predict_odd(rsm, grouped.triplets), grouped.counts), grouped.counts.sum(1)
+    accuracy, low, *_ = estimate_accuracy(hits, n)
+    others = {
+        "scikit-learn, accuracy_score": accuracy_score(given.ravel(), np.tile(predicted, len(given))),
+        LOOP: sum(odd == right for each in given for odd, right in zip(each, predicted, strict=True)) / given.size,
+    }
+    yield from compare("odd-one-out judgments, accuracy", accuracy, others)
+    shares = (given == predicted).mean(0)  # with as many answers to each triplet, a ratio of sums is a mean
+    other = scipy.stats.t.interval(0.95, len(shares) - 1, shares.mean(), scipy.stats.sem(shares))[0]
+    yield from compare("odd-one-out judgments, 95% interval over triplets", low, {"scipy, t.interval": other})
+    lower = []
+    for each in given.T:
+        for i, odd in enumerate(each):
+            modes = statistics.multimode(np.delete(each, i).tolist())
+            lower.append((odd in modes) / len(modes))
+    upper = (given == scipy.stats.mode(given).mode).mean()
+    others = {"scipy, mode; statistics, multimode": (np.mean(lower), upper)}
+    yield from compare("odd-one-out judgments, ceilings", measure_ceilings(grouped.counts), others)
 
 
 def list_voxels(runs: NDArray) -> Iterator[Row]:
@@ -370,7 +434,10 @@ def list_voxels(runs: NDArray) -> Iterator[Row]:
         noise = np.sum(squares) / ((len(y) - 1) * (N_STIMULI - 1))
         signal = max(0, y.mean(0).var(ddof=1) - noise / len(y))
         loop.append(signal / (signal + noise / len(y)))
-    yield from compare("noise ceiling of voxels, NCSNR", measure_explainable(runs), {LOOP: loop})
+    m = len(runs)
+    alpha = m / (m - 1) * (1 - runs.var(1, ddof=1).sum(0) / runs.sum(0).var(0, ddof=1))
+    others = {LOOP: loop, "numpy, Cronbach's alpha": np.maximum(alpha, 0)}
+    yield from compare("noise ceiling of voxels, NCSNR", measure_explainable(runs), others)
     halves = [((0,), (1, 2)), ((1,), (0, 2)), ((2,), (0, 1))]
     r = [
         [np.corrcoef(y[list(a)].mean(0), y[list(b)].mean(0))[0, 1] for a, b in halves] for y in runs.transpose(2, 0, 1)
@@ -385,7 +452,10 @@ def list_voxels(runs: NDArray) -> Iterator[Row]:
 def list_rows() -> list[Row]:
     """Return the rows of the table."""
     study = simulate_study()
-    lists = (list_matrices, list_noise, list_comparators, list_ceilings, list_intervals, list_dimensions, list_encoding)
+    lists = (
+        list_matrices, list_noise, list_comparators, list_ceilings, list_intervals, list_dimensions, list_encoding,
+        list_triplets,
+    )  # fmt: skip
     return [row for rows in lists for row in rows(study)]
 
 

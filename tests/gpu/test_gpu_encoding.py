@@ -1,12 +1,16 @@
 """Voxels predicted from layers on a GPU against the processor."""
 
+import pandas as pd
 import pytest
 import torch
+from encoding_brains import SETTINGS, draw_brain, write_activations
 from numpy.testing import assert_allclose
 
 from ipcl_core.encoding.bands import fit_bands
 from ipcl_core.encoding.ridge import sum_kernel
 from ipcl_core.encoding.scores import compare_fold
+from ipcl_core.files import read_csv
+from ipcl_core.fits.fit_encoding import fit_encoding
 
 pytestmark = pytest.mark.gpu
 
@@ -27,3 +31,17 @@ def test_predictions_and_scores_are_those_of_the_processor(device):
     assert_allclose(other[0].predictions.cpu(), found["cpu"][0].predictions, rtol=0, atol=1e-4)
     assert_allclose(other[0].penalties.cpu(), found["cpu"][0].penalties)
     assert_allclose(other[1], found["cpu"][1], rtol=1e-4, atol=1e-4)
+
+
+def test_the_whole_job_gives_the_tables_of_the_processor(device, tmp_path, monkeypatch):
+    """Kernels of standardised units, ridge regressions, scores, veRSA: every number of every layer."""
+    activations, brain = write_activations(tmp_path / "a.h5", model="net"), draw_brain(tmp_path / "brain.h5")
+    tables = {}
+    for place in ("cpu", device):
+        for module in ("encoding.features", "fits.fit_encoding"):
+            monkeypatch.setattr(f"ipcl_core.{module}.choose_device", lambda place=place: torch.device(place))
+        scores = tmp_path / f"{len(tables)}.csv"
+        settings = SETTINGS | {"standardize": True}
+        fit_encoding(activations, brain, scores, tmp_path / "p.h5", brain_name="b", model="net", folds=None, **settings)
+        tables[place] = read_csv(scores)
+    pd.testing.assert_frame_equal(tables[device], tables["cpu"], rtol=0, atol=1e-4)
