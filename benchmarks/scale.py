@@ -31,7 +31,7 @@ from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.fits.statistics import measure_layers, measure_noise_ceilings
 
-N_LAYERS, N_UNITS, N_PARTICIPANTS, N_VOXELS, N_RESAMPLES = 5, 2000, 5, 1000, 100
+N_LAYERS, N_UNITS, N_PARTICIPANTS, N_VOXELS, N_RESAMPLES = 5, 2000, 5, 1000, 20
 GROWTH = [100, 1000, 10_000]
 WIDE = 25_000_000
 """Units of a layer that is wider than memory: 10 GB for 100 stimuli."""

@@ -3,6 +3,7 @@ One's own brain data, in the files that `config.OwnData` names -> stimuli and br
 """
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..config import OwnData
 from ..config.templates import fill_template
+from ..rsa.tiles import list_tiles
 from .distances import check_measure, make_rsv
 from .names import check_order, check_owner, refuse_names
 from .own_files import Content, NotThereError, read_values
@@ -182,13 +184,12 @@ def refuse_alike(regions: list[Region]) -> None:
     """Raise a ValueError where two measurements have the same similarities, within ALIKE: as a copy has that has other
     digits, its voxels in another order, or another scale."""
     names = [f"region {region.name}, participant {one}" for region in regions for one in region.participants]
-    rsvs = np.concatenate([region.rsvs for region in regions])  # (n_names, n_pairs)
-    for i, rsv in enumerate(rsvs):
-        alike = np.flatnonzero(np.abs(rsvs[i + 1 :] - rsv).max(1) < ALIKE)
-        if alike.size:
+    rsvs = [rsv for region in regions for rsv in region.rsvs]
+    tiles = list_tiles(len(rsvs[0]))
+    for (i, a), (j, b) in itertools.combinations(enumerate(rsvs), 2):
+        if all(np.abs(a[tile] - b[tile]).max() < ALIKE for tile in tiles):
             raise ValueError(
-                f"{names[i + 1 + alike[0]]}: has the same similarities as {names[i]}; has a file been copied, or a name been "
-                "left out?"
+                f"{names[j]}: has the same similarities as {names[i]}; has a file been copied, or a name been left out?"
             )
 
 
