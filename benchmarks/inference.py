@@ -29,7 +29,8 @@ from rsatoolbox.inference import eval_bootstrap, eval_bootstrap_pattern, eval_bo
 from ipcl_core.brains.store import Region, read_brain, write_brain
 from ipcl_core.config import Statistics
 from ipcl_core.files import write_hdf5
-from ipcl_core.fits.statistics import compare_models, measure_layers, read_rsvs
+from ipcl_core.fits.rsms import read_rsvs
+from ipcl_core.fits.statistics import compare_models, measure_layers
 from ipcl_core.rsa.inference import bootstrap_similarity, draw_resamples
 from ipcl_core.rsa.similarity import compute_rsm, fill_rsms, vectorize_rsm
 

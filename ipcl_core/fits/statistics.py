@@ -300,7 +300,7 @@ def read_regions(brain: File, *rsms: File, distance: str = "correlation") -> lis
             each = [vectorize_rsm(measure(patterns[participant])) for participant in region.participants]
             region.rsvs = scale_distances(np.stack(each))
         else:
-            region.rsvs = np.full_like(region.rsvs, np.nan)
+            region.rsvs = np.full(region.rsvs.shape, np.nan)
     return regions
 
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from ..brains.folds import MIN_HELD_OUT, split_stimuli
 from ..files import write_csv
 from ..rsa.similarity import compare_rsvs, correlate, count_stimuli, fill_rsms, find_best
-from .rsms import name_rows
-from .statistics import read_regions, read_rsvs
+from ..rsa.tiles import average_rows
+from .rsms import name_rows, read_rsvs
+from .statistics import read_regions
 
 WEIGHTED_COLUMNS = ["unweighted_r", "weighted_features_r", "weighted_layers_r", "weighted_both_r"]
 File = str | Path
@@ -52,7 +53,7 @@ def weigh_layers(
     elif not len(rsvs):
         table["weighted_note"] = "no layer has an r"
     else:
-        groups = np.stack([region.rsvs.mean(0) for region in regions])
+        groups = np.stack([average_rows(region.rsvs) for region in regions])
         table[WEIGHTED_COLUMNS] = judge_weights(1 - rsvs, 1 - groups, held_out, n_components)
     table = table.reindex(columns=["region", *WEIGHTED_COLUMNS, "weighted_note"])
     write_csv(name_rows(table, rsms), weighted)

@@ -11,14 +11,13 @@ from ipcl_core.brains.store import BEHAVIOUR, Region, read_brain, write_brain
 from ipcl_core.config import Comparator, Statistics
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.fit_layers import fit_layers
-from ipcl_core.fits.rsms import make_rsms
+from ipcl_core.fits.rsms import make_rsms, read_rsvs
 from ipcl_core.fits.statistics import (
     NO_DISTANCES,
     compare_models,
     join_layers,
     measure_layers,
     measure_noise_ceilings,
-    read_rsvs,
 )
 from ipcl_core.report.figures.pairs import draw_figure_pairs, plot_pairs
 from ipcl_core.rsa.inference import bootstrap_similarity, draw_resamples, estimate_variances
