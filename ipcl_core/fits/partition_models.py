@@ -184,6 +184,8 @@ def _tabulate(r2: dict[str, dict[Subset, NDArray]], ceilings: dict[str, NDArray]
             row["note"] = f"{n} participant(s), fewer than {inference.MIN_PARTICIPANTS}: nothing over participants"
         else:
             low, high = inference.find_interval(row["r2"], part["r2"].var(ddof=1) / n, n - 1)
-            row |= {"low": low, "high": high, "p": scipy.stats.ttest_1samp(part["r2"], 0).pvalue}
+            row |= {"low": low, "high": high}
+            if kind == "together" or len(by.split(" + ")) == 1:  # what is shared is not 0 where nothing is explained
+                row["p"] = scipy.stats.ttest_1samp(part["r2"], 0, alternative="greater").pvalue
         groups.append(row)
     return pd.concat([pd.DataFrame(groups), table])
