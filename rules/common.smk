@@ -2,9 +2,12 @@
 The checked configuration, the names that wildcards may take, and what several rules look up.
 """
 
+import difflib
 import os
 import sys
 from pathlib import Path
+
+from snakemake.cli import get_argument_parser
 
 # ipcl_core is found here and in the scripts, in every environment
 HERE = str(Path(str(workflow.current_basedir)).parent)
@@ -81,24 +84,32 @@ wildcard_constraints:
 
 
 def stop_at_unknown_names(words):
-    """Before the DAG is built: of a target that no rule makes, say which brains, data sets and models there are."""
+    """Before the DAG is built: of a target that no rule makes, say which brains, data sets, models or files there are.
+
+    Args:
+        words: of the command line.
+    """
     names = {"brain": study.brains, "dataset": study.datasets, "model": available}
-    for word in words:
-        unknown = []
-        for output in [str(output) for made in workflow.rules for output in made.output]:
-            parts = re.split(r"\{(\w+).*?\}", output)  # text, wildcard, text, ...
+    outputs = [re.sub(r"\{(\w+).*?\}", r"{\1}", str(output)) for made in workflow.rules for output in made.output]
+    for target in get_argument_parser().parse_known_args(words)[0].targets:
+        unknown, is_made = [], False
+        for output in outputs:
+            parts = re.split(r"\{(\w+)\}", output)  # text, wildcard, text, ...
             pattern = "".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-            if match := re.fullmatch(pattern, word):
+            if match := re.fullmatch(pattern, target):
                 wrong = [
                     (key, value) for key, value in match.groupdict().items() if value not in names.get(key, [value])
                 ]
-                if not wrong:
-                    break
+                is_made |= not wrong
                 unknown += wrong
-        else:
-            if unknown:
-                key, value = unknown[0]
-                raise WorkflowError(f"{word}: there is no {key} {value} in the study, but {', '.join(names[key])}")
+        if is_made or os.path.exists(target):
+            continue
+        if unknown:
+            key, value = unknown[0]
+            raise WorkflowError(f"{target}: there is no {key} {value} in the study, but {', '.join(names[key])}")
+        if target.startswith(f"{find_place('results')}/"):
+            near = difflib.get_close_matches(target, outputs, cutoff=0.5)
+            raise WorkflowError(f"{target}: no rule makes it; the files most like it are {', '.join(near) or 'none'}")
 
 
 def stop_if_paths_are_missing(dag):
