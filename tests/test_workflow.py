@@ -141,13 +141,14 @@ def test_everything_is_made(study):
 
 
 def test_library_gives_the_same_numbers(study):
-    """From the weights and brain.h5 of the study, and from its RSMs; intervals within rounding, r to the bit."""
+    """From the weights and brain.h5 of the study, and from its RSMs; within rounding, since a job of one thread adds up in
+    another order than this process."""
     results, name = study / "results", "untrained_alexnet_gn"
     brain = ipcl.load_brain(results / "brain/inanimate44/brain.h5")
     network = ipcl.load_network(results / f"models/{name}")
     fits = ipcl.compare(network, brain, participants=True)
     made = read_csv(results / f"rsa/inanimate44/{name}.csv")
-    assert fits[list(made)].equals(made)
+    pd.testing.assert_frame_equal(fits[list(made)], made, rtol=0, atol=1e-15)
     group = fits[fits["participant"] == "group"].reset_index(drop=True)
     sure = read_csv(results / f"statistics/inanimate44/{name}.csv")
     for mine, column in (("low", "both_low"), ("high", "both_high"), ("p", "p")):

@@ -11,12 +11,13 @@ from configurations import STUDY, change, explain, remove
 from ipcl_core.config import Config, Strict, load_config
 
 
-def find_models(annotation, keys: tuple[str, ...]) -> Iterator[tuple[type[Strict], tuple[str, ...]]]:
-    """The blocks that a field may hold, each with the keys that lead to it."""
+def find_models(annotation, keys: tuple) -> Iterator[tuple[type[Strict], tuple]]:
+    """The blocks that a field may hold, each with the keys (of a list's block 0) that lead to it."""
     if isinstance(annotation, type) and issubclass(annotation, Strict):
         yield annotation, keys
     for part in get_args(annotation):
-        yield from find_models(part, (*keys, "any") if get_origin(annotation) is dict else keys)
+        more = {dict: ("any",), list: (0,)}.get(get_origin(annotation), ())
+        yield from find_models(part, (*keys, *more))
 
 
 def list_blocks(model: type[Strict] = Config, above: tuple = ()) -> Iterator[tuple[type[Strict], tuple]]:
@@ -42,7 +43,7 @@ def test_unknown_key_is_refused_at_every_level(model, above):
     study = {f"{key}x": 1} | name_kind(model)
     for outer, keys in reversed(above):
         for name in reversed(keys):
-            study = {name: study}
+            study = [study] if name == 0 else {name: study}
         study |= name_kind(outer)
     path = "".join(f"{name}." for _, keys in above for name in keys).removesuffix(".")
     expected = f"unknown key '{key}x' (did you mean {key}?); allowed here: {', '.join(model.model_fields)}\n"
