@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ..config.brain_sets import BIDSMaps
 from ..config.templates import fill_template
 from .names import match_pictures
-from .repeated import choose_images, make_regions, read_masks, read_volume
+from .own_files import AFFINE
+from .repeated import gather_regions, read_image, read_masks
 from .stimuli import copy_stimuli
 from .store import write_brain
 
@@ -34,20 +35,14 @@ def import_bids_maps(block: BIDSMaps, stimuli_folder: str | Path, brain: str | P
         brain: HDF5 file to write.
 
     Raises:
-        ValueError: a participant has no maps; maps and events differ in number; a mask has another shape; a condition has no
-            picture; too few conditions or voxels.
+        ValueError: a participant has no maps; maps and events differ in number; maps or masks differ in shape or affine; a
+            condition has no picture; too few conditions or voxels.
 
     Source: Gorgolewski et al. 2016, Scientific Data 3, 160044.
     """
     folder, pictures = Path(block.folder), Path(block.stimuli)
     measured = {one: _read_participant(block, one) for one in block.participants}
-    shown = {one: names for one, (names, _, _) in measured.items()}
-    conditions, chosen = choose_images(shown, block.repetitions, folder)
-    patterns = {
-        region: {one: maps[chosen[one]][:, :, masks[region]] for one, (_, maps, masks) in measured.items()}
-        for region in block.regions
-    }
-    regions = make_regions(patterns, conditions, block.min_voxels, folder)
+    conditions, regions = gather_regions(measured, block.repetitions, block.min_voxels, folder)
     pairs = [(name, [name]) for name in conditions] if block.events else match_pictures(conditions, pictures)
     names = copy_stimuli(pairs, pictures, Path(stimuli_folder), block.background)
     write_brain(brain, names, regions)
@@ -62,7 +57,7 @@ def _read_participant(block: BIDSMaps, one: str) -> tuple[list[str | None], NDAr
     names: list[str | None] = []
     parts, inside, masks = [], None, {}
     for path in files:
-        volume = read_volume(path)
+        volume, affine = read_image(path)
         volume = volume[..., None] if volume.ndim == 3 else volume
         here = _list_conditions(block, path)
         if len(here) != volume.shape[3]:
@@ -71,10 +66,13 @@ def _read_participant(block: BIDSMaps, one: str) -> tuple[list[str | None], NDAr
             )
         if inside is None:
             paths = {region: [Path(fill_template(block.masks, one, region))] for region in block.regions}
-            inside, masks = read_masks(paths, volume.shape[:3], path.name)
-            shape = volume.shape[:3]
-        if volume.shape[:3] != shape:
-            raise ValueError(f"{path}: maps of shape {volume.shape[:3]}, those of {files[0].name} have {shape}")
+            inside, masks = read_masks(paths, volume.shape[:3], path.name, affine)
+            shape, first = volume.shape[:3], affine
+        if volume.shape[:3] != shape or not np.allclose(affine, first, rtol=0, atol=AFFINE):
+            raise ValueError(
+                f"{path}: maps of shape {volume.shape[:3]} and affine {affine.tolist()}, those of {files[0].name} have "
+                f"{shape} and {first.tolist()}"
+            )
         parts.append(volume.reshape(-1, volume.shape[3])[inside].T.astype(np.float64))
         names += here
     return names, np.concatenate(parts), masks

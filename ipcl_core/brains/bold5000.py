@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config.brain_sets import BOLD5000
-from .repeated import choose_images, make_regions, read_masks, read_volume, standardize
+from .repeated import gather_regions, read_masks, read_volume, standardize
 from .stimuli import copy_stimuli
 from .store import write_brain
 
@@ -44,13 +44,7 @@ def import_bold5000(block: BOLD5000, stimuli_folder: str | Path, brain: str | Pa
     """
     folder = Path(block.folder)
     measured = {one: _read_participant(block, one) for one in block.participants}
-    shown = {one: names for one, (names, _, _) in measured.items()}
-    images, chosen = choose_images(shown, block.repetitions, folder)
-    patterns = {
-        region: {one: betas[chosen[one]][:, :, masks[region]] for one, (_, betas, masks) in measured.items()}
-        for region in block.regions
-    }
-    regions = make_regions(patterns, images, block.min_voxels, folder)
+    images, regions = gather_regions(measured, block.repetitions, block.min_voxels, folder)
     pictures = Path(block.stimuli)
     places = {path.name: path.relative_to(pictures) for path in pictures.rglob("*") if path.is_file()}
     pairs = [(name, [str(places.get(name, name))]) for name in images]

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..config.brain_sets import Haxby2001
-from .repeated import make_regions, read_masks, read_volume
+from .repeated import make_regions, read_image, read_masks
 from .stimuli import copy_stimuli
 from .store import write_brain
 
@@ -54,11 +54,11 @@ def import_haxby_2001(block: Haxby2001, stimuli_folder: str | Path, brain: str |
     folder = Path(block.folder)
     patterns: dict[str, dict] = {region: {} for region in block.regions}
     for one in block.participants:
-        bold = read_volume(folder / one / "bold.nii.gz")
+        bold, affine = read_image(folder / one / "bold.nii.gz")
         masks = {
             region: [folder / one / f"{name.removesuffix('.nii.gz')}.nii.gz"] for region, name in block.regions.items()
         }
-        inside, inner = read_masks(masks, bold.shape[:3], f"{one}/bold.nii.gz")
+        inside, inner = read_masks(masks, bold.shape[:3], f"{one}/bold.nii.gz", affine)
         series = bold.reshape(-1, bold.shape[3])[inside].T.astype(np.float64)  # (n_volumes, n_voxels)
         runs = fit_runs(series, folder / one / "labels.txt")
         for region, mask in inner.items():

@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 AFFINE = 1e-3
 """Largest difference of two affines, of a mask and of volumes, that is rounding: millimetres, and millimetres a voxel."""
+NO_NIFTI = (
+    "NIfTI files are read by nilearn and nibabel, which cannot be imported ({}); install the versions that "
+    "envs/requirements.in names with pip, in the environment that this job runs in"
+)
 
 
 class NotThereError(ValueError):
@@ -263,10 +267,7 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
         from nilearn.image import new_img_like
         from nilearn.masking import apply_mask
     except ImportError as error:
-        raise ValueError(
-            f"{path}: NIfTI files are read by nilearn, which cannot be imported ({error}); install the "
-            "version that envs/requirements.in names with pip, in the environment that this job runs in"
-        ) from None
+        raise ValueError(f"{path}: {NO_NIFTI.format(error)}") from None
     try:
         image, region = nibabel.load(path), nibabel.load(mask)
         if (kind := image.get_data_dtype()).kind not in "fiu":  # apply_mask would drop the imaginary part

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .own_files import AFFINE, NO_NIFTI
 from .patterns import compute_rsv, find_varying
 from .store import Region
 
@@ -50,6 +51,26 @@ def choose_images(
     return images, {one: np.array([of[name][:n_repetitions] for name in images]).T for one, of in found.items()}
 
 
+def gather_regions(
+    measured: Mapping[str, tuple[Sequence[Hashable | None], NDArray, Mapping[str, NDArray]]],
+    n_repetitions: int,
+    min_voxels: int,
+    where: str | Path,
+) -> tuple[list, list[Region]]:
+    """Return the images that all participants saw often enough, and the regions of brain.h5.
+
+    Args:
+        measured: participant -> what each trial showed, the (n_trials, n_voxels) responses, region -> (n_voxels,) bool.
+        n_repetitions, min_voxels, where: see `choose_images`, `make_regions`, and their errors.
+    """
+    images, chosen = choose_images({one: shown for one, (shown, _, _) in measured.items()}, n_repetitions, where)
+    patterns = {
+        region: {one: values[chosen[one]][:, :, masks[region]] for one, (_, values, masks) in measured.items()}
+        for region in next(iter(measured.values()))[2]
+    }
+    return images, make_regions(patterns, images, min_voxels, where)
+
+
 def make_regions(
     patterns: Mapping[str, Mapping[str, NDArray]], stimuli: Sequence[str], min_voxels: int, where: str | Path
 ) -> list[Region]:
@@ -89,7 +110,12 @@ def standardize(values: NDArray) -> NDArray:
 
 
 def read_volume(path: Path) -> NDArray:
-    """Return a NIfTI file's numbers, (x, y, z) or (x, y, z, n).
+    """Return a NIfTI file's numbers, (x, y, z) or (x, y, z, n); errors of `read_image`."""
+    return read_image(path)[0]
+
+
+def read_image(path: Path) -> tuple[NDArray, NDArray]:
+    """Return a NIfTI file's numbers, (x, y, z) or (x, y, z, n), and its affine, (4, 4), in millimetres.
 
     Raises:
         ValueError: nibabel cannot be imported, or the file not be read.
@@ -97,18 +123,16 @@ def read_volume(path: Path) -> NDArray:
     try:
         import nibabel
     except ImportError as error:
-        raise ValueError(
-            f"{path}: NIfTI files are read by nilearn, which cannot be imported ({error}); install the version that "
-            "envs/requirements.in names with pip, in the environment that this job runs in"
-        ) from None
+        raise ValueError(f"{path}: {NO_NIFTI.format(error)}") from None
     try:
-        return np.asarray(nibabel.load(path).dataobj)
+        image = nibabel.load(path)
+        return np.asarray(image.dataobj), image.affine
     except (OSError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from None
 
 
 def read_masks(
-    paths: Mapping[str, Sequence[Path]], shape: tuple[int, ...], who: str
+    paths: Mapping[str, Sequence[Path]], shape: tuple[int, ...], who: str, affine: NDArray | None = None
 ) -> tuple[NDArray, dict[str, NDArray]]:
     """Return the numbers of the voxels that are in any region, and region -> which of them are in it.
 
@@ -116,16 +140,24 @@ def read_masks(
         paths: region -> its masks, of which a voxel is in one.
         shape: (x, y, z) of the measurements.
         who: begins the messages.
+        affine: (4, 4) of the measurements; None: of sets whose masks are known to lie on their voxels, whatever headers say.
 
     Raises:
-        ValueError: a mask has another shape.
+        ValueError: a mask has another shape or affine.
     """
     masks = {}
     for region, files in paths.items():
-        volumes = [read_volume(path) > 0 for path in files]
-        for path, volume in zip(files, volumes, strict=True):
+        volumes = []
+        for path in files:
+            volume, placed = read_image(path)
             if volume.shape != shape:
                 raise ValueError(f"{path}: a mask of shape {volume.shape}; {who} needs one of {shape}")
+            if affine is not None and not np.allclose(placed, affine, rtol=0, atol=AFFINE):
+                raise ValueError(
+                    f"{path}: a mask that lies elsewhere than {who}: their affines differ by up to "
+                    f"{np.abs(placed - affine).max():.3g} mm; resample the mask to the maps"
+                )
+            volumes.append(volume > 0)
         masks[region] = np.any(volumes, axis=0).ravel()
     inside = np.flatnonzero(np.any(list(masks.values()), axis=0))
     return inside, {region: mask[inside] for region, mask in masks.items()}

@@ -50,6 +50,15 @@ SOURCES = {
         url="https://naturalscenesdataset.org",
         note="Under its own agreement.",
     ),
+    "import_things_fmri": Source(
+        "THINGS-fMRI: photographs of objects",
+        citation="Hebart et al. 2023, eLife 12, e82580",
+        url="https://doi.org/10.25452/figshare.plus.20492835",
+    ),
+    "import_bold5000": Source("BOLD5000, release 2.0", citation="Chang et al. 2019, Scientific Data 6, 49"),
+    "import_haxby_2001": Source(
+        "Blocks of seven categories of objects", citation="Haxby et al. 2001, Science 293, 2425-2430"
+    ),
 }
 """Script that exports or imports the data -> what they are."""
 

@@ -359,6 +359,16 @@ def test_bids_maps_of_trials(bids, tmp_path):
     )
     wrong = BIDSMaps.model_validate(block | {"picture": "trial_type"})
     refuse(import_bids_maps, wrong, tmp_path, "has no column trial_type, but onset, duration, stim_file")
+    maps = next(tmp_path.glob("derivatives/glm/sub-02/ses-b/*_betas.nii.gz"))
+    for path, message in (
+        (tmp_path / "masks/sub-01_V1.nii.gz", "sub-01_V1.nii.gz: a mask that lies elsewhere .* by up to 2 mm"),
+        (maps, "ses-b.*maps of shape .* and affine .*, those of"),
+    ):
+        there = path.read_bytes()
+        image = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(image.get_fdata(), np.diag([-1.0, 1, 1, 1])), path)  # left for right
+        refuse(import_bids_maps, BIDSMaps.model_validate(block), tmp_path, message)
+        path.write_bytes(there)
     events = next(tmp_path.glob("raw/sub-02/ses-b/func/*.tsv"))
     events.write_text("\n".join(events.read_text().splitlines()[:-1]))
     message = r"holds 5 maps, and there are 4 conditions or events"
