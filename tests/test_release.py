@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 import yaml
 from release_study import BRAIN, MODELS, make_study
 
+from ipcl_core.config.models import Origin
 from ipcl_core.files import compute_sha256, read_csv, read_json, write_json
 from ipcl_core.networks.layers import record_layers
 from ipcl_core.release.make import main
@@ -169,6 +171,13 @@ def test_weights_of_others_and_unknown_networks(study, capsys):
     assert "other: its weights are others' (authors' weights), whose licence is not this study's to give" in said
     assert "third: Table 1 has no such row, but first, second, other" in said and "first: " not in said
     assert refuse(capsys).strip().endswith("were trained here, or not at all: first, second")
+
+
+@pytest.mark.parametrize("origin", sorted({*get_args(Origin)} - {"trained here", "untrained", "unavailable"}))
+def test_weights_of_every_other_origin(study, capsys, origin):
+    path = Path("results/table1.csv")
+    path.write_text(path.read_text().replace("authors' weights", origin))
+    assert f"other: its weights are others' ({origin}), whose licence" in refuse(capsys, "other")
 
 
 @pytest.mark.parametrize(
