@@ -165,7 +165,7 @@ def test_nilearn_that_is_not_there_is_named(own, monkeypatch):
         (own.folder / f"{participant}_IT.nii.gz").touch()
     with pytest.raises(
         ValueError,
-        match=r"sub-01\.nii\.gz: NIfTI files are read by nilearn.*install the version that envs/requirements.in names",
+        match=r"sub-01\.nii\.gz: NIfTI files are read by nilearn.*install the versions that envs/requirements.in names",
     ):
         own.import_all(
             regions=["IT"],
