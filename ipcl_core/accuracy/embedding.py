@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from .. import distributed
 from ..files import write_hdf5
+from ..memory import keep_freed_memory
 from ..networks.layers import record_layers
 from ..networks.network_files import load_network
 from ..networks.trials import place_network, refuse_difference
 
-BATCH, GPU_BATCHES = 64, 8
+BATCH, GPU_BATCHES = 16, 32
 """Images at once, and how many times as many on a GPU."""
 ALIKE = 1e-2
 """Largest difference of an image's features alone and in a batch, see `trials.find_difference`: a GPU chooses its kernels by
@@ -130,6 +131,7 @@ def embed_dataset(
     from ..views.loader import ViewLoader
 
     torch.set_num_threads(n_threads)
+    keep_freed_memory()
     part, n_parts = distributed.get_rank(), distributed.count_processes()
     network, spec = load_network(weights, model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

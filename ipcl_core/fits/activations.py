@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..config import Preprocessing
 from ..files import write_hdf5
 from ..images.decoding import list_stimuli, read_image
+from ..memory import keep_freed_memory
 from ..networks.layers import Layers, record_layers
 from ..networks.network_files import load_network
 from ..networks.trials import BATCH
@@ -60,6 +61,7 @@ def extract_activations(
         model: its block of the configuration, see `network_files.load_network`.
         brain_name, model_name: of the study, by which the file is paired with others.
     """
+    keep_freed_memory()
     network, spec = load_network(weights, model)
     attributes = {"network": spec.model_dump_json(), "brain": brain_name, "model": model_name}
     record_activations(

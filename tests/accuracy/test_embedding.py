@@ -91,11 +91,12 @@ def test_unknown_layer_is_refused(weights, raw_split, tmp_path):
 
 
 def test_image_that_depends_on_the_others_in_its_batch_is_refused(weights, raw_split, tmp_path, monkeypatch):
-    """Which the few pictures of the network's trial do not show."""
+    """Which the few pictures of the network's trial do not show: a GPU's batches are larger."""
     network, spec = load_network(weights)
     forward = network.fc6.forward
     monkeypatch.setattr(network.fc6, "forward", lambda x: forward(x - x.mean(0) if len(x) > 16 else x))
     monkeypatch.setattr(embedding, "load_network", lambda *_: (network, spec))
+    monkeypatch.setattr(embedding, "BATCH", 64)
     with pytest.raises(ValueError, match="layer fc7 answers the same picture differently"):
         embed_dataset(
             weights,
