@@ -7,6 +7,7 @@ The workflow makes cheap artifacts again when it changes, and records name each 
 import ast
 import os
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from .files import compute_sha256
 PACKAGE = Path(__file__).resolve().parent
 BOOKKEEPING = {PACKAGE / "code.py", PACKAGE / "logs.py", PACKAGE / "records.py"}
 """They say what was done; no artifact is made by them."""
-FILE_NAME = re.compile(r"[\w./-]{1,70}\.\w+")
+FILE_NAME = re.compile(r"[\"']([\w./-]{1,70}\.\w+)[\"']")
+"""A string."""
 BUILDERS = PACKAGE / "config/architectures.py"
 """It names the classes of networks, as MODULE:NAME, and imports none."""
 BUILDING = PACKAGE / "networks/architectures.py"
@@ -53,14 +55,29 @@ def _list_direct(path: Path) -> set[Path]:
     if path == BUILDING:
         named = re.findall(rf"[\"']({PACKAGE.name}[.\w]+):(\w+)[\"']", BUILDERS.read_text(encoding="utf-8"))
         found |= {_find_module(PACKAGE.parent, *one) for one in named}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            folder = _find_folder(path, node)
-            if folder is not None:
-                found |= {_find_module(folder, node.module, alias.name) for alias in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and FILE_NAME.fullmatch(node.value):
-            found |= {file for file in (PACKAGE / node.value, path.parent / node.value) if _is_data(file)}
+    for node in _list_imports(path):
+        folder = _find_folder(path, node)
+        if folder is not None:
+            found |= {_find_module(folder, node.module, alias.name) for alias in node.names}
+    for name in set(FILE_NAME.findall(path.read_text(encoding="utf-8"))):
+        found |= {file for file in (PACKAGE / name, path.parent / name) if _is_data(file)}
     return found
+
+
+@cache
+def _list_imports(path: Path) -> list[ast.ImportFrom]:
+    """Return the statements `from ... import ...` of a file of Python, wherever they stand."""
+    return list(_find_imports(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _find_imports(node: ast.AST) -> Iterator[ast.ImportFrom]:
+    """Expressions, of which most of a file consists, are passed over."""
+    if isinstance(node, ast.ImportFrom):
+        yield node
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        inner = getattr(node, block, None)
+        for statement in inner if isinstance(inner, list) else ():
+            yield from _find_imports(statement)
 
 
 def _is_data(file: Path) -> bool:
@@ -83,7 +100,7 @@ def _find_module(folder: Path, module: str | None, name: str) -> Path:
         if inner.is_file():
             return inner
     face = place / "__init__.py"
-    for node in ast.parse(face.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and name in [alias.asname or alias.name for alias in node.names]:
+    for node in _list_imports(face):
+        if name in [alias.asname or alias.name for alias in node.names]:
             return _find_module(_find_folder(face, node), node.module, name)
     return face
