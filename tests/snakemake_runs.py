@@ -1,8 +1,8 @@
 """
 Snakemake's command line for tests, each call in a process of its own.
 
-Python's fork server imports Snakemake once, and nothing of this project: the import takes two seconds of processor time,
-which no call needs to spend anew.
+Python's fork server imports Snakemake and what it or its Snakefile imports once, and nothing of this project: that takes two
+seconds of processor time, which no call needs to spend anew.
 """
 
 import multiprocessing
@@ -13,7 +13,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["snakemake.cli"])
+SERVER.set_forkserver_preload(["snakemake.cli", "snakemake_executor_plugin_slurm", "pandas", "pydantic"])
 
 
 def run_snakemake(folder: str | Path, *arguments: str | Path, timeout: float = 1800) -> tuple[int, str]:

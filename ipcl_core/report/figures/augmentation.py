@@ -11,7 +11,7 @@ from ...config import Augmentation, Preprocessing
 from ...views.loader import ViewLoader
 from .style import WIDTH, File, finish, save
 
-N_IMAGES, N_VIEWS = 3, 8
+N_IMAGES, N_VIEWS, GAP = 3, 8, 8
 
 
 def draw_figure_augmentation(
@@ -78,15 +78,20 @@ def plot_figure_augmentation(sheets: dict[str, tuple[np.ndarray, np.ndarray]], *
     """Return the Figure of `draw_figure_augmentation`: policy in words -> central squares and views of its images."""
     n_rows = sum(len(images) for images, _ in sheets.values())
     figure = Figure(figsize=(WIDTH, WIDTH / (N_VIEWS + 1) * n_rows + 0.45 * len(sheets) + 0.3))
-    panels = figure.subfigures(len(sheets), squeeze=False)[:, 0]
-    for panel, (policy, (images, views)) in zip(panels, sheets.items(), strict=True):
-        panel.suptitle(textwrap.fill(policy, 120), fontsize=7)
-        grid = panel.subplots(len(images), views.shape[1] + 1, squeeze=False)
-        for row, image, others in zip(grid, images, views, strict=True):
-            for ax, picture in zip(row, [image, *others], strict=True):
-                ax.imshow(picture)
-                ax.set(xticks=[], yticks=[])
-                ax.spines[:].set_visible(False)
-        grid[0, 0].set_title("image")
-        grid[0, 1].set_title("views", loc="left")
+    heights = [len(images) for images, _ in sheets.values()]
+    axes = figure.subplots(len(sheets), squeeze=False, height_ratios=heights)[:, 0]
+    for ax, (policy, (images, views)) in zip(axes, sheets.items(), strict=True):
+        ax.set_title(textwrap.fill(policy, 120), fontsize=7)
+        ax.imshow(join_pictures(np.concatenate([images[:, None], views], 1)))  # (n, 1 + v, S, S, 3)
+        side = images.shape[1] + GAP
+        ax.set_xticks([side / 2, side * 1.5], ["image", "views"])
+        ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+        ax.set_yticks([])
+        ax.spines[:].set_visible(False)
     return finish(figure, title)
+
+
+def join_pictures(grid: np.ndarray) -> np.ndarray:
+    """Join pictures (rows, columns, S, S, 3) to one of them all (rows * (S + GAP), columns * (S + GAP), 3), on white."""
+    padded = np.pad(grid, [(0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)], constant_values=1)
+    return np.concatenate(np.concatenate(padded, 1), 1)  # (rows, columns, ...) -> (columns, rows * side, ...) -> one
