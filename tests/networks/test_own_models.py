@@ -375,7 +375,6 @@ def test_network_may_take_gradients_in_its_forward_pass(code, tmp_path, photo):
 
 
 def test_networks_of_timm(tmp_path):
-    pytest.importorskip("timm", reason="timm is optional")
     block = {"architecture": "timm:vit_tiny_patch16_224", "arguments": {"num_classes": 6, "depth": 2, "img_size": 64}}
     spec, _ = make(tmp_path, layers="blocks", **block)
     network, _ = load_network(tmp_path / "weights.safetensors", describe(**block))
