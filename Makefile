@@ -1,12 +1,12 @@
 # make demo   sets everything up, runs the whole study at demo size, says where the results are
-# make test   sets everything up, runs the tests
+# make test   sets everything up, runs the tests that need neither Snakemake's runs nor a service
 # make docs   sets everything up, builds the site: site/index.html
 # The set-up is done once: a virtual environment in .venv, from requirements.lock; for tests and linters development.lock besides.
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: demo docs release test test-docs test-distributed test-wheel test-faults test-paper test-slurm gpu lint setup development
+.PHONY: demo docs release test test-workflow test-docs test-distributed test-wheel test-faults test-paper test-slurm gpu lint setup development
 
 demo: setup
 	$(RUN) snakemake --profile profiles/demo
@@ -30,7 +30,11 @@ results/demo/report.html: results/demo/table1.csv $(wildcard results/demo/figure
 
 # a file at a time to each process, in tests/conftest.py's order
 test: development
-	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 30 -m "not gpu and not slurm and not paper and not faults and not distributed and not wheel and not site"
+	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 30 -m "not workflow and not gpu and not slurm and not paper and not faults and not distributed and not wheel and not site"
+
+# Snakemake on small real studies, whose data are fetched
+test-workflow: development
+	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 30 -m workflow
 
 # every row of Table 1 on few small pictures; about ten minutes
 test-paper: development
