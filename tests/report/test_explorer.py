@@ -109,6 +109,21 @@ def test_disagreeing_files_are_refused(study, tmp_path):
     assert not (tmp_path / "x.html").exists()
 
 
+def test_records_of_what_a_storage_plugin_keeps_are_the_studys(path, study, tmp_path, monkeypatch):
+    """The plugin copies what rules declare, and no records: they lie in the results folder where Snakemake runs."""
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / ".snakemake/storage/fs/bucket/results"
+    shutil.copytree(path.parent, copy)
+    shutil.move(copy / "provenance", tmp_path / "results/provenance")
+
+    def locate(value):
+        return copy / Path(value).relative_to(path.parent) if isinstance(value, Path) else value
+
+    moved = {name: [*map(locate, value)] if isinstance(value, list) else locate(value) for name, value in study.items()}
+    write_explorer(tmp_path / "x.html", **moved)
+    assert read_study(tmp_path / "x.html") == read_study(path)
+
+
 def test_files_are_paired_by_what_they_say(path, study, tmp_path):
     backwards = {name: files[::-1] for name, files in study.items() if isinstance(files, list)}
     write_explorer(path.parent / "again.html", **study | backwards)

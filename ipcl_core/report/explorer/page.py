@@ -11,6 +11,7 @@ import gzip
 import io
 import itertools
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def _describe_study(
     add_encoding(shown, encoding, limits)
     sources = [*accuracies, *ceilings, *rsms, *_list_sources(study, table)]
     sources += itertools.chain(*vars(encoding).values())
-    return shown | {"records": _collect_records(Results.read(table), sources)}
+    return shown | {"records": _collect_records(_read_records(study, Path(table).absolute().parent), sources)}
 
 
 def _describe_model(name: str, study: Config, accuracy: pd.DataFrame | None) -> dict:
@@ -225,6 +226,13 @@ def _list_sources(study: Config, table: File) -> list[Path]:
     """Return the tables of fits whose records the page shows."""
     pairs = itertools.product(("statistics", "rsa"), study.brains, study.available)
     return [Path(table).parent / f"{stage}/{brain}/{model}.csv" for stage, brain, model in pairs]
+
+
+def _read_records(study: Config, folder: Path) -> Results:
+    """Return the records of a folder of results; of a storage plugin's copy of it they stand in the study's, see `records`."""
+    if (folder / "provenance").is_dir():
+        return Results.read(folder)
+    return replace(Results.read(study.pathvars.get("results", "results")), root=folder)
 
 
 def _collect_records(results: Results, paths: list[File]) -> dict[str, dict]:
