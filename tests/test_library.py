@@ -240,8 +240,16 @@ def test_what_cannot_be_compared(brain):
         ipcl.compare({"a": broken}, brain)
     with pytest.raises(ValueError, match="layer a: found one unit; an RSM needs"):
         ipcl.compare({"a": np.ones((12, 1))}, brain)
-    with pytest.raises(ValueError, match="the pictures of the stimuli are not known"):
-        ipcl.compare(ipcl.load_network("pixels", dim=12), brain)
+    pixels = ipcl.load_network("pixels", dim=12)
+    with pytest.raises(ValueError, match=r"the pictures of the stimuli are not known.*extract_activations"):
+        ipcl.compare(pixels, brain)
+    for use in (ipcl.compare, ipcl.extract_activations):
+        with pytest.raises(ValueError, match="network: found Pixels; give what load_network returns"):
+            use(pixels.module, brain)
+    with pytest.raises(ValueError, match="brain: found dict; give what load_brain returns"):
+        ipcl.compare(pixels, {"IT": np.eye(N)})
+    with pytest.raises(ValueError, match="brain data: found ndarray; of RDMs give a dictionary, region -> RDMs"):
+        ipcl.load_brain(np.eye(N))
     with pytest.raises(ValueError, match="nothing to draw"):
         ipcl.plot_layers(ipcl.compare({"a": np.eye(N)}, brain).iloc[:0])
 

@@ -147,7 +147,7 @@ def _check_diagonal(values: np.ndarray, kind: str, who: str) -> None:
     if np.isnan(diagonal).all() or np.allclose(diagonal, right, rtol=0, atol=1e-4):
         return
     if kind == "rdm" and np.allclose(diagonal, 1, rtol=0, atol=1e-4):
-        raise ValueError(f"{who}: its diagonal is 1, as of an RSM; give kind: rsm")
+        raise ValueError(f"{who}: its diagonal is 1, as of an RSM; give kind: rsm, or 1 - r")
     if kind == "rsm" and np.allclose(diagonal, 0, rtol=0, atol=1e-4):
         if np.nanmin(values) < -1e-4:
             raise ValueError(

@@ -82,6 +82,8 @@ def load_brain(
         return _take_rdms(list(stimuli or map(str, range(1, n + 1))), parts, "correlation", name or "brain")
     if isinstance(source, Mapping):
         return _import_brain(TypeAdapter(Brain).validate_python({"title": "brain", **source}), name or "brain")
+    if not isinstance(source, str | Path):
+        raise ValueError(f"brain data: found {type(source).__name__}; of RDMs give a dictionary, region -> RDMs")
     if Path(source).is_file():
         return _open_brain(Path(source), name or Path(source).resolve().parent.name)
     study = read_config(config)

@@ -63,7 +63,8 @@ def compare(
         `rsa/BRAIN/MODEL.csv` and `noise_ceilings.csv`.
 
     Raises:
-        ValueError: activations are of another number of stimuli, or of one unit; RSMs are of other stimuli.
+        ValueError: network or brain is none of these; activations are of another number of stimuli, or of one unit; RSMs
+            are of other stimuli.
 
     Source: section 4.2, appendix C.2; intervals and p: docs/statistics.md.
 
@@ -77,6 +78,8 @@ def compare(
         >>> fits.loc[fits["r"].idxmax(), "layer"]
         'signal'
     """
+    if not isinstance(brain, BrainData):
+        raise ValueError(f"brain: found {type(brain).__name__}; give what load_brain returns for it")
     how, halves = statistics or Statistics(), noise_ceiling or NoiseCeiling()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -84,7 +87,7 @@ def compare(
             rsms = Path(network)
         else:
             rsms, activations = folder / "rsms.h5", folder / "activations.h5"
-            if isinstance(network, Network):
+            if not isinstance(network, Mapping):
                 record(network, brain, activations, layers)
                 name = name or network.name
             else:

@@ -164,7 +164,8 @@ def extract_activations(
         Layer -> (n_stimuli, ...) float32, in the order of the forward pass.
 
     Raises:
-        ValueError: fewer than three pictures, no such layer, or activations that are not finite.
+        ValueError: no network of `load_network`, fewer than three pictures, no such layer, or activations that are not
+            finite.
 
     Example:
         >>> import ipcl_core as ipcl
@@ -188,9 +189,14 @@ def record(network: Network, stimuli: str | Path | BrainData, path: Path, layers
     """Write a network's activations; see `fits.activations`."""
     from ..fits.activations import record_activations
 
+    if not isinstance(network, Network):
+        raise ValueError(f"network: found {type(network).__name__}; give what load_network returns for it")
     images = stimuli.images if isinstance(stimuli, BrainData) else stimuli
     if images is None:
-        raise ValueError(f"{network.name}: the pictures of the stimuli are not known; give activations instead")
+        raise ValueError(
+            f"{network.name}: the pictures of the stimuli are not known; give activations instead, in the order of the "
+            "stimuli, as extract_activations(network, FOLDER) returns them"
+        )
     attributes = {"network": network.described}
     record_activations(
         network.module, network.preprocessing, images, path, layers=layers, name=network.name, attributes=attributes

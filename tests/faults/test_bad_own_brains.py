@@ -95,7 +95,7 @@ def test_residuals_that_do_not_fit(own, array, message):
 
 
 DISTANCES = {
-    "an RSM": (lambda d: 1 - d, ": its diagonal is 1, as of an RSM; give kind: rsm"),
+    "an RSM": (lambda d: 1 - d, ": its diagonal is 1, as of an RSM; give kind: rsm, or 1 - r"),
     "a diagonal of neither": (
         lambda d: d + 0.5 * np.eye(N),
         r": the diagonal of an RDM is 0, found 0\.5 to 0\.5",
