@@ -142,5 +142,5 @@ def main(arguments: list[str] | None = None) -> int:
     for key, found, is_well in check_study(study):
         wrong += not is_well
         print(f"{key}: {found}" if is_well or not found.startswith(f"{key}.") else found)
-    print(f"{wrong} to be put right" if wrong else "nothing is wrong")
+    print(f"{wrong} block{'s' * (wrong > 1)} to be put right" if wrong else "nothing is wrong")
     return int(wrong > 0)

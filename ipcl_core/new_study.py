@@ -21,7 +21,8 @@ from .files import write_whole
 HEAD = """\
 # A study to start from. Look for "yours" below; every key is described in docs/own_brain.md and docs/own_model.md.
 #   ipcl check {folder}/config.yaml
-#   snakemake --cores all --configfile {folder}/config.yaml          in the folder of the workflow
+#   snakemake --cores all --configfile {folder}/config.yaml
+# Paths count from the folder where these are called; where it holds no Snakefile, add --snakefile CLONE/Snakefile.
 
 title: My study
 
@@ -41,7 +42,7 @@ OWN_BRAIN = """\
     participants: [sub-01, sub-02, sub-03, sub-04, sub-05, sub-06, sub-07, sub-08] # yours
     regions: [EarlyV, IT] # yours, in hierarchical order
     runs: [run-1, run-2] # yours: repetitions of the measurement; left out, with {{run}} below: one
-    kind: patterns # stimuli x voxels; or rdm, rsm
+    kind: patterns # stimuli x voxels; or rdm, rsm, stimuli x stimuli, without runs
     files: "{folder}/patterns/{{participant}}_{{region}}_{{run}}.npy" # yours: .npy, .mat, .h5, .csv, .nii
 """
 PUBLISHED_BRAIN = """\
@@ -164,5 +165,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ConfigError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{config}: edit it, then\n  ipcl check {config}\n  snakemake --cores all --configfile {config}")
+    print(
+        f"{config}: edit it, then\n  ipcl check {config}\n  snakemake --cores all --configfile {config}\n"
+        f"makes {config.parent}/results/table1.csv, statistics, figures and explorer.html. Paths count from this folder; "
+        "where it holds no Snakefile, add --snakefile CLONE/Snakefile"
+    )
     return 0

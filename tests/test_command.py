@@ -67,9 +67,10 @@ def fill(folder: Path, photo) -> None:
 def test_new_study_is_checked_up_to_the_missing_files_and_then_whole(ipcl, tmp_path, photo):
     assert ipcl("new mine")[0] == 0
     code, said = ipcl("check mine/config.yaml")
-    assert code == 1 and said.endswith("1 to be put right\n") and "models.mine: ok" in said
-    lacking = re.findall(r"^brains.mine.(\w+): set it to .* \(found: (.*)\)$", said, re.MULTILINE)
-    assert lacking[:2] == [("stimuli", "mine/stimuli"), ("order", "mine/order.txt")] and len(lacking) == 2 + 32
+    assert code == 1 and said.endswith("1 block to be put right\n") and "models.mine: ok" in said
+    lacking = re.findall(r"^brains.mine.(\w+): set it to .* \(found: (.*), which is not there\)$", said, re.MULTILINE)
+    assert lacking[:2] == [("stimuli", "mine/stimuli"), ("order", "mine/order.txt")] and len(lacking) == 2 + 3
+    assert "\nbrains.mine.files: and 29 files more\n" in said
     fill(tmp_path / "mine", photo)
     code, said = ipcl("check mine/config.yaml")
     assert (code, said.splitlines()[0]) == (0, "brains.mine: ok: 4 stimuli, EarlyV, IT")
@@ -80,7 +81,7 @@ def test_new_study_is_checked_up_to_the_missing_files_and_then_whole(ipcl, tmp_p
     config.write_text(config.read_text().replace("my_networks:build", "my_networks:built"))
     code, said = ipcl("check mine/config.yaml")
     assert code == 1 and "sub-03_IT_{run}.npy: region IT, participant sub-03" in said
-    assert "has no function built; did you mean build?" in said and said.endswith("2 to be put right\n")
+    assert "has no function built; did you mean build?" in said and said.endswith("2 blocks to be put right\n")
 
 
 @pytest.mark.parametrize(("flag", "brain", "own"), [("--brain", "own", False), ("--model", "kriegeskorte_2008", True)])

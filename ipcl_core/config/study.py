@@ -327,7 +327,8 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str], models: 
         models: names of the models whose weights are about to be fetched.
 
     Returns:
-        One line per missing path: the key, what stands there, what kind of file or folder it should name.
+        One line per missing path: the key, what stands there, what kind of file or folder it should name. Of a key with many,
+        the first three and their number.
     """
     needed = []
     for name in sorted(datasets):
@@ -342,7 +343,15 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str], models: 
         url = config.models[name].weights.url
         if url and not url.startswith("https://"):
             needed.append((f"models.{name}.weights.url", url, "a file of weights, or to its https address"))
-    return [f"  {key}: set it to {kind} (found: {fault})" for key, path, kind in needed if (fault := _find_fault(path))]
+    faults: dict[str, list[str]] = {}
+    for key, path, kind in needed:
+        if fault := _find_fault(path):
+            faults.setdefault(key, []).append(f"  {key}: set it to {kind} (found: {fault})")
+    return [
+        line
+        for key, lines in faults.items()
+        for line in [*lines[:3], *([f"  {key}: and {len(lines) - 3} files more"] if len(lines) > 3 else [])]
+    ]
 
 
 def _find_fault(path: str) -> str | None:
@@ -358,6 +367,8 @@ def _find_fault(path: str) -> str | None:
             open(path, "rb").close()
     except PermissionError:
         return f"{path}, which this user may not read"
-    except OSError:
-        return path
+    except FileNotFoundError:
+        return f"{path}, which is not there"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
     return None

@@ -35,7 +35,7 @@ def find_files(model: OwnModel) -> tuple[list[str], list[str]]:
         if Path(model.state_dict).is_file():
             files.append(model.state_dict)
         else:
-            faults.append(f"state_dict: set it to a file of weights (found: {model.state_dict})")
+            faults.append(f"state_dict: set it to a file of weights (found: {model.state_dict}, which is not there)")
     place, colon, _ = model.architecture.partition(":")
     if colon and place not in LIBRARIES:
         try:

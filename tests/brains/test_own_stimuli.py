@@ -140,7 +140,9 @@ def test_missing_files_are_named_before_anything_runs(own):
     (own.folder / "sub-02_IT.npy").unlink()
     study = STUDY | {"brains": {"mine": block.model_dump()}}
     (line,) = missing_paths(load_config(study), set(), {"mine"}, set())
-    assert line == f"  brains.mine.files: set it to a file of IT (found: {own.folder}/sub-02_IT.npy)"
+    assert (
+        line == f"  brains.mine.files: set it to a file of IT (found: {own.folder}/sub-02_IT.npy, which is not there)"
+    )
     study["brains"]["mine"]["missing"] = "leave_out"
     assert missing_paths(load_config(study), set(), {"mine"}, set()) == []
     for participant in PARTICIPANTS:

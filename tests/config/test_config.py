@@ -153,10 +153,11 @@ def test_addresses_and_hashes_of_weights(url, digest):
 def test_missing_paths_name_their_key():
     found = missing_paths(load_config(STUDY), {"pictures", "emoji"}, {"objects92", "objects72"}, {"fetched"})
     assert found == [
-        f"  datasets.pictures.train: set it to {IMAGES} (found: /data/train)",
+        f"  datasets.pictures.train: set it to {IMAGES} (found: /data/train, which is not there)",
         f"  datasets.pictures.val: set it to {IMAGES} (found: nothing)",
-        "  brains.objects72.betas: set it to the file ExploringObjectsData_SECTORS.mat (found: /data/betas.mat)",
-        "  brains.objects72.stimuli: set it to the folder of the 72 stimuli (found: /data/stimuli)",
+        "  brains.objects72.betas: set it to the file ExploringObjectsData_SECTORS.mat (found: /data/betas.mat, which is not "
+        "there)",
+        "  brains.objects72.stimuli: set it to the folder of the 72 stimuli (found: /data/stimuli, which is not there)",
     ]
 
 
@@ -164,7 +165,7 @@ def test_pattern_of_archives_is_there_when_one_has_it(tmp_path):
     (tmp_path / "val").mkdir()
     study = load_config(change("datasets.pictures", {"train": f"{tmp_path}/train-*.tar", "val": f"{tmp_path}/val"}))
     assert missing_paths(study, {"pictures"}, set(), set()) == [
-        f"  datasets.pictures.train: set it to {IMAGES} (found: {tmp_path}/train-*.tar)"
+        f"  datasets.pictures.train: set it to {IMAGES} (found: {tmp_path}/train-*.tar, which is not there)"
     ]
     (tmp_path / "train-0.tar").touch()
     assert missing_paths(study, {"pictures"}, set(), set()) == []

@@ -135,7 +135,7 @@ def test_files_that_are_not_there_are_named(code):
     ]
     assert find(architecture="pack.networsk:build")[1][0].endswith("did you mean pack.networks?")
     assert find(architecture="my_networks:build", code="nowhere")[1] == ["code: there is no folder nowhere"]
-    expected = ["state_dict: set it to a file of weights (found: a.pth)"]
+    expected = ["state_dict: set it to a file of weights (found: a.pth, which is not there)"]
     assert find(architecture="alexnet_gn", dim=8, state_dict="a.pth")[1] == expected
 
 
