@@ -97,6 +97,8 @@ def test_numbers_of_table1_are_repeated_by_the_folder_alone(alone):
     (alone / "table1.csv").write_text(text)
     code, said = repeat("--model", "second")
     assert code == 1 and "Table 1 has 0.9 at" in said[0] and said[-1].startswith("0 of 1")
+    shutil.rmtree(alone / "brain")
+    assert repeat() == (2, ["no number can be computed again: this folder holds no brain data, or no such network"])
 
 
 def test_cards_say_what_the_files_say(made, alone):
@@ -233,7 +235,9 @@ def test_brain_data_without_a_licence_are_given_only_where_it_is_said(study, cap
     write_json(read_json(path) | {"rule": "import_own_brain"}, path)
     assert main(["results", "without", "--models", "first", "--license", "cc-by-4.0"]) == 0
     assert main(["results", "with", "--models", "first", "--share", BRAIN]) == 0
-    assert f"no licence is known that allows it: brain data {BRAIN}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"no licence is known that allows it: brain data {BRAIN}" in said
+    assert "with/repeat.py computes" in said and "without/repeat.py" not in said
     assert not Path("without/brain").exists() and Path(f"with/brain/{BRAIN}/brain.h5").exists()
     said = Path("without/README.md").read_text()
     assert "license: cc-by-4.0\n" in said and "no number can be repeated" in said

@@ -168,8 +168,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    size = sum(path.stat().st_size for path in Path(options.folder).rglob("*") if path.is_file())
-    print(f"{options.folder}: {size / 1e6:.1f} MB; python {options.folder}/repeat.py computes numbers of {TABLE} again")
+    folder = Path(options.folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder}: {size / 1e6:.1f} MB")
+    if (folder / "brain").exists():
+        print(f"python {folder}/repeat.py computes numbers of {TABLE} again")
     if absent:
         print(
             f"not in it, as no licence is known that allows it: brain data {', '.join(absent)} (--share, where you may)"

@@ -6,7 +6,7 @@ Numbers of Table 1, computed again from what lies in this folder.
 
 r is that of the network's best layer: the RSM of each layer (rsm/) is correlated with the mean of people's (brain/), and the
 largest is taken. The code is that of the study (code/). Needs h5py, pandas, pydantic, pyyaml and tqdm. Exit code 1 where a
-number differs.
+number differs, 2 where none can be computed.
 """
 
 import argparse
@@ -41,8 +41,11 @@ def main():
             equal.append((round(r, 4), layer) == published)
             said = "as in Table 1" if equal[-1] else f"Table 1 has {published[0]} at {published[1]}"
             print(f"{row['model']}, {row['brain']}, {region}: r {round(r, 4)} at {layer}: {said}")
+    if not equal:
+        print("no number can be computed again: this folder holds no brain data, or no such network")
+        return 2
     print(f"{sum(equal)} of {len(equal)} numbers are those of Table 1")
-    return 0 if equal and all(equal) else 1
+    return 0 if all(equal) else 1
 
 
 if __name__ == "__main__":
