@@ -70,6 +70,7 @@ def compare_features(folder: Path, expected: Path) -> None:
     assert_close(*votes, rtol=1e-5, atol=0)
 
 
+@pytest.mark.distributed
 def test_two_processes_equal_a_single_one(raw_split, single, tmp_path):
     """From the start, and on from a single process's checkpoint; features and kNN."""
     two = tmp_path / "two"
