@@ -332,7 +332,7 @@ def list_encoding(study: Study) -> Iterator[Row]:
     )
     scaled = np.stack([kernel / find_size(band[train]) ** 2 for kernel, band in zip(kernels, bands, strict=True)])
     model.fit(scaled[:, train][:, :, train], y[train])
-    banded = fit_bands(kernels, responses, *masks, PENALTIES).predictions
+    banded = fit_bands(dict(zip("ab", kernels, strict=True)), responses, *masks, PENALTIES)["a", "b"].predictions
     others = {
         "scikit-learn, RidgeCV": mix_bands(bands, y, train, test),
         "himalaya, MultipleKernelRidgeCV": model.predict(scaled[:, test][:, :, train]),

@@ -10,6 +10,7 @@ al. 2017 (variance partition).
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,46 +19,60 @@ from torch import Tensor
 
 from .ridge import Fold, center_kernel, fit_fold
 
+Name = TypeVar("Name")
 STEPS = {1: 1, 2: 10, 3: 6}
 """Number of bands -> steps from 0 to 1 of the grid of their weights."""
 
 
+def list_subsets(names: Sequence[Name]) -> list[tuple[Name, ...]]:
+    """Return all subsets but the empty one, from single names to all: A, B, A and B."""
+    return [subset for size in range(1, len(names) + 1) for subset in itertools.combinations(names, size)]
+
+
 def list_mixtures(n_bands: int) -> NDArray:
-    """Return the grid of weights, (n_mixtures, n_bands), each not negative and of sum 1: 11 for two bands, 28 for three."""
-    steps = STEPS[n_bands]
-    grid = itertools.product(range(steps + 1), repeat=n_bands)
-    return np.array([weights for weights in grid if sum(weights) == steps]) / steps
+    """Return the weights of the bands, (n_mixtures, n_bands), each not negative and of sum 1: 11 for two bands, 40 for three.
+
+    Of every subset of the bands those of its grid in which no weight is 0, from single bands to all.
+    """
+    mixtures = []
+    for bands in list_subsets(range(n_bands)):
+        steps = STEPS[len(bands)]
+        for weights in itertools.product(range(1, steps + 1), repeat=len(bands)):
+            if sum(weights) == steps:
+                mixtures.append(np.zeros(n_bands))
+                mixtures[-1][list(bands)] = np.array(weights) / steps
+    return np.stack(mixtures)
 
 
 def fit_bands(
-    kernels: Sequence[Tensor], responses: Tensor, train: Tensor, test: Tensor, penalties: Sequence[float]
-) -> Fold:
-    """Predict the responses to test stimuli by banded ridge regressions on training stimuli.
+    kernels: Mapping[str, Tensor], responses: Tensor, train: Tensor, test: Tensor, penalties: Sequence[float]
+) -> dict[tuple[str, ...], Fold]:
+    """Predict the responses to test stimuli by banded ridge regressions on training stimuli, from each subset of the bands.
 
     Each voxel gets the weights of the bands and the penalty with the least squared error when each training stimulus is
-    predicted from the others. One band: `ridge.fit_fold`.
+    predicted from the others. A mixture is fitted once, for all subsets that have its bands. One band: `ridge.fit_fold`.
 
     Args:
-        kernels: (n, n) of each band, see `ridge.sum_kernel`.
+        kernels: name of a band -> (n, n), see `ridge.sum_kernel`.
         responses, train, test, penalties: see `ridge.fit_fold`.
     """
-    scaled = [kernel / center_kernel(kernel, train, test)[0].diagonal().mean() for kernel in kernels]
-    best = None
+    scaled = [kernel / center_kernel(kernel, train, test)[0].diagonal().mean() for kernel in kernels.values()]
+    best: dict[tuple[str, ...], Fold] = {}
     for weights in list_mixtures(len(kernels)):
         mixed = sum(weight * kernel for weight, kernel in zip(weights, scaled, strict=True) if weight)
         fold = fit_fold(mixed, responses, train, test, penalties)
-        if best is None:
-            best = fold
-            continue
-        better = fold.scores > best.scores
-        parts = ("predictions", "penalties", "scores")
-        best = Fold(*(torch.where(better, getattr(fold, part), getattr(best, part)) for part in parts))
+        used = {name for name, weight in zip(kernels, weights, strict=True) if weight}
+        for subset in list_subsets(list(kernels)):
+            if used <= set(subset):
+                best[subset] = _take_better(best[subset], fold) if subset in best else fold
     return best
 
 
-def list_subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return all subsets but the empty one, from single names to all: A, B, A and B."""
-    return [subset for size in range(1, len(names) + 1) for subset in itertools.combinations(names, size)]
+def _take_better(one: Fold, other: Fold) -> Fold:
+    """Return of each voxel the fold with the higher score, of equal ones the first."""
+    better = other.scores > one.scores
+    parts = ("predictions", "penalties", "scores")
+    return Fold(*(torch.where(better, getattr(other, part), getattr(one, part)) for part in parts))
 
 
 def partition_variance(r2: Mapping[tuple[str, ...], NDArray]) -> dict[tuple[str, ...], NDArray]:

@@ -23,6 +23,8 @@ from torch import Tensor
 
 VOXELS = 4096
 """Voxels that are fitted at a time: 320 MB for 10,000 stimuli."""
+RESIDUALS = 1 << 18
+"""Residuals that are squared at a time, about what a processor's cache holds; never of fewer than 256 voxels."""
 
 
 @dataclass(frozen=True)
@@ -114,18 +116,25 @@ def _fit_voxels(
     """
     n, mean = len(values), responses.mean(0)
     centered = responses - mean
-    rotated = vectors.T @ centered  # (n_train, n_voxels)
-    errors = torch.stack([_sum_errors(values, vectors, rotated, penalty) for penalty in penalties])
-    least, chosen = errors.min(0)
-    weights = rotated / (values[:, None] + penalties[chosen])
-    baseline = (centered**2).sum(0) * (n / (n - 1)) ** 2  # each from the mean of the others
-    return outer @ weights + mean, chosen, 1 - least / baseline
+    rotated = centered.T @ vectors  # (n_voxels, n_train)
+    least, chosen = _sum_errors(values, vectors, rotated, penalties).min(0)
+    weights = rotated / (values + penalties[chosen][:, None])
+    baseline = centered.square().sum(0) * (n / (n - 1)) ** 2  # each from the mean of the others
+    return outer @ weights.T + mean, chosen, 1 - least / baseline
 
 
-def _sum_errors(values: Tensor, vectors: Tensor, rotated: Tensor, penalty: Tensor) -> Tensor:
-    """Return the sum of the squared leave-one-out errors of each voxel, (n_voxels,)."""
-    kept = penalty / (values + penalty)  # share of each axis that the fit leaves
-    # 1 - h, as the axes' shares sum to 1 over all axes
-    left = (vectors**2) @ kept - 1 / len(values)
-    residuals = (vectors * kept / left[:, None]) @ rotated
-    return (residuals**2).sum(0)
+def _sum_errors(values: Tensor, vectors: Tensor, rotated: Tensor, penalties: Tensor) -> Tensor:
+    """Return the sum of the squared leave-one-out errors, (n_penalties, n_voxels).
+
+    Args:
+        rotated: (n_voxels, n_train), responses in the eigenvectors' axes.
+    """
+    n, found = len(values), []
+    for some in penalties.split(max(1, RESIDUALS // n**2)):
+        kept = some[:, None] / (values + some[:, None])  # (k, n) share of each axis that the fit leaves
+        # 1 - h, as the axes' shares sum to 1 over all axes
+        left = kept @ (vectors**2).T - 1 / n
+        maps = (vectors * kept[:, None] / left[..., None]).reshape(-1, n).T  # (n, k n): one product for all k penalties
+        blocks = rotated.split(max(256, RESIDUALS // maps.shape[1]))
+        found.append(torch.cat([(block @ maps).view(-1, len(some), n).square_().sum(2) for block in blocks]))
+    return torch.cat(found, 1).T

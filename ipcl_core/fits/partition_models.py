@@ -4,9 +4,9 @@ What each of two or three models explains alone, shared and together, of voxels 
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.stats
@@ -75,6 +75,14 @@ def partition_models(
     with ExitStack() as stack:
         shown = pair_named(activations, wanted)
         opened = {model: stack.enter_context(open_hdf5(path)) for (_, model), path in shown.items()}
+
+        @lru_cache(maxsize=3)  # those of a set: most folds have the layers of the one before
+        def read(model: str, layer: str, fold: int | None) -> Tensor:
+            return read_kernel(opened[model], layer, None if fold is None else ~held_out[fold], **options)
+
+        def find_kernel(model: str, layer: str, fold: int) -> Tensor:
+            return known[model] if model in known else read(model, layer, fold if standardize else None)
+
         for region in regions:
             layers = {model: _read_layers(path, region.name) for (_, model), path in files.items()}
             empty = {model for model, chosen in layers.items() if "" in chosen}
@@ -83,7 +91,7 @@ def partition_models(
             for each in sets:
                 if empty & set(each):
                     raise ValueError(f"{brain}: region {region.name}: a model of {', '.join(each)} predicts nothing")
-                r2 = _explain_voxels(opened, known, layers, each, voxels, held_out, penalties, options)
+                r2 = _explain_voxels(find_kernel, layers, each, voxels, held_out, penalties)
                 shared = {"brain": name, "region": region.name, "models": ", ".join(each)}
                 table = _tabulate(r2, ceilings)
                 rows.append(table.assign(measure=VOXELS, **shared))
@@ -121,23 +129,18 @@ def _read_voxels(
 
 
 def _explain_voxels(
-    activations: dict[str, h5py.File], known: dict[str, Tensor], layers: dict[str, list[str]], models: list[str],
-    responses: dict[str, NDArray], held_out: NDArray, penalties: list[float], options: dict,
+    find_kernel: Callable[[str, str, int], Tensor], layers: dict[str, list[str]], models: list[str],
+    responses: dict[str, NDArray], held_out: NDArray, penalties: list[float],
 ) -> dict[str, dict[Subset, NDArray]]:  # fmt: skip
-    """Return participant -> subset of the models -> R2 of each voxel, by banded ridge regression; `known` are kernels of
-    models that have no activations."""
+    """Return participant -> subset of the models -> R2 of each voxel, by banded ridge regression; `find_kernel` returns that
+    of a model, layer and fold."""
     y = torch.from_numpy(np.concatenate(list(responses.values()), 1)).to(choose_device())
     folds = {subset: [] for subset in list_subsets(models)}
     for number, test in enumerate(held_out):
-        kernels = {
-            model: known[model] if model in known
-            else read_kernel(activations[model], layers[model][number], ~test, **options)
-            for model in models
-        }  # fmt: skip
+        kernels = {model: find_kernel(model, layers[model][number], number) for model in models}
         masks = [torch.from_numpy(mask).to(y.device) for mask in (~test, test)]
-        for subset, found in folds.items():
-            fold = fit_bands([kernels[model] for model in subset], y, *masks, penalties)
-            found.append(compare_fold(fold.predictions, y[masks[1]], y[masks[0]].mean(0)))
+        for subset, fold in fit_bands(kernels, y, *masks, penalties).items():
+            folds[subset].append(compare_fold(fold.predictions, y[masks[1]], y[masks[0]].mean(0)))
     borders = np.cumsum([part.shape[1] for part in responses.values()])[:-1]
     parts = {subset: np.split(find_r2(np.stack(found)), borders) for subset, found in folds.items()}
     return {who: {subset: each[i] for subset, each in parts.items()} for i, who in enumerate(responses)}

@@ -83,7 +83,6 @@ rule partition_models:
         brain=match_any(study.encoded if study.partitioned else []),
     conda:
         "../../envs/torch.yaml"
-    threads: 2
     resources:
         mem_mb=grow(8000),
         runtime=60,

@@ -20,7 +20,8 @@ def test_all_tensors_are_on_the_device(n_bands):
         kernels = [sum_kernel([band, band]) for band in bands]
         responses = torch.empty(60, 5000, dtype=torch.float64, device="cuda")
         train, test = (torch.zeros(n, dtype=torch.long, device="cuda") for n in (48, 12))
-        fold = fit_bands(kernels, responses, train, test, [1e-2, 1.0, 1e2])
+        named = dict(zip("ab", kernels, strict=False))
+        fold = fit_bands(named, responses, train, test, [1e-2, 1.0, 1e2])[tuple(named)]
         r = correlate_columns(fold.predictions, responses[test])
     found = [*kernels, fold.predictions, fold.penalties, fold.scores, r]
     assert {tensor.device.type for tensor in found} == {"cuda"} and {tensor.dtype for tensor in found} == {
@@ -33,6 +34,6 @@ def test_two_devices_are_an_error():
     """What the test above relies on."""
     with FakeTensorMode(), pytest.raises(RuntimeError, match="device"):
         fit_bands(
-            [torch.empty(60, 60, dtype=torch.float64, device="cuda")], torch.empty(60, 9, dtype=torch.float64),
+            {"a": torch.empty(60, 60, dtype=torch.float64, device="cuda")}, torch.empty(60, 9, dtype=torch.float64),
             torch.zeros(48, dtype=torch.long), torch.zeros(12, dtype=torch.long), [1.0],
         )  # fmt: skip

@@ -113,6 +113,26 @@ def test_rsms_equal_loop(divided):
     assert_allclose(table.query("measure == 'rsm'")["r2_share"].isna(), True)
 
 
+def test_a_third_model_changes_nothing_of_two(divided, tmp_path):
+    """Categories beside both models: what one and two of a set explain is what they do in a set of their own."""
+    folder, _, table = divided
+    path = tmp_path / "categories.csv"
+    path.write_text("\n".join(["stimulus,category", *(f"{name},{i % 4}" for i, name in enumerate(STIMULI))]))
+    settings = {key: SETTINGS[key] for key in ("penalties", "standardize", "projection", "seed")}
+    files = [[folder / f"{model}{kind}" for model in MODELS] for kind in ("_activations.h5", ".h5", "_rsm.h5")]
+    partition_models(
+        *files, folder / "brain.h5", tmp_path / "partitions.csv", name="objects", sets=[[*MODELS, "categories"]], fdr=0.05,
+        categories={"source": str(path), "images": "", "order": None}, **settings,
+    )  # fmt: skip
+    key = ["measure", "explained", "participant", "by"]
+    found, expected = (
+        each.query("explained == 'together'").set_index(key)["r2"]
+        for each in (read_csv(tmp_path / "partitions.csv"), table)
+    )
+    assert len(found) == 2 * 7 * 4 and len(expected) == 2 * 3 * 4
+    assert_allclose(found[expected.index], expected, rtol=0, atol=1e-12)
+
+
 def test_categories_stand_beside_a_model(divided, tmp_path):
     """Voxels of a model's units and of four categories, about half of the signal each: both parts are found, and what the two
     explain together is himalaya's, with the same weights and penalties."""

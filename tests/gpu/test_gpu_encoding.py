@@ -23,9 +23,9 @@ def test_predictions_and_scores_are_those_of_the_processor(device):
     test = torch.arange(60) % 5 == 0
     found = {}
     for place in ("cpu", device):
-        kernels, responses = [sum_kernel([band.to(place)]) for band in bands], y.to(place)
+        kernels, responses = {i: sum_kernel([band.to(place)]) for i, band in zip("ab", bands, strict=True)}, y.to(place)
         masks = (~test).to(place), test.to(place)
-        fold = fit_bands(kernels, responses, *masks, [1e-2, 1.0, 1e2])
+        fold = fit_bands(kernels, responses, *masks, [1e-2, 1.0, 1e2])["a", "b"]
         found[place] = fold, compare_fold(fold.predictions, responses[masks[1]], responses[masks[0]].mean(0))
     other = found[device]
     assert_allclose(other[0].predictions.cpu(), found["cpu"][0].predictions, rtol=0, atol=1e-4)
