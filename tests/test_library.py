@@ -250,6 +250,15 @@ def test_what_cannot_be_compared(brain):
         ipcl.compare(pixels, {"IT": np.eye(N)})
     with pytest.raises(ValueError, match="brain data: found ndarray; of RDMs give a dictionary, region -> RDMs"):
         ipcl.load_brain(np.eye(N))
+    with pytest.raises(
+        ValueError, match=r"IT: found an array of shape \(4, 66\), needs \(participants, stimuli, stimuli\)"
+    ):
+        ipcl.load_brain({"IT": np.ones((4, N * (N - 1) // 2))})
+    with pytest.raises(ValueError, match=r"mine cannot be used:\n  kind: Input should be 'patterns', .*; found: 'RDM'"):
+        block = {"source": "own", "stimuli": "x", "participants": ["a"], "regions": ["IT"], "files": "{region}.npy"}
+        ipcl.load_brain(block | {"kind": "RDM"}, name="mine")
+    with pytest.raises(ValueError, match="preprocessing cannot be used:\n  unknown key 'size'"):
+        ipcl.load_network("pixels", preprocessing={"size": 64})
     with pytest.raises(ValueError, match="nothing to draw"):
         ipcl.plot_layers(ipcl.compare({"a": np.eye(N)}, brain).iloc[:0])
 

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, field_validator, model_validator
 
 from .architectures import ARCHITECTURES
 from .base import Distinct, Line, Name, Strict
@@ -248,11 +248,20 @@ def load_config(raw: dict, files: Iterable[str | Path] = ()) -> Config:
     faults = [f"  {fault}" for path in files for fault in find_faults(path)]
     if faults:
         raise ConfigError("the configuration cannot be used:\n" + "\n".join(faults))
+    return check_block(Config, raw, "the configuration")
+
+
+def check_block(kind: Any, raw: Any, name: str) -> Any:
+    """Return a block of a configuration, checked; kind: its class, or the classes that it may be of.
+
+    Raises:
+        ConfigError: with the block's name, and a line as of `load_config` an offence.
+    """
     try:
-        return Config.model_validate(raw)
+        return TypeAdapter(kind).validate_python(raw)
     except ValidationError as error:
         lines = [f"  {_explain(problem, raw)}" for problem in error.errors()]
-        raise ConfigError("the configuration cannot be used:\n" + "\n".join(lines)) from None
+        raise ConfigError(f"{name} cannot be used:\n" + "\n".join(lines)) from None
 
 
 def read_config(*files: str | Path) -> Config:

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from ..brains.distances import make_rsv
 from ..brains.labels import Labels
@@ -20,6 +19,7 @@ from ..brains.own import import_own_brain, refuse_alike
 from ..brains.published import import_kriegeskorte_2008, import_magri_konkle_2019
 from ..brains.store import Region, read_brain, write_brain
 from ..config import Averaged, Brain, Kriegeskorte2008, MagriKonkle2019, OwnBrain, read_config
+from ..config.study import check_block
 from ..downloads import PACKAGES, download_package
 
 MAKE_IT = "is not imported yet: snakemake --cores 1 results/brain/{name}/brain.h5"
@@ -77,11 +77,17 @@ def load_brain(
         return _take_rdms(*_read_rsatoolbox(source, stimuli), name or "brain")
     if isinstance(source, Mapping) and "source" not in source:
         arrays = {str(region): np.asarray(rdms) for region, rdms in source.items()}
+        for region, rdms in arrays.items():
+            if rdms.ndim not in (2, 3) or rdms.shape[-1] != rdms.shape[-2]:
+                raise ValueError(
+                    f"{region}: found an array of shape {rdms.shape}, needs (participants, stimuli, stimuli), or (stimuli, "
+                    "stimuli) of one; scipy's squareform makes matrices of pairs"
+                )
         n = next(iter(arrays.values())).shape[-1] if arrays else 0
         parts = {region: (rdms.reshape(-1, *rdms.shape[-2:]), None) for region, rdms in arrays.items()}
         return _take_rdms(list(stimuli or map(str, range(1, n + 1))), parts, "correlation", name or "brain")
     if isinstance(source, Mapping):
-        return _import_brain(TypeAdapter(Brain).validate_python({"title": "brain", **source}), name or "brain")
+        return _import_brain(check_block(Brain, {"title": "brain", **source}, name or "brain"), name or "brain")
     if not isinstance(source, str | Path):
         raise ValueError(f"brain data: found {type(source).__name__}; of RDMs give a dictionary, region -> RDMs")
     if Path(source).is_file():

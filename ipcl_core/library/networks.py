@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from ..config import Model, Preprocessing, read_config
 from ..config.architectures import ARCHITECTURES
 from ..config.models import Fetched, Trained
-from ..config.study import check_network
+from ..config.study import check_block, check_network
 from ..downloads import fetch_weights
 from ..files import open_hdf5
 from .brains import BrainData
@@ -75,7 +74,7 @@ def load_network(
 
     from ..networks.network_files import load_network as read_network
 
-    chosen = None if preprocessing is None else Preprocessing.model_validate(preprocessing)
+    chosen = None if preprocessing is None else check_block(Preprocessing, preprocessing, "preprocessing")
     if isinstance(source, nn.Module):
         source.eval()
         name = name or type(source).__name__
@@ -121,10 +120,7 @@ def _check_block(
     words: dict[str, Any] = {"source": source, "framework": name or architecture, "architecture": architecture}
     words |= {"dataset": None} | ({"dim": 128} if known else {})
     words |= {"preprocessing": preprocessing.model_dump()} if preprocessing else {}
-    try:
-        checked = TypeAdapter(Model).validate_python(words | block)
-    except ValidationError as error:
-        raise ValueError(f"{architecture}: {'; '.join(problem['msg'] for problem in error.errors())}") from None
+    checked = check_block(Model, words | block, architecture)
     check_network(architecture, checked)
     return checked
 

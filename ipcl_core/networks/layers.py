@@ -39,8 +39,13 @@ def choose_layers(network: nn.Module, layers: Layers = "all") -> dict[str, nn.Mo
         (HDF5 would make folders); a child of the network that is itself called output is `output (module)`.
 
     Raises:
-        ValueError: a name matches no module, where the message lists near matches; or two modules have one name.
+        ValueError: a name matches no module, where the message lists near matches; or two modules have one name; or a single
+            name does not stand in a list.
     """
+    if isinstance(layers, str) and layers not in ("all", "blocks", "released_code"):
+        raise ValueError(
+            f"layers: found {layers!r}; give all, blocks, released_code, or a list of names, as [{layers!r}]"
+        )
     chosen = dict(_list_blocks(network)) if layers == "blocks" else dict(network.named_modules())
     names = [_name_layer(name) for name in chosen]
     if twice := [name for name in names if names.count(name) > 1]:

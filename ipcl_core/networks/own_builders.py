@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import URLError
 
 from ..config import OwnModel
 from ..config.models import LIBRARIES
@@ -182,7 +183,11 @@ def _find_function(module, name: str):
 def _call(build, architecture: str, arguments: dict) -> "nn.Module":
     try:
         return build(**arguments)
-    except OSError:  # no network, no such file
+    except URLError as error:
+        raise OSError(
+            f"{architecture}: its weights cannot be downloaded ({error}); give a copy of the file as state_dict, no weights"
+        ) from None
+    except OSError:  # no such file
         raise
     except (Exception, SystemExit) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())

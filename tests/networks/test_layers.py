@@ -96,6 +96,8 @@ def test_layers_are_chosen_by_pattern(nested, patterns, expected):
 def test_pattern_without_a_layer_is_refused(nested):
     with pytest.raises(ValueError, match=r"no layer '0\.0\.7' in Sequential; there are, for example, .*0\.0\.[01]"):
         choose_layers(nested, ["1", "0.0.7"])
+    with pytest.raises(ValueError, match=r"layers: found '1'; give all, .*, or a list of names, as \['1'\]"):
+        choose_layers(nested, "1")
 
 
 def test_chosen_layers_alone_are_recorded(nested):

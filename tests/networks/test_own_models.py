@@ -205,9 +205,12 @@ def test_torchvisions_published_weights_are_loaded_and_checked(tmp_path, monkeyp
         make(tmp_path, layers=["fc"], **block)
 
 
-def test_torchvisions_weights_with_another_hash_are_refused(tmp_path, monkeypatch):
+def test_torchvisions_weights_with_another_hash_or_out_of_reach_are_refused(tmp_path, monkeypatch):
     publish(monkeypatch, tmp_path, digest=64 * "0")
     with pytest.raises(ValueError, match=r'invalid hash value .expected "00000000"'):
+        make(tmp_path, architecture="torchvision:resnet18", weights="IMAGENET1K_V1")
+    next(tmp_path.glob("resnet18-*.pth")).unlink()
+    with pytest.raises(OSError, match=r"torchvision:resnet18: its weights cannot be downloaded .*as state_dict"):
         make(tmp_path, architecture="torchvision:resnet18", weights="IMAGENET1K_V1")
 
 
