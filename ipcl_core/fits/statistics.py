@@ -235,7 +235,7 @@ def measure_noise_ceilings(
         low, high = find_agreement(usable)
         if low <= 0:
             note = f"participants may not agree at all: r of each with the others {low:.2f} to {high:.2f}"
-            logger.warning("%s: %s: %s", brain, region.name, note)
+            logger.warning("%s: %s: %s", name, region.name, note)
         rows += [
             (name, distance, region.name, kind, r, *splits, n, reason if np.isnan(r) else note)
             for kind, (r, *splits) in values.items()
