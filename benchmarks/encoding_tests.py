@@ -5,7 +5,8 @@ How often the tests of encoding find something in noise (1,000 simulated studies
 
 A study: 40 stimuli in 5 folds, 6 participants of 20 voxels, two models of 60 units, each a layer of its own. A share of the
 voxels' variance is a random mixture of the first model's units, the rest is noise, of each voxel its own. The tests are those
-of encoding/{brain}/best_layers.csv (one model above 0) and pairs.csv (two models).
+of encoding/{brain}/best_layers.csv (one model above 0) and pairs.csv (two models). What the first model explains alone, as in
+partitions.csv, is simulated by N_DRAWS draws of the units, each with as many studies; there the second can explain something.
 """
 
 import datetime
@@ -16,9 +17,10 @@ import scipy.stats
 import torch
 
 from ipcl_core.brains.folds import split_stimuli
+from ipcl_core.encoding.bands import fit_bands
 from ipcl_core.encoding.resampling import resample_r
 from ipcl_core.encoding.ridge import fit_fold, sum_kernel
-from ipcl_core.encoding.scores import correlate_columns
+from ipcl_core.encoding.scores import compare_fold, correlate_added, correlate_columns, find_r2
 from ipcl_core.fits.compare_encoding import HeldOut, compare_held_out
 from ipcl_core.rsa.inference import draw_resamples
 
@@ -26,6 +28,10 @@ N_STIMULI, N_FOLDS, N_PARTICIPANTS, N_VOXELS, N_UNITS = 40, 5, 6, 20, 60
 N_RESAMPLES, PENALTIES = 200, [1e-2, 1.0, 1e2]
 N_RUNS = {0.0: 1000, 0.02: 200, 0.04: 200, 0.06: 200, 0.08: 200, 0.1: 200}
 """Share of the variance that the first model explains -> studies."""
+
+N_DRAWS, N_STUDIES = 50, 20
+PARTS = [(0.0, 0.0), (0.0, 0.1), (0.0, 0.3), (0.02, 0.0), (0.04, 0.0), (0.06, 0.0), (0.06, 0.3)]
+"""Shares of the variance that the first and the second model explain."""
 
 
 def judge(features: np.ndarray, responses: np.ndarray, held_out: np.ndarray, stimuli: np.ndarray) -> HeldOut:
@@ -59,6 +65,33 @@ def simulate(share: float, seed: int) -> dict[str, float]:
     }
 
 
+def simulate_parts(shares: tuple[float, float], seed: int) -> np.ndarray:
+    """Return of N_STUDIES studies the means over participants of the partial correlation of what the first model adds and of
+    its part of R2, and the p that they are above 0: (4, N_STUDIES)."""
+    rng = np.random.default_rng(seed)
+    held_out = split_stimuli(N_STIMULI, n_folds=N_FOLDS, n_repeats=1, seed=seed)
+    features = [rng.standard_normal((N_STIMULI, N_UNITS)) * np.exp(rng.standard_normal(N_UNITS)) for _ in range(2)]
+    shape = N_STUDIES, N_PARTICIPANTS, N_VOXELS
+    y = np.sqrt(1 - sum(shares)) * rng.standard_normal((N_STIMULI, np.prod(shape)))
+    for x, share in zip(features, shares, strict=True):
+        signal = x @ rng.standard_normal((N_UNITS, y.shape[1])) if share else np.zeros_like(y)
+        y += np.sqrt(share) * signal / signal.std(0).clip(min=1e-9)
+    kernels, y = (
+        {name: sum_kernel([torch.from_numpy(x)]) for name, x in zip("ab", features, strict=True)},
+        torch.from_numpy(y),
+    )
+    r, one, both = [], [], []
+    for test in map(torch.from_numpy, held_out):
+        found = fit_bands(kernels, y, ~test, test, PENALTIES)
+        p, q = found["a", "b"].predictions, found["b",].predictions
+        r.append(correlate_added(p, q, y[test]).numpy())
+        for each, predictions in ((one, q), (both, p)):
+            each.append(compare_fold(predictions, y[test], y[~test].mean(0)))
+    values = np.stack([np.mean(r, axis=0), find_r2(np.stack(both)) - find_r2(np.stack(one))])
+    people = values.reshape(2, *shape).mean(3)
+    return np.concatenate([people.mean(2), scipy.stats.ttest_1samp(people, 0, axis=2, alternative="greater").pvalue])
+
+
 def main() -> None:
     torch.set_num_threads(1)
     start, lines = time.process_time(), []
@@ -77,6 +110,18 @@ the first model explains; the second explains nothing. In the first row there is
 | share of variance | studies | mean r | {" | ".join(rates)} |
 |{"---|" * (len(rates) + 3)}""")
     print("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    print(f"""
+What the first model explains alone, given the second (partitions.csv), in {N_DRAWS * N_STUDIES:,} studies a row: the mean
+partial correlation r and the mean part of R2, and the share of studies in which they are above 0 with p < .05, over
+participants.
+
+| the first explains | the second explains | r | p of r < .05 | part of R2 | p of R2 < .05 |
+|---|---|---|---|---|---|""")
+    for shares in PARTS:
+        r, r2, *p = np.concatenate([simulate_parts(shares, seed) for seed in range(N_DRAWS)], 1)
+        rates = [f"{np.mean(one < 0.05):.1%}" for one in p]
+        first, second = (f"{share:.0%}" for share in shares)
+        print(f"| {first} | {second} | {r.mean():.3f} | {rates[0]} | {r2.mean():.3f} | {rates[1]} |")
 
 
 if __name__ == "__main__":

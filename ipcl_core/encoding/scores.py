@@ -30,6 +30,23 @@ def correlate_columns(predictions: Tensor, responses: Tensor) -> Tensor:
     return torch.where(constant[1], torch.nan, torch.where(constant[0], 0, r))
 
 
+def correlate_added(predictions: Tensor, others: Tensor, responses: Tensor) -> Tensor:
+    """Return the partial correlation of each column over one fold's held-out stimuli, given what others predict: (k,).
+
+    0 where predictions are the others' but for a factor, NaN where responses are constant. As r, its mean is 0 where nothing
+    is to be predicted; unlike a difference of R2, which is below 0 there.
+
+    Args:
+        predictions, others, responses: (n_test, k).
+    """
+    known = others - others.mean(0)
+    known = known / known.norm(dim=0).clamp(min=torch.finfo(known.dtype).tiny)
+    p, y = predictions - predictions.mean(0), responses - responses.mean(0)
+    rest = p - known * (known * p).sum(0)
+    rest = torch.where(rest.norm(dim=0) > 1e-8 * p.norm(dim=0), rest, 0)
+    return correlate_columns(rest, y - known * (known * y).sum(0))
+
+
 def compare_fold(predictions: Tensor, responses: Tensor, means: Tensor) -> NDArray:
     """Return r, the squared errors and those of the training stimuli's means, over one fold's held-out stimuli: (3, n_voxels).
 

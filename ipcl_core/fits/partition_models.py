@@ -19,7 +19,7 @@ from ..brains.store import read_brain, read_patterns
 from ..config.data import CATEGORIES
 from ..encoding.bands import fit_bands, list_subsets, partition_variance
 from ..encoding.ridge import choose_device, sum_kernel
-from ..encoding.scores import compare_fold, find_r2
+from ..encoding.scores import compare_fold, correlate_added, find_r2
 from ..files import open_hdf5, write_csv
 from ..rsa import inference
 from ..rsa.similarity import compute_rsm, count_stimuli, vectorize_rsm
@@ -30,10 +30,11 @@ from .statistics import find_q, mark_significant
 from .weighting import fit_weights
 
 COLUMNS = [
-    "brain", "region", "measure", "models", "explained", "by", "participant", "r2", "r2_share", "low", "high", "p", "q",
+    "brain", "region", "measure", "models", "explained", "by", "participant", "r2", "r2_share", "r", "low", "high", "p", "q",
     "significant", "n_participants", "note",
 ]  # fmt: skip
 VOXELS, RSMS = "voxels", "rsm"
+TOGETHER, ALONE = "together", "alone"
 File = str | Path
 Subset = tuple[str, ...]
 
@@ -91,16 +92,16 @@ def partition_models(
             for each in sets:
                 if empty & set(each):
                     raise ValueError(f"{brain}: region {region.name}: a model of {', '.join(each)} predicts nothing")
-                r2 = _explain_voxels(find_kernel, layers, each, voxels, held_out, penalties)
+                r2, r = _explain_voxels(find_kernel, layers, each, voxels, held_out, penalties)
                 shared = {"brain": name, "region": region.name, "models": ", ".join(each)}
-                table = _tabulate(r2, ceilings)
+                table = _tabulate(r2, ceilings, r)
                 rows.append(table.assign(measure=VOXELS, **shared))
                 r2 = _explain_rsms(
                     rsvs, layers, each, dict(zip(region.participants, region.rsvs, strict=True)), held_out
                 )
-                rows.append(_tabulate(r2, None).assign(measure=RSMS, **shared))
+                rows.append(_tabulate(r2, None, None).assign(measure=RSMS, **shared))
     table = pd.concat(rows).reindex(columns=COLUMNS).reset_index(drop=True)
-    alone = table[table["explained"] == "alone"]
+    alone = table[table["explained"] == ALONE]
     table.loc[alone.index, "q"] = find_q(alone.astype({"p": float}), ["measure"])
     write_csv(mark_significant(table, fdr), partitions)
 
@@ -131,19 +132,29 @@ def _read_voxels(
 def _explain_voxels(
     find_kernel: Callable[[str, str, int], Tensor], layers: dict[str, list[str]], models: list[str],
     responses: dict[str, NDArray], held_out: NDArray, penalties: list[float],
-) -> dict[str, dict[Subset, NDArray]]:  # fmt: skip
-    """Return participant -> subset of the models -> R2 of each voxel, by banded ridge regression; `find_kernel` returns that
-    of a model, layer and fold."""
+) -> tuple[dict[str, dict[Subset, NDArray]], dict[str, dict[tuple[str, Subset], NDArray]]]:  # fmt: skip
+    """Return participant -> subset of the models -> R2 of each voxel, by banded ridge regression; and -> what is explained,
+    by a subset together or by one model alone -> r of each voxel. `find_kernel` returns that of a model, layer and fold."""
     y = torch.from_numpy(np.concatenate(list(responses.values()), 1)).to(choose_device())
-    folds = {subset: [] for subset in list_subsets(models)}
+    folds, added = {subset: [] for subset in list_subsets(models)}, {model: [] for model in models}
     for number, test in enumerate(held_out):
         kernels = {model: find_kernel(model, layers[model][number], number) for model in models}
         masks = [torch.from_numpy(mask).to(y.device) for mask in (~test, test)]
-        for subset, fold in fit_bands(kernels, y, *masks, penalties).items():
-            folds[subset].append(compare_fold(fold.predictions, y[masks[1]], y[masks[0]].mean(0)))
+        predicted = {s: fold.predictions for s, fold in fit_bands(kernels, y, *masks, penalties).items()}
+        for subset, found in folds.items():
+            found.append(compare_fold(predicted[subset], y[masks[1]], y[masks[0]].mean(0)))
+        for model, found in added.items():
+            others = tuple(other for other in models if other != model)
+            r = correlate_added(predicted[tuple(models)], predicted[others], y[masks[1]])
+            found.append(r.cpu().numpy())
+    r = {(TOGETHER, subset): np.stack(found)[:, 0].mean(0) for subset, found in folds.items()}
+    r |= {(ALONE, (model,)): np.mean(found, axis=0) for model, found in added.items()}
     borders = np.cumsum([part.shape[1] for part in responses.values()])[:-1]
-    parts = {subset: np.split(find_r2(np.stack(found)), borders) for subset, found in folds.items()}
-    return {who: {subset: each[i] for subset, each in parts.items()} for i, who in enumerate(responses)}
+    r2 = {subset: find_r2(np.stack(found)) for subset, found in folds.items()}
+    return tuple(
+        {who: {key: np.split(each, borders)[i] for key, each in parts.items()} for i, who in enumerate(responses)}
+        for parts in (r2, r)
+    )
 
 
 def _explain_rsms(
@@ -167,9 +178,13 @@ def _explain_rsms(
     return {who: {s: np.array([1 - a / b]) for (w, s), (a, b) in errors.items() if w == who} for who in targets}
 
 
-def _tabulate(r2: dict[str, dict[Subset, NDArray]], ceilings: dict[str, NDArray] | None) -> pd.DataFrame:
-    """Return the rows of one region and set: means over voxels; of the group means over participants, with intervals."""
-    kinds: dict[str, Callable] = {"together": lambda explained: explained, "alone": partition_variance}
+def _tabulate(
+    r2: dict[str, dict[Subset, NDArray]], ceilings: dict[str, NDArray] | None,
+    r: dict[str, dict[tuple[str, Subset], NDArray]] | None,
+) -> pd.DataFrame:  # fmt: skip
+    """Return the rows of one region and set: means over voxels; of the group means over participants, with intervals of R2,
+    and tests of r where it is known, which noise does not bias, else of R2."""
+    kinds: dict[str, Callable] = {TOGETHER: lambda explained: explained, ALONE: partition_variance}
     rows = []
     for who, explained in r2.items():
         for kind, divide in kinds.items():
@@ -177,18 +192,20 @@ def _tabulate(r2: dict[str, dict[Subset, NDArray]], ceilings: dict[str, NDArray]
                 known = np.isfinite(values)
                 share = values[known].mean() / ceilings[who][known].mean() if ceilings else np.nan
                 row = {"explained": kind, "by": " + ".join(subset), "participant": who, "r2": values[known].mean()}
-                rows.append(row | {"r2_share": share})
+                mean_r = r[who][kind, subset][known].mean() if r and (kind, subset) in r[who] else np.nan
+                rows.append(row | {"r2_share": share, "r": mean_r})
     table, n = pd.DataFrame(rows), len(r2)
     groups = []
     for (kind, by), part in table.groupby(["explained", "by"], sort=False):
         row = {"explained": kind, "by": by, "participant": "group", "n_participants": n}
-        row |= {"r2": part["r2"].mean(), "r2_share": part["r2_share"].mean()}
+        row |= part[["r2", "r2_share", "r"]].mean().to_dict()
         if n < inference.MIN_PARTICIPANTS:
             row["note"] = f"{n} participant(s), fewer than {inference.MIN_PARTICIPANTS}: nothing over participants"
         else:
             low, high = inference.find_interval(row["r2"], part["r2"].var(ddof=1) / n, n - 1)
             row |= {"low": low, "high": high}
-            if kind == "together" or len(by.split(" + ")) == 1:  # what is shared is not 0 where nothing is explained
-                row["p"] = scipy.stats.ttest_1samp(part["r2"], 0, alternative="greater").pvalue
+            if kind == TOGETHER or len(by.split(" + ")) == 1:  # what is shared is not 0 where nothing is explained
+                tested = part["r"] if r else part["r2"]
+                row["p"] = scipy.stats.ttest_1samp(tested, 0, alternative="greater").pvalue
         groups.append(row)
     return pd.concat([pd.DataFrame(groups), table])

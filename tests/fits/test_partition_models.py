@@ -70,14 +70,15 @@ def test_true_parts_are_found_and_add_up(divided):
     for _, family in table[table["explained"] == "alone"].groupby("measure"):  # which q is of
         assert_allclose(family["q"], control_false_discoveries(family["p"].to_numpy(float)))
     assert table.query("explained == 'together'")["q"].isna().all()
-    people = table[table["participant"] != "group"].groupby(["measure", "explained", "by"])["r2"]
+    table = table.assign(tested=table["r"].where(table["measure"] == "voxels", table["r2"]))
+    people = table[table["participant"] != "group"].groupby(["measure", "explained", "by"])["tested"]
     for row in table[table["participant"] == "group"].itertuples():
         values = people.get_group((row.measure, row.explained, row.by)).to_numpy()
         t = values.mean() / (values.std(ddof=1) / np.sqrt(len(values)))
         if row.explained == "alone" and "+" in row.by:
             assert np.isnan(row.p)  # what is shared is not 0 where nothing is explained
         else:
-            assert row.p == pytest.approx(1 - scipy.stats.t.cdf(t, len(values) - 1), abs=1e-12)  # that R2 is above 0
+            assert row.p == pytest.approx(1 - scipy.stats.t.cdf(t, len(values) - 1), abs=1e-12)  # above 0
 
 
 def test_single_models_are_those_of_encoding(divided):

@@ -167,7 +167,7 @@ def plot_partitions(table1: File, partitions: File, *, brain: str, title: str, f
         Patch(**SHARED, label="shared"),
         Patch(**TOGETHER, label="all together"),
         Line2D([], [], label="one participant", **DOT),
-        Line2D([], [], **STAR, label=f"different from 0, q ≤ {fdr:g}"),
+        Line2D([], [], **STAR, label=f"adds something, q ≤ {fdr:g}"),
     ]
     return finish(figure, title, handles)
 
