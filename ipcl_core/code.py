@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parent
 BOOKKEEPING = {PACKAGE / "code.py", PACKAGE / "logs.py", PACKAGE / "records.py"}
 """They say what was done; no artifact is made by them."""
 FILE_NAME = re.compile(r"[\"']([\w./-]{1,70}\.\w+)[\"']")
-"""A string."""
+"""A string that may name a file."""
 BUILDERS = PACKAGE / "config/architectures.py"
 """It names the classes of networks, as MODULE:NAME, and imports none."""
 BUILDING = PACKAGE / "networks/architectures.py"

@@ -70,7 +70,7 @@ def test_new_study_is_checked_up_to_the_missing_files_and_then_whole(ipcl, tmp_p
     assert code == 1 and said.endswith("1 block to be put right\n") and "models.mine: ok" in said
     lacking = re.findall(r"^brains.mine.(\w+): set it to .* \(found: (.*), which is not there\)$", said, re.MULTILINE)
     assert lacking[:2] == [("stimuli", "mine/stimuli"), ("order", "mine/order.txt")] and len(lacking) == 2 + 3
-    assert "\nbrains.mine.files: and 29 files more\n" in said
+    assert "\nbrains.mine.files: and 29 more\n" in said
     fill(tmp_path / "mine", photo)
     code, said = ipcl("check mine/config.yaml")
     assert (code, said.splitlines()[0]) == (0, "brains.mine: ok: 4 stimuli, EarlyV, IT")

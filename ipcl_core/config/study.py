@@ -359,7 +359,7 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str], models: 
     return [
         line
         for key, lines in faults.items()
-        for line in [*lines[:3], *([f"  {key}: and {len(lines) - 3} files more"] if len(lines) > 3 else [])]
+        for line in [*lines[:3], *([f"  {key}: and {len(lines) - 3} more"] if len(lines) > 3 else [])]
     ]
 
 

@@ -11,7 +11,9 @@ from ...config import Augmentation, Preprocessing
 from ...views.loader import ViewLoader
 from .style import WIDTH, File, finish, save
 
-N_IMAGES, N_VIEWS, GAP = 3, 8, 8
+N_IMAGES, N_VIEWS = 3, 8
+GAP = 8
+"""Pixels between pictures."""
 
 
 def draw_figure_augmentation(
