@@ -1,6 +1,7 @@
 """Which code stands behind a script, and that the folders of the package import one way."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,36 @@ def test_code_of_a_script_is_what_runs(name):
     assert {file for file in more if not file.startswith("config/")} <= {"code.py", "logs.py", "records.py"}
 
 
+BLOCKS = """
+def one():
+    class Two:
+        from ipcl_core.cards import in_class
+    try:
+        from ipcl_core.memory import tried
+    except ImportError:
+        from ipcl_core.costs import handled
+    else:
+        from ipcl_core.crate import otherwise
+    finally:
+        from ipcl_core.check import at_last
+    for _ in ():
+        with open("x"):
+            if one:
+                pass
+            elif two:
+                from ipcl_core.provenance import nested
+    match one:
+        case 1:
+            from ipcl_core.simulation import matched
+"""
+
+
+def test_code_holds_imports_at_any_depth(tmp_path):
+    (tmp_path / "script.py").write_text(BLOCKS)
+    modules = re.findall(r"ipcl_core\.(\w+)", BLOCKS)
+    assert {PACKAGE / f"{module}.py" for module in modules} <= set(list_code(tmp_path / "script.py"))
+
+
 def test_code_holds_data_that_is_named():
     found = {str(file.relative_to(PACKAGE)) for file in list_code(PACKAGE / "report/explorer/page.py")}
     kinds = (".js", ".css", ".html")
@@ -112,7 +143,6 @@ def test_code_of_a_training_holds_networks_that_are_only_named(tmp_path, monkeyp
 
 def test_every_rule_with_a_script_has_one_of_its_own():
     """Scripts are named after their rules; and what a rule depends on is derived from its own script."""
-    import re
 
     rules = "\n".join(path.read_text() for path in (REPOSITORY / "rules").rglob("*.smk"))
     blocks = re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", rules, re.MULTILINE)

@@ -160,6 +160,11 @@ def test_numbers_of_jobs_and_submissions(jobs):
     assert f"{jobs['train_model']} trainings" in said
 
 
+def test_table_of_what_partitions_find_is_the_benchmarks():
+    rows = [line for line in read("benchmarks/encoding_tests.md").splitlines() if re.match(r"\| \d+% \|", line)]
+    assert len(rows) == 7 and "\n".join(rows) in read("docs/encoding.md")
+
+
 def test_everything_on_adds_less_than_a_third_of_the_jobs(jobs, tmp_path):
     """The paper with encoding, partitions and weighted layers: docs/encoding.md's counts, from one dry run."""
     more = {"encoding": {"partitions": [["ipcl_alexnet_gn_d128_run1", "pixels"]]}, "statistics": {"weighting": {}}}
