@@ -19,6 +19,7 @@ from ipcl_core.files import write_hdf5
 from ipcl_core.fits.fit_layers import fit_layers
 from ipcl_core.fits.statistics import join_layers, measure_layers, measure_noise_ceilings
 from ipcl_core.records import record_job
+from ipcl_core.report.explorer.page import write_explorer
 from ipcl_core.report.table1 import make_table1
 from ipcl_core.rsa.similarity import compute_rsm, vectorize_rsm
 
@@ -196,3 +197,32 @@ def read_study(path: Path) -> dict:
 def read_rsm(stored: dict) -> np.ndarray:
     levels = np.frombuffer(base64.b64decode(stored["levels"]), np.uint8)
     return np.where(levels == 255, np.nan, stored["low"] + levels * (stored["high"] - stored["low"]) / 254)
+
+
+def read_fits(study: dict, comparator: str = "pearson") -> pd.DataFrame:
+    table = pd.read_csv(study["statistics"]).query("comparator == @comparator")
+    return table.set_index(["model", "region", "layer"]).sort_index()
+
+
+def read_group(file: Path, region: str, measure: str) -> pd.DataFrame:
+    """The group's rows of a region, layers in order, and the mean and standard error over participants of a measure."""
+    table = pd.read_csv(file).query("region == @region").sort_values("layer_index")
+    single = table[table["participant"] != "group"].groupby("layer_index")[measure]
+    return (
+        table[table["participant"] == "group"].set_index("layer_index").assign(mean=single.mean(), error=single.sem())
+    )
+
+
+def write_page(study: dict) -> Path:
+    """Write the page of a study of `make_study` beside its table."""
+    path = study["table"].parent / "explorer.html"
+    write_explorer(path, **study)
+    return path
+
+
+def write_encoded(study: dict) -> tuple[dict, Path]:
+    """Return the study with encoding, and its page."""
+    arguments = add_encoding(study)
+    path = study["table"].parent / "encoding.html"
+    write_explorer(path, **arguments)
+    return arguments, path

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_memory_that_is_freed_is_taken_again(kept):
     """Of 64 MB written a second time no page comes anew; by default each of the 16,384 does."""
