@@ -273,3 +273,15 @@ def test_figure_shows_every_layer_region_and_ceiling(brain, patterns):
     ]
     drawn = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
     assert drawn["given"] == list(fits["r"]) and fits["ceiling"].iloc[0] in [line[0] for line in drawn.values()]
+
+
+def test_arrays_that_are_no_brain_data():
+    distances = 1 - np.corrcoef(np.random.default_rng(0).standard_normal((5, 9)))
+    gap = np.where((np.arange(5) == 2) | (np.arange(5)[:, None] == 2), np.nan, distances)
+    for regions, names, message in (
+        ({}, None, "brain: found no region"),
+        ({"IT": gap}, None, "IT, participant 01: 4 of 10 pairs hold no finite number"),
+        ({"IT": distances}, ["a", "a", "b", "c", "d"], "brain: stimulus a is named 2 times"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ipcl.load_brain(regions, stimuli=names)

@@ -77,13 +77,15 @@ def load_brain(
         return _take_rdms(*_read_rsatoolbox(source, stimuli), name or "brain")
     if isinstance(source, Mapping) and "source" not in source:
         arrays = {str(region): np.asarray(rdms) for region, rdms in source.items()}
+        if not arrays:
+            raise ValueError(f"{name or 'brain'}: found no region; give a dictionary, region -> RDMs")
         for region, rdms in arrays.items():
             if rdms.ndim not in (2, 3) or rdms.shape[-1] != rdms.shape[-2]:
                 raise ValueError(
                     f"{region}: found an array of shape {rdms.shape}, needs (participants, stimuli, stimuli), or (stimuli, "
                     "stimuli) of one; scipy's squareform makes matrices of pairs"
                 )
-        n = next(iter(arrays.values())).shape[-1] if arrays else 0
+        n = next(iter(arrays.values())).shape[-1]
         parts = {region: (rdms.reshape(-1, *rdms.shape[-2:]), None) for region, rdms in arrays.items()}
         return _take_rdms(list(stimuli or map(str, range(1, n + 1))), parts, "correlation", name or "brain")
     if isinstance(source, Mapping):
@@ -158,6 +160,9 @@ def _take_rdms(names: list[str], parts: dict, distance: str, name: str) -> Brain
         rsvs = [make_rsv(one, "rdm", distance, "upper", names, f"{region}, participant {i}") for i, one in pairs]
         regions.append(Region(region, np.stack(rsvs), who, group=False))
     refuse_alike(regions)
+    if len(set(names)) < len(names):
+        twice = next(stimulus for stimulus in names if names.count(stimulus) > 1)
+        raise ValueError(f"{name}: stimulus {twice} is named {names.count(twice)} times")
     file = Path(kept.name) / "brain.h5"
     write_brain(file, names, regions)
     return _open_brain(file, name, kept=kept)
