@@ -17,13 +17,17 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
+from PIL import Image
 
-from ipcl_core.config import Encoding
+from ipcl_core.brains.own import import_own_brain
+from ipcl_core.brains.stimuli import name_stimuli
+from ipcl_core.config import Encoding, OwnData
 from ipcl_core.encoding.features import make_kernel
 from ipcl_core.encoding.ridge import fit_fold
 from ipcl_core.files import open_hdf5, write_hdf5
@@ -49,19 +53,27 @@ def write_layer(path: Path, n: int, units: int) -> None:
         for start in range(0, units, once):
             layout[:, start : start + once] = h5py.VirtualSource(path.with_name("units.h5"), "units", (n, once))
         file.create_virtual_dataset("layers/layer0", layout)
-        file["stimuli"], file.attrs["layers"], file.attrs["network"] = [f"{i:05d}" for i in range(n)], ["layer0"], "{}"
+        file["stimuli"] = name_stimuli([f"{i:05d}" for i in range(n)])
+        file.attrs["layers"], file.attrs["network"] = ["layer0"], "{}"
 
 
-def write_participants(path: Path, n: int) -> None:
-    """Write brain.h5 with random similarities; a participant at a time."""
-    rng, n_pairs = np.random.default_rng(1), n * (n - 1) // 2
-    with write_hdf5(path) as file:
-        file["stimuli"], file.attrs["regions"] = [f"{i:05d}" for i in range(n)], ["region"]
-        dataset = file.create_dataset("regions/region", (N_PARTICIPANTS, n_pairs), np.float64)
-        for participant in range(N_PARTICIPANTS):
-            dataset[participant] = rng.uniform(-1, 1, n_pairs)
-        dataset.attrs["participants"] = [str(i) for i in range(N_PARTICIPANTS)]
-        dataset.attrs["group"] = False
+def write_participants(folder: Path, n: int) -> OwnData:
+    """Write a picture of each stimulus and each participant's random patterns; return the block that names them."""
+    rng, images = np.random.default_rng(1), folder / "images"
+    images.mkdir()
+    for i in range(n):
+        Image.new("RGB", (64, 64), (i % 256, i // 256, 0)).save(images / f"{i:05d}.png")
+    for participant in range(N_PARTICIPANTS):
+        np.save(folder / f"{participant}.npy", rng.standard_normal((n, N_VOXELS), dtype=np.float32))
+    return OwnData(
+        source="own",
+        kind="patterns",
+        axes="stimuli x voxels",
+        files=f"{folder}/{{participant}}.npy",
+        participants=[str(i) for i in range(N_PARTICIPANTS)],
+        regions=["region"],
+        stimuli=str(images),
+    )
 
 
 def repeat_layer(path: Path) -> None:
@@ -81,21 +93,17 @@ def encode(activations: Path, n: int) -> None:
         fit_fold(make_kernel(file["layers/layer0"]), y, ~test, test, Encoding().penalties)
 
 
-def run(call: Callable, arguments: tuple, found) -> None:
-    """Put the seconds of a call and the largest memory of the process (MB)."""
+def run(call: Callable, *arguments) -> tuple[float, float]:
+    """Return the seconds of a call and the largest memory of the process (MB)."""
     torch.set_num_threads(2)
     start = time.process_time()
     call(*arguments)
-    found.put((time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    return time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(call: Callable, *arguments) -> str:
-    context = multiprocessing.get_context("fork")
-    found = context.Queue()
-    process = context.Process(target=run, args=(call, arguments, found))
-    process.start()
-    seconds, memory = found.get()
-    process.join()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        seconds, memory = pool.submit(run, call, *arguments).result()
     return f"{seconds:,.1f} | {memory:,.0f}"
 
 
@@ -121,7 +129,8 @@ def list_rows(n: int):
         write_layer(activations, n, N_UNITS)
         yield "RSM and dimensionality of one layer", measure(make, activations, rsms)
         repeat_layer(rsms)
-        write_participants(brain, n)
+        layout = write_participants(folder, n)
+        yield "import of one's own brain data", measure(import_own_brain, layout, folder / "stimuli", brain)
         yield "r of all layers", measure(fit_layers, rsms, brain, folder / "fits.csv")
         yield "noise ceilings", measure(find_ceilings, brain, folder / "ceilings.csv")
         yield "intervals and p of all layers", measure(infer, rsms, brain, folder / "layers.csv")

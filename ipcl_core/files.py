@@ -30,7 +30,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix, so that libraries which choose a format by it behave the same. The file gets the
     mode that any new file has in that folder, whatever mode a library gives it. When the block raises, the temporary file is
     removed and `path` stays as it was. A process that is killed leaves its temporary file behind; the next one to write the
-    same file removes it. An error carries a note that names `path` and the free space. What a file system cannot do
+    same file removes it. An error of writing carries a note that names `path` and the free space. What a file system cannot do
     (`UNSUPPORTED`) is left out.
     """
     path = Path(path)
@@ -50,7 +50,8 @@ def write_whole(path: str | Path) -> Iterator[Path]:
             _try(os.fsync, file.fileno())
         os.replace(temporary, path)
     except Exception as error:
-        error.add_note(f"{path} was not written; {_describe_space(path.parent)}")
+        if not isinstance(error, ValueError):  # which are about what was to be written
+            error.add_note(f"{path} was not written; {_describe_space(path.parent)}")
         raise
     finally:
         if temporary.exists():  # where nothing may be written, removing nothing is an error too

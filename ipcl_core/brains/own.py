@@ -3,9 +3,9 @@ One's own brain data, in the files that `config.OwnData` names -> stimuli and br
 """
 
 import hashlib
-import itertools
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from ..config import OwnData
 from ..config.templates import fill_template
-from ..rsa.tiles import list_tiles
 from .distances import check_measure, make_rsv
 from .names import check_order, check_owner, refuse_names
 from .own_files import Content, NotThereError, read_values
@@ -27,7 +26,7 @@ from .patterns import (
     refuse_fill_values,
     whiten_noise,
 )
-from .stimuli import copy_stimuli, list_conditions
+from .stimuli import copy_stimuli, list_conditions, name_stimuli
 from .store import Region, write_brain
 from .triplets import read_triplets
 
@@ -35,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 ALIKE = 1e-5
 """Difference of all similarities below which two measurements are one."""
+COMPARED = 1 << 17
+"""Pairs by which measurements of many stimuli are told apart."""
 
 
 def import_own_brain(layout: OwnData, stimuli_folder: str | Path, brain: str | Path) -> None:
@@ -53,24 +54,14 @@ def import_own_brain(layout: OwnData, stimuli_folder: str | Path, brain: str | P
     if layout.triplets:
         answers, _ = read_triplets(layout.triplets, list(conditions))
         logger.info("%s: %d odd-one-out judgments", layout.triplets, len(answers))
-    parsed, seen, said = [], {}, set()
-    for region in layout.regions:
-        found = _read_region(layout, list(conditions), region, seen, said)
-        patterns, rsvs = zip(*found.values(), strict=True)
-        logger.info("%s: %d participant(s): %s", region, len(found), ", ".join(found))
-        if len(found) == 1:
-            logger.warning("%s: one participant: no noise ceiling, and nothing over participants", region)
-        patterns = list(patterns) if layout.kind == "patterns" else None
-        parsed.append(Region(region, np.stack(rsvs), list(found), group=False, patterns=patterns))
-    refuse_alike(parsed)
-    names = copy_stimuli(conditions.items(), Path(layout.stimuli), Path(stimuli_folder), layout.background)
-    write_brain(brain, names, parsed)
+    seen, said = {}, set()
+    regions = (_read_region(layout, list(conditions), region, seen, said) for region in layout.regions)
+    write_brain(brain, name_stimuli(conditions), refuse_alike(regions))
+    copy_stimuli(conditions.items(), Path(layout.stimuli), Path(stimuli_folder), layout.background)
 
 
-def _read_region(
-    layout: OwnData, conditions: list[str], region: str, seen: dict[bytes, str], said: set
-) -> dict[str, tuple]:
-    """Return participant -> (patterns or None, similarity vector) of those who have the region.
+def _read_region(layout: OwnData, conditions: list[str], region: str, seen: dict[bytes, str], said: set) -> Region:
+    """Return what is measured of those participants who have the region.
 
     `seen` grows by the SHA-256 of each array, with whose it is: what comes again is refused. `said`: see `check_order`.
     """
@@ -103,7 +94,11 @@ def _read_region(
             found[participant] = None, rsv
     if not found:
         raise ValueError(f"no participant has region {region}; the first of {len(absent)}: {absent[0]}")
-    return found
+    logger.info("%s: %d participant(s): %s", region, len(found), ", ".join(found))
+    if len(found) == 1:
+        logger.warning("%s: one participant: no noise ceiling, and nothing over participants", region)
+    patterns, rsvs = map(list, zip(*found.values(), strict=True))
+    return Region(region, rsvs, list(found), group=False, patterns=patterns if layout.kind == "patterns" else None)
 
 
 def _make_readers(template: str, layout: OwnData, region: str, said: set) -> list[Callable[[str], Content]]:
@@ -180,17 +175,27 @@ def _refuse_again(values: np.ndarray, who: str, seen: dict[bytes, str]) -> None:
     seen[digest] = who
 
 
-def refuse_alike(regions: list[Region]) -> None:
-    """Raise a ValueError where two measurements have the same similarities, within ALIKE: as a copy has that has other
-    digits, its voxels in another order, or another scale."""
-    names = [f"region {region.name}, participant {one}" for region in regions for one in region.participants]
-    rsvs = [rsv for region in regions for rsv in region.rsvs]
-    tiles = list_tiles(len(rsvs[0]))
-    for (i, a), (j, b) in itertools.combinations(enumerate(rsvs), 2):
-        if all(np.abs(a[tile] - b[tile]).max() < ALIKE for tile in tiles):
-            raise ValueError(
-                f"{names[j]}: has the same similarities as {names[i]}; has a file been copied, or a name been left out?"
+def refuse_alike(regions: Iterable[Region]) -> Iterator[Region]:
+    """Yield regions; raise a ValueError where two measurements have the same similarities, within ALIKE: as a copy has that
+    has other digits, its voxels in another order, or another scale. Of more than COMPARED pairs some are looked at."""
+    known: dict[str, np.ndarray] = {}
+    for region in regions:
+        for participant, rsv in zip(region.participants, region.rsvs, strict=True):
+            _refuse_known(
+                rsv[:: math.ceil(len(rsv) / COMPARED)].copy(), f"region {region.name}, participant {participant}", known
             )
+            del rsv
+        yield region
+        del region  # before the next one is read
+
+
+def _refuse_known(some: np.ndarray, name: str, known: dict[str, np.ndarray]) -> None:
+    for other, its in known.items():
+        if np.abs(some - its).max() < ALIKE:
+            raise ValueError(
+                f"{name}: has the same similarities as {other}; has a file been copied, or a name been left out?"
+            )
+    known[name] = some
 
 
 def _check_names(

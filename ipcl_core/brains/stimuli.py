@@ -44,10 +44,8 @@ def copy_stimuli(
     """
     if not images.is_dir():
         raise ValueError(f"{images}: is no folder; stimuli are a folder with one image a condition")
-    stems, pictures = zip(*((strip_suffix(name), names) for name, names in conditions), strict=True)
-    if len(set(stems)) < len(stems):
-        raise ValueError(f"the conditions hold a name twice: {next(stem for stem in stems if stems.count(stem) > 1)!r}")
-    names, cropped, transparent = _number(stems), [], []
+    conditions, pictures = zip(*conditions, strict=True)
+    names, cropped, transparent = name_stimuli(conditions), [], []
     targets = {}
     for name, paths in zip(names, _find_pictures(pictures, images), strict=True):
         places = [name] if len(paths) == 1 else [f"{name}/{one}" for one in _number([path.stem for path in paths])]
@@ -82,6 +80,19 @@ def copy_stimuli(
             background,
         )
     return names
+
+
+def name_stimuli(conditions: Iterable[str]) -> list[str]:
+    """Return the names under which `copy_stimuli` writes conditions.
+
+    Raises:
+        ValueError: two conditions have one name, but for its suffix.
+    """
+    stems = [strip_suffix(name) for name in conditions]
+    (stem, n), *_ = Counter(stems).most_common(1)
+    if n > 1:
+        raise ValueError(f"the conditions hold a name twice: {stem!r}")
+    return _number(stems)
 
 
 def _number(stems: Sequence[str]) -> list[str]:
@@ -174,8 +185,9 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> dict[str, 
     if len(names) < 3:
         hint = "" if order else _hint_at_folders(stimuli)
         raise ValueError(f"{where}: found {len(names)}; an RSM needs three stimuli or more{hint}")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{where}: {twice[0]} stands there {names.count(twice[0])} times; each stimulus stands once")
+    ((name, n),) = Counter(names).most_common(1)
+    if n > 1:
+        raise ValueError(f"{where}: {name} stands there {n} times; each stimulus stands once")
     return {name: pictures or [name] for name, *pictures in lines}
 
 

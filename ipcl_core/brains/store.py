@@ -8,6 +8,7 @@ are known, dataset `patterns/<region>/<participant>` (n_runs, n_stimuli, n_voxel
 they were computed from. Where the set has a division for `encoding` of its own, dataset `folds` (n names, see `folds`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,8 @@ class Region:
     """The similarity vectors of one brain region."""
 
     name: str
-    rsvs: np.ndarray | Tiled
-    """(n_participants, n_pairs) float64, Pearson similarities."""
+    rsvs: np.ndarray | Tiled | list[np.ndarray]
+    """(n_participants, n_pairs) float64, Pearson similarities; or a list of each participant's."""
     participants: list[str]
     group: bool
     """One group average instead of participants."""
@@ -37,10 +38,13 @@ class Region:
     where only similarities are published."""
 
 
-def write_brain(path: str | Path, stimuli: list[str], regions: list[Region], *, folds: list[str] | None = None) -> None:
+def write_brain(
+    path: str | Path, stimuli: list[str], regions: Iterable[Region], *, folds: list[str] | None = None
+) -> None:
     """Write the regions' similarity vectors (layout: see the module).
 
     Args:
+        regions: in hierarchical order; each is written before the next is asked for.
         folds: name of the fold of each stimulus, in their order; None: the set has no division of its own.
 
     Raises:
@@ -51,39 +55,48 @@ def write_brain(path: str | Path, stimuli: list[str], regions: list[Region], *, 
         raise ValueError(
             f"{path}: needs three or more stimuli, each once; found {len(stimuli)}, {len(set(stimuli))} names"
         )
-    names = [region.name for region in regions]
-    if len(set(names)) < len(names) or not names:
-        raise ValueError(f"{path}: needs one or more regions, each once; found {', '.join(names) or 'none'}")
-    for region in regions:
-        _check_region(region, len(stimuli))
+    names: list[str] = []
     with write_hdf5(path) as file:
         file["stimuli"] = stimuli
         if folds is not None:
             file["folds"] = folds
         for region in regions:
-            dataset = file.create_dataset(f"regions/{region.name}", data=region.rsvs, track_order=True)
-            dataset.attrs["participants"] = region.participants
-            dataset.attrs["group"] = region.group
-            if region.patterns is not None:
-                for participant, patterns in zip(region.participants, region.patterns, strict=True):
-                    file[f"patterns/{region.name}/{participant}"] = patterns
+            names.append(region.name)
+            if len(set(names)) < len(names):
+                raise ValueError(f"{path}: needs one or more regions, each once; found {', '.join(names)}")
+            _check_region(region, len(stimuli))
+            _write_region(region, file)
+            del region  # before the next one is read
+        if not names:
+            raise ValueError(f"{path}: needs one or more regions, each once; found none")
         file.attrs["regions"] = names
 
 
+def _write_region(region: Region, file: h5py.File) -> None:
+    shape = len(region.rsvs), *region.rsvs[0].shape
+    dataset = file.create_dataset(f"regions/{region.name}", shape, region.rsvs[0].dtype, track_order=True)
+    for row, rsv in enumerate(region.rsvs):
+        dataset[row] = rsv
+    dataset.attrs["participants"] = region.participants
+    dataset.attrs["group"] = region.group
+    if region.patterns is not None:
+        for participant, patterns in zip(region.participants, region.patterns, strict=True):
+            file[f"patterns/{region.name}/{participant}"] = patterns
+
+
 def _check_region(region: Region, n: int) -> None:
-    n_pairs, rsvs = n * (n - 1) // 2, np.asarray(region.rsvs)
-    n_names = len(set(region.participants))
-    if rsvs.ndim != 2 or len(rsvs) != len(region.participants) or len(rsvs) != n_names or n_names == 0:
+    n_pairs, n_names = n * (n - 1) // 2, len(set(region.participants))
+    if not 0 < n_names == len(region.participants) == len(region.rsvs):
         raise ValueError(
-            f"region {region.name}: needs one row of similarities a participant; found an array of shape {rsvs.shape} for "
-            f"{', '.join(region.participants) or 'nobody'}"
+            f"region {region.name}: needs one row of similarities a participant; found an array of shape "
+            f"{np.shape(region.rsvs)} for {', '.join(region.participants) or 'nobody'}"
         )
     if region.group and n_names > 1:
         raise ValueError(f"region {region.name}: is one group average, and has {n_names} rows")
-    if rsvs.dtype.kind not in "fiu":
-        raise ValueError(f"region {region.name}: found numbers of type {rsvs.dtype}, needs real ones")
-    for participant, rsv in zip(region.participants, rsvs, strict=True):
+    for participant, rsv in zip(region.participants, region.rsvs, strict=True):
         who = f"region {region.name}, participant {participant}"
+        if rsv.dtype.kind not in "fiu":
+            raise ValueError(f"{who}: found numbers of type {rsv.dtype}, needs real ones")
         if rsv.shape != (n_pairs,) or not np.isfinite(rsv).all():
             raise ValueError(
                 f"{who}: needs {n_pairs} finite similarities for {n} stimuli, found {np.isfinite(rsv).sum()} of {rsv.size}"

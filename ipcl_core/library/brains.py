@@ -158,11 +158,10 @@ def _take_rdms(names: list[str], parts: dict, distance: str, name: str) -> Brain
         who = participants or [f"{i + 1:02d}" for i in range(len(distances))]
         pairs = zip(who, distances, strict=True)
         rsvs = [make_rsv(one, "rdm", distance, "upper", names, f"{region}, participant {i}") for i, one in pairs]
-        regions.append(Region(region, np.stack(rsvs), who, group=False))
-    refuse_alike(regions)
+        regions.append(Region(region, rsvs, who, group=False))
     if len(set(names)) < len(names):
         twice = next(stimulus for stimulus in names if names.count(stimulus) > 1)
         raise ValueError(f"{name}: stimulus {twice} is named {names.count(twice)} times")
     file = Path(kept.name) / "brain.h5"
-    write_brain(file, names, regions)
+    write_brain(file, names, refuse_alike(regions))
     return _open_brain(file, name, kept=kept)

@@ -218,14 +218,16 @@ def vectorize_rsm(rsm: ArrayLike) -> NDArray:
     if rsm.ndim != 2 or rsm.shape != rsm.T.shape:
         raise ValueError(f"found an array of shape {rsm.shape}, needs a square matrix")
     largest = np.abs(rsm).max(initial=1, where=np.isfinite(rsm))
-    equal = np.isclose(rsm, rsm.T, rtol=0, atol=1e-6 * largest, equal_nan=True)
-    if not equal.all():
-        row, column = np.argwhere(~equal)[0]
-        raise ValueError(
-            f"the matrix is not symmetric: {rsm[row, column]:.6g} in row {row}, column {column} (from 0), "
-            f"{rsm[column, row]:.6g} across"
-        )
-    return rsm[np.tril_indices(len(rsm), -1)]
+    for start in range(0, len(rsm), 256):  # a matrix of 10,000 patterns is of 0.8 GB
+        rows = slice(start, start + 256)
+        equal = np.isclose(rsm[rows], rsm[:, rows].T, rtol=0, atol=1e-6 * largest, equal_nan=True)
+        if not equal.all():
+            row, column = np.argwhere(~equal)[0] + (start, 0)
+            raise ValueError(
+                f"the matrix is not symmetric: {rsm[row, column]:.6g} in row {row}, column {column} (from 0), "
+                f"{rsm[column, row]:.6g} across"
+            )
+    return rsm[np.tri(len(rsm), k=-1, dtype=bool)]
 
 
 def correlate(a: ArrayLike, b: ArrayLike) -> float:
