@@ -5,6 +5,7 @@
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+MARKED = $(RUN) python -m pytest -m $(1) $$(grep -rl "mark\.$(1)\b" tests --include "test_*.py")
 
 .PHONY: demo docs release test test-workflow test-docs test-distributed test-wheel test-faults test-paper test-slurm gpu lint setup development
 
@@ -34,23 +35,23 @@ test: development
 
 # Snakemake on small real studies, whose data are fetched
 test-workflow: development
-	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 30 -m workflow
+	$(call MARKED,workflow) -n 2 --dist loadfile --no-loadscope-reorder --durations 30
 
 # every row of Table 1 on few small pictures; about ten minutes
 test-paper: development
-	$(RUN) python -m pytest -m paper
+	$(call MARKED,paper)
 
 # kill -9 of every kind of job at 20 random moments
 test-faults: development
-	$(RUN) python -m pytest -m faults -s
+	$(call MARKED,faults) -s
 
 # Debian packages slurm-wlm and munge
 test-slurm: development
-	$(RUN) python -m pytest -m slurm
+	$(call MARKED,slurm)
 
 # the wheel in fresh environments, with the Pythons that are here
 test-wheel: development
-	$(RUN) python -m pytest -m wheel
+	$(call MARKED,wheel)
 
 # the site, whose tutorials are run; about two minutes, and 95 MB of brain data where the demo has not fetched them
 docs: development
@@ -59,11 +60,11 @@ docs: development
 
 # the built site in a browser (Debian package chromium)
 test-docs: docs
-	$(RUN) python -m pytest -m site
+	$(call MARKED,site)
 
 # trainings by four processes, and by two that are told to end; about two minutes
 test-distributed: development
-	$(RUN) python -m pytest -m distributed
+	$(call MARKED,distributed)
 
 # checks and speeds of a GPU, with what is installed where there is no .venv; without a GPU whether they run, small, on the processor
 gpu:

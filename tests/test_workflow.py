@@ -44,7 +44,8 @@ def study(tmp_path_factory, loader):
 
 
 def cut_demo(*names: str) -> dict:
-    """The demo's configuration with these AlexNets, narrow, trained for one epoch and without linear probes, and one brain."""
+    """The demo's configuration with these AlexNets, narrow and trained for one epoch, and one brain; but for the untrained
+    network without linear probes."""
     config = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
     config["pathvars"] = {"results": "results", "logs": "logs", "benchmarks": "benchmarks"}
     del config["brains"]["objects92"]
@@ -53,8 +54,9 @@ def cut_demo(*names: str) -> dict:
     config["models"] = {
         f"{name}_alexnet_gn": config["models"][f"{name}_alexnet_gn"] | {"width": 1 / 16} for name in names
     }
-    for model in config["models"].values():
-        del model["protocols"]
+    for name, model in config["models"].items():
+        if name != "untrained_alexnet_gn":
+            del model["protocols"]
     config["figure2_models"] = ["ipcl_alexnet_gn"]
     return config
 
@@ -112,6 +114,8 @@ def test_everything_is_made(study):
         and table["top1"].between(5, 100).all()
         and table["knn_top1"].between(5, 100).all()
     )
+    untrained = pd.read_csv(study / "results/accuracy/twemoji/untrained_alexnet_gn.csv")
+    assert set(untrained["protocol"]) == {"weighted kNN", "linear probe (L-BFGS)"}
     for region in REGIONS:
         assert table[f"{region}_r"].between(-1, 1).all() and table[f"{region}_layer"].notna().all()
     assert table["IT_noise_ceiling"].iloc[0] == pytest.approx(0.2453, abs=5.1e-5)

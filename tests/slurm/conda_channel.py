@@ -22,16 +22,17 @@ def read_specs(*environments: Path) -> dict[str, str]:
     return {name: version or "1" for name, _, version in specs}
 
 
-def make_channel(folder: Path, specs: dict[str, str]) -> None:
+def make_channel(folder: Path, specs: dict[str, str], path: Path) -> None:
     """Write a channel with one package a name.
 
     Args:
         folder: of the channel.
         specs: name -> version.
+        path: PYTHONPATH of its python; Snakemake empties that of the shell before an environment is activated.
     """
     packages = {}
     for name, version in specs.items():
-        script = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+        script = f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} "$@"\n'
         files = {"bin/python": script, "bin/python3": script} if name == "python" else {f"share/{name}": version}
         index = {
             "name": name,

@@ -32,13 +32,14 @@ def cluster(tmp_path_factory):
     lab.chmod(0o755)  # munge's socket must be within everybody's reach, which pytest's own folders are not
     environment = os.environ | {"LAB": str(lab), "GPUS": "4", "PYTHON": sys.executable}
     subprocess.run([HERE / "make_conda.sh", conda], env=environment, check=True, timeout=900)
-    make_channel(conda / "channels/conda-forge", read_specs(*(REPOSITORY / "envs").glob("*.yaml")))
+    make_channel(conda / "channels/conda-forge", read_specs(*(REPOSITORY / "envs").glob("*.yaml")), HERE / "held")
     subprocess.run([HERE / "start_slurm.sh"], env=environment, check=True, timeout=60)
     folders = [lab / "bin", conda / "condabin", Path(sys.executable).parent]
     yield environment | {
         "PATH": ":".join([*map(str, folders), os.environ["PATH"]]),
         "CONDARC": str(conda / "condarc"),
         "HOME": str(tmp_path_factory.mktemp("home")),  # conda's list of environments
+        "HELD": str(tmp_path_factory.mktemp("held")),
     }
     subprocess.run([HERE / "stop_slurm.sh"], env=environment, check=True, timeout=120)
     shutil.rmtree(lab)
@@ -51,7 +52,7 @@ def study(tmp_path_factory):
     del config["pathvars"], config["brains"]["objects92"]
     narrow = {"width": 1 / 16}
     trained = config["models"]["ipcl_alexnet_gn"] | narrow
-    config["recipes"] = {"ipcl": config["recipes"]["ipcl"] | {"epochs": 2, "checkpoint_minutes": 0.02}}
+    config["recipes"] = {"ipcl": config["recipes"]["ipcl"] | {"epochs": 1, "checkpoint_steps": 3}}
     config["models"] = dict.fromkeys(("undisturbed", "requeued", "cancelled", "out_of_time"), trained)
     config["models"]["untrained"] = (
         yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())["models"]["untrained_alexnet_gn"] | narrow
@@ -133,24 +134,23 @@ def test_trial_of_the_cluster(cluster, study):
 def test_disturbed_trainings_end_with_the_same_bits(cluster, study):
     """One job is requeued, one cancelled, one runs into its time limit, each after its first checkpoint."""
 
-    def find_job(model: str):
-        if (study / f"results/models/{model}/checkpoint.pt").exists():
-            return list_jobs(cluster, model)
-
     disturb = {
         "requeued": ["scontrol", "requeue"],
         "cancelled": ["scancel"],
         "out_of_time": ["scontrol", "update", "TimeLimit=1"],
     }
-    models = ["undisturbed", *disturb]
+    models, held = ["undisturbed", *disturb], Path(cluster["HELD"])
+    for model in disturb:
+        (held / model).touch()
     with running(study, cluster, *(f"results/models/{m}/weights.safetensors" for m in models)) as snakemake:
-        for model, command in disturb.items():
-            (job,) = wait_for(lambda model=model: find_job(model), f"a checkpoint of {model}")
+        for _ in models[1:]:
+            model = wait_for(lambda: next((m for m in disturb if (held / f"{m}.held").exists()), None), "a checkpoint")
+            command, (job,) = disturb.pop(model), list_jobs(cluster, model)
             number = f"JobId={job}" if "update" in command else job
             subprocess.run([*command, number], env=cluster, check=True, timeout=30)
         assert snakemake.wait(timeout=900) == 0, (study / "said.log").read_text()[-6000:]
     assert len({hash_weights(study, model) for model in models}) == 1
-    for model in disturb:
+    for model in models[1:]:
         log = (study / f"logs/models/{model}.log").read_text()
         assert "going on from minibatch" in log and f"{study}/scratch/" in log, model
     said = (study / "said.log").read_text()
@@ -184,8 +184,9 @@ def test_killed_snakemake_goes_on(cluster, study):
         snakemake.wait(timeout=30)
     subprocess.run(["scancel", job], env=cluster, check=True, timeout=30)
     subprocess.run([*COMMAND, "--unlock"], cwd=study, env=cluster, check=True, timeout=300)
+    (held := Path(cluster["HELD"], "requeued")).touch()
     with running(study, cluster, target) as snakemake:
-        wait_for((study / "results/models/requeued/checkpoint.pt").exists, "a checkpoint")
+        wait_for(held.with_suffix(".held").exists, "a checkpoint")
         preempt = ["sbatch", "--partition=high", "--exclusive", "--time=1", "--output=/dev/null", "--wrap=sleep 3"]
         subprocess.run(preempt, env=cluster, check=True, timeout=30)
         assert snakemake.wait(timeout=900) == 0, (study / "said.log").read_text()[-6000:]
