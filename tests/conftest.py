@@ -24,11 +24,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
+from cut_demo import copy_workflow, cut_demo, run
 from matplotlib.cbook import get_sample_data
 from own_brains import Own, make_own
 from PIL import Image
 from sites import Site, make_certificate, start_site
 
+from ipcl_core.accuracy.knn import TILE, vote_weighted_knn
 from ipcl_core.config import Preprocessing, Recipe
 from ipcl_core.files import write_csv
 from ipcl_core.images.datasets import label_splits
@@ -62,6 +65,18 @@ def pytest_collection_finish():
 def asks_for_gpu(markers: str) -> bool:
     """Whether an expression of markers, as of `pytest -m`, takes tests that are marked gpu."""
     return re.search(r"(?<!not )\bgpu\b", " ".join(markers.split())) is not None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give a process whole files, and both of those that share the fixture `study`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return super()._split_scope(nodeid).replace("test_rebuilds.py", "test_workflow.py")
+
+    return Scheduling(config, log)
 
 
 LACKING = pytest.StashKey[dict[str, str]]()
@@ -336,3 +351,22 @@ def another_user() -> Iterator[None]:
         yield
     finally:
         os.seteuid(before)
+
+
+def compile_kernels(loader) -> None:
+    """Let numba compile once what the jobs of a fresh checkout would each compile; its cache lies beside the sources."""
+    next(loader.iterate_random(n_views=1, augmentation=make_recipe().augmentation, seed=0, epoch=0))
+    next(loader.iterate_center(fraction=1.0))
+    bank = torch.eye(TILE + 1)  # a whole tile and a part of one
+    vote_weighted_knn(bank, torch.arange(len(bank)), bank, n_classes=len(bank), k=1, tau=1)
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory, loader):
+    """A folder with a copy of the workflow, the demo cut down to three small models and one brain, and its results."""
+    folder = tmp_path_factory.mktemp("study")
+    compile_kernels(loader)
+    copy_workflow(folder)
+    (folder / "study.yaml").write_text(yaml.safe_dump(cut_demo("ipcl", "supervised", "untrained")))
+    run(folder)
+    return folder

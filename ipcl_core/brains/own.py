@@ -54,10 +54,15 @@ def import_own_brain(layout: OwnData, stimuli_folder: str | Path, brain: str | P
     if layout.triplets:
         answers, _ = read_triplets(layout.triplets, list(conditions))
         logger.info("%s: %d odd-one-out judgments", layout.triplets, len(answers))
-    seen, said = {}, set()
-    regions = (_read_region(layout, list(conditions), region, seen, said) for region in layout.regions)
-    write_brain(brain, name_stimuli(conditions), refuse_alike(regions))
-    copy_stimuli(conditions.items(), Path(layout.stimuli), Path(stimuli_folder), layout.background)
+
+    def read_regions() -> Iterator[Region]:
+        seen, said = {}, set()
+        for region in layout.regions:
+            yield _read_region(layout, list(conditions), region, seen, said)
+        # here, so that there are no pictures where data are refused, and no data where pictures are
+        copy_stimuli(conditions.items(), Path(layout.stimuli), Path(stimuli_folder), layout.background)
+
+    write_brain(brain, name_stimuli(conditions), refuse_alike(read_regions()))
 
 
 def _read_region(layout: OwnData, conditions: list[str], region: str, seen: dict[bytes, str], said: set) -> Region:

@@ -1,7 +1,7 @@
 """
 Kill -9 of every kind of job, at 20 random moments each: the next call of Snakemake finishes, with the same bits.
 
-make test-faults; some twenty seconds a round. Two kills are part of make test (test_workflow.py).
+make test-faults; some twenty seconds a round. Two kills are part of make test-workflow (test_workflow.py).
 """
 
 import subprocess
@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from cut_demo import copy_workflow, cut_demo
 from kills import (
     KINDS,
     MODEL,
@@ -25,7 +26,6 @@ from kills import (
     start,
     wait_for_job,
 )
-from test_workflow import copy_workflow, cut_demo
 
 pytestmark = pytest.mark.faults
 N_MOMENTS = 20
