@@ -31,11 +31,11 @@ results/demo/report.html: results/demo/table1.csv $(wildcard results/demo/figure
 
 # a file at a time to each process, in tests/conftest.py's order
 test: development
-	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 30 -m "not workflow and not gpu and not slurm and not paper and not faults and not distributed and not wheel and not site"
+	$(RUN) python -m pytest -n 2 --no-loadscope-reorder --durations 30 -m "not workflow and not gpu and not slurm and not paper and not faults and not distributed and not wheel and not site"
 
 # Snakemake on small real studies, whose data are fetched
 test-workflow: development
-	$(call MARKED,workflow) -n 2 --dist loadfile --no-loadscope-reorder --durations 30
+	$(call MARKED,workflow) -n 2 --no-loadscope-reorder --durations 30
 
 # every row of Table 1 on few small pictures; about ten minutes
 test-paper: development

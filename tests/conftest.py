@@ -69,7 +69,7 @@ def asks_for_gpu(markers: str) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give a process whole files, and both of those that share the fixture `study`."""
+    """Give a process whole files, whatever --dist says, and both of those that share the fixture `study`."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):

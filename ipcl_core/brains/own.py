@@ -181,14 +181,17 @@ def _refuse_again(values: np.ndarray, who: str, seen: dict[bytes, str]) -> None:
 
 
 def refuse_alike(regions: Iterable[Region]) -> Iterator[Region]:
-    """Yield regions; raise a ValueError where two measurements have the same similarities, within ALIKE: as a copy has that
-    has other digits, its voxels in another order, or another scale. Of more than COMPARED pairs some are looked at."""
+    """Yield regions as they come.
+
+    Raises:
+        ValueError: two measurements have the same similarities, within ALIKE: as a copy has that has other digits, its voxels
+            in another order, or another scale. Of more than COMPARED pairs some are looked at, evenly spaced.
+    """
     known: dict[str, np.ndarray] = {}
     for region in regions:
         for participant, rsv in zip(region.participants, region.rsvs, strict=True):
-            _refuse_known(
-                rsv[:: math.ceil(len(rsv) / COMPARED)].copy(), f"region {region.name}, participant {participant}", known
-            )
+            some = rsv[:: math.ceil(len(rsv) / COMPARED)].copy()
+            _refuse_known(some, f"region {region.name}, participant {participant}", known)
             del rsv
         yield region
         del region  # before the next one is read

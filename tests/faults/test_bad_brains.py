@@ -1,9 +1,13 @@
 """Brain data that cannot be right: each case is refused, region and participant or file named, and nothing is written."""
 
+import weakref
+
 import h5py
 import numpy as np
 import pytest
 
+from ipcl_core.brains import own
+from ipcl_core.brains.own import refuse_alike
 from ipcl_core.brains.store import Region, read_brain, write_brain
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.fit_layers import fit_layers
@@ -94,6 +98,40 @@ def test_participants_that_do_not_fit_are_refused(tmp_path, participants, group,
         write_brain(tmp_path / "brain.h5", STIMULI, [Region("IT", draw(), participants, group)])
 
 
+def test_error_about_the_data_is_not_about_the_disk(tmp_path):
+    with pytest.raises(ValueError) as error:
+        write_brain(tmp_path / "brain.h5", STIMULI, [Region("IT", put(np.nan), ["A", "B"], False)])
+    assert not getattr(error.value, "__notes__", [])
+
+
+def test_a_region_is_let_go_before_the_next_is_made(tmp_path):
+    """Those of 10,000 stimuli together need more memory than most machines have."""
+    made: list[weakref.ref] = []
+
+    def make(name: str) -> Region:
+        assert [one for one in made if one() is not None] == []
+        rsvs = [rng.uniform(-1, 1, 10) for _ in "AB"]
+        made.extend(map(weakref.ref, rsvs))
+        return Region(name, rsvs, ["A", "B"], False)
+
+    rng = np.random.default_rng(0)
+    write_brain(tmp_path / "brain.h5", STIMULI, refuse_alike(map(make, ("V1", "V2", "IT"))))
+    assert len(made) == 6 and [region.name for region in read_brain(tmp_path / "brain.h5")[1]] == ["V1", "V2", "IT"]
+
+
+def test_copies_among_many_stimuli_are_refused(monkeypatch):
+    """By some of the pairs, where there are more than COMPARED."""
+    monkeypatch.setattr(own, "COMPARED", 4)
+    regions = [Region("V1", draw(4)[:2], ["A", "B"], False), Region("IT", draw(4)[2:], ["A", "B"], False)]
+    regions[1].rsvs[1, :3] = regions[0].rsvs[0, :3]
+    assert list(refuse_alike(regions)) == regions
+    regions[1].rsvs[1] = np.float32(regions[0].rsvs[0])
+    with pytest.raises(
+        ValueError, match="region IT, participant B: has the same similarities as region V1, participant A"
+    ):
+        list(refuse_alike(regions))
+
+
 def test_one_participant_and_regions_of_other_participants_are_allowed(tmp_path):
     """A region that one participant lacks; one participant has no noise ceiling, and a fit all the same."""
     regions = [Region("V1", draw(), ["A", "B"], False), Region("IT", draw(1), ["B"], False)]
@@ -162,6 +200,7 @@ def test_other_stimuli_or_another_order_are_refused(tmp_path, shown):
         (np.zeros((3, 4)), r"shape \(3, 4\), needs a square matrix"),
         (np.zeros(3), r"shape \(3,\), needs a square matrix"),
         (np.array([[0, np.nan], [1, 0]]), "not symmetric: nan in row 0, column 1"),
+        (np.eye(600) + np.eye(600)[590][:, None] * np.eye(600)[580], "not symmetric: 0 in row 580, column 590"),
     ],
 )
 def test_matrix_that_is_no_rsm_is_refused(rsm, message):

@@ -15,13 +15,15 @@ replace = os.replace
 
 def replace_and_hold(source, target, **folders) -> None:
     replace(source, target, **folders)
+    if Path(target).name != "checkpoint.pt":
+        return
     asked = Path(os.environ["HELD"], Path(target).parent.name)
-    if Path(target).name == "checkpoint.pt" and asked.exists():
+    if asked.exists():
         held, catch = asked.rename(asked.with_suffix(".held")), signal.getsignal(signal.SIGTERM)
 
         def release(*arguments) -> None:
             catch(*arguments)
-            held.unlink()
+            held.unlink(missing_ok=True)
 
         signal.signal(signal.SIGTERM, release)
         while held.exists():
