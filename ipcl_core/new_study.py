@@ -10,6 +10,7 @@ says what is lacking, and `ipcl simulate my_study` puts simulated brain data the
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from .files import write_whole
 
 HEAD = """\
 # A study to start from. Look for "yours" below; every key is described in docs/own_brain.md and docs/own_model.md.
-#   ipcl check {folder}/config.yaml
-#   snakemake --cores all --configfile {folder}/config.yaml
+#   ipcl check {config}
+#   snakemake --cores all --configfile {config}
 # Paths count from the folder where these are called; where it holds no Snakefile, add --snakefile CLONE/Snakefile.
 
 title: My study
@@ -139,7 +140,9 @@ def write_study(folder: str | Path, *, brain: bool = True, model: bool = True) -
     """
     folder = Path(folder)
     parts = [HEAD, OWN_BRAIN if brain else PUBLISHED_BRAIN, MODELS, *([OWN_MODEL] if model else []), KNOWN_MODELS]
-    text = "".join(parts).format(folder=folder, first="mine" if model else "untrained_alexnet_gn")
+    text = "".join(parts).format(
+        folder=folder, config=shlex.quote(f"{folder}/config.yaml"), first="mine" if model else "untrained_alexnet_gn"
+    )
     files = {"config.yaml": text} | ({"my_networks.py": OWN_NETWORK} if model else {})
     if there := [name for name in files if (folder / name).exists()]:
         raise FileExistsError(f"{folder / there[0]} is there already; give another folder")
@@ -165,8 +168,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ConfigError) as error:
         print(error, file=sys.stderr)
         return 2
+    word = shlex.quote(str(config))
     print(
-        f"{config}: edit it, then\n  ipcl check {config}\n  snakemake --cores all --configfile {config}\n"
+        f"{config}: edit it, then\n  ipcl check {word}\n  snakemake --cores all --configfile {word}\n"
         f"makes {config.parent}/results/table1.csv, statistics, figures and explorer.html. Paths count from this folder; "
         "where it holds no Snakefile, add --snakefile CLONE/Snakefile"
     )

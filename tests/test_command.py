@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def ipcl(tmp_path, monkeypatch, capsys):
 
     def run(line: str) -> tuple[int, str]:
         try:
-            code = main(line.split())
+            code = main(shlex.split(line))
         except SystemExit as error:
             code = error.code
         return code, "".join(capsys.readouterr())
@@ -91,6 +92,13 @@ def test_new_study_of_one_thing(ipcl, flag, brain, own):
     assert [block["source"] for block in study["brains"].values()] == [brain]
     assert ("mine" in study["models"]) == Path("folder/study/my_networks.py").exists() == own
     assert study["pathvars"]["results"] == "folder/study/results"
+
+
+def test_commands_for_a_folder_with_a_space(ipcl):
+    (line,) = re.findall(r"^  ipcl (check .*)$", ipcl("new 'my study' --brain")[1], re.MULTILINE)
+    assert f"#   ipcl {line}\n" in Path("my study/config.yaml").read_text()
+    code, said = ipcl(line)
+    assert code == 1 and "brains.mine.stimuli: set it to" in said
 
 
 @pytest.mark.parametrize("text", ["title: [", "- a", "title: x", "models: {a: {dim: 1}}\nmodels: {}", None])

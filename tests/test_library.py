@@ -280,6 +280,7 @@ def test_arrays_that_are_no_brain_data():
     gap = np.where((np.arange(5) == 2) | (np.arange(5)[:, None] == 2), np.nan, distances)
     for regions, names, message in (
         ({}, None, "brain: found no region"),
+        ({"IT": distances[None][:0]}, None, r"IT: found an array of shape \(0, 5, 5\), needs \(participants"),
         ({"IT": gap}, None, "IT, participant 01: 4 of 10 pairs hold no finite number"),
         ({"IT": distances}, ["a", "a", "b", "c", "d"], "brain: stimulus a is named 2 times"),
     ):

@@ -80,7 +80,7 @@ def load_brain(
         if not arrays:
             raise ValueError(f"{name or 'brain'}: found no region; give a dictionary, region -> RDMs")
         for region, rdms in arrays.items():
-            if rdms.ndim not in (2, 3) or rdms.shape[-1] != rdms.shape[-2]:
+            if rdms.ndim not in (2, 3) or rdms.shape[-1] != rdms.shape[-2] or not len(rdms):
                 raise ValueError(
                     f"{region}: found an array of shape {rdms.shape}, needs (participants, stimuli, stimuli), or (stimuli, "
                     "stimuli) of one; scipy's squareform makes matrices of pairs"
