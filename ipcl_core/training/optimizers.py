@@ -11,15 +11,14 @@ from .. import config
 
 
 def build_optimizer(network: nn.Module, settings: config.SGD | config.AdamW | config.Ranger) -> torch.optim.Optimizer:
-    """Build the optimizer that a recipe names, at its peak learning rate; on a GPU one kernel updates all weights."""
+    """Build the optimizer that a recipe names, at its peak learning rate; one kernel updates all weights."""
     weights = list(network.parameters())
     shared = {"lr": settings.lr, "weight_decay": settings.weight_decay} if isinstance(settings, config.Strict) else {}
-    fused = all(w.is_cuda for w in weights)
     match settings:
         case config.SGD():
-            return torch.optim.SGD(weights, momentum=settings.momentum, fused=fused, **shared)
+            return torch.optim.SGD(weights, momentum=settings.momentum, fused=True, **shared)
         case config.AdamW():
-            return torch.optim.AdamW(weights, fused=fused, **shared)
+            return torch.optim.AdamW(weights, fused=True, **shared)
         case config.Ranger():
             from pytorch_optimizer import Ranger  # here, because few recipes need it
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from .. import config, distributed
 from ..files import read_json, write_csv, write_json
+from ..memory import keep_freed_memory
 from ..networks.architectures import NetworkSpec
 from ..networks.network_files import save_network
 from ..views.batch import Batch
@@ -172,6 +173,7 @@ def train_network(
         SystemExit: with `TRY_AGAIN`, when SIGTERM ended the training early.
     """
     torch.set_num_threads(n_threads)
+    keep_freed_memory()
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     loader = _open_loader(beton, scratch, spec, recipe, n_threads, device)
     training = Training(spec, recipe, seed=seed, loader=loader, data_sha256=data_sha256, device=device)
