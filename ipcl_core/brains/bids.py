@@ -3,7 +3,8 @@ Beta maps in BIDS derivatives -> a folder of stimuli, and brain.h5 (`store`).
 
 A file's name holds entities, as in sub-01_task-objects_run-1_contrast-dog_stat-effect_statmap.nii.gz. A map of a condition
 has contrast-<name>, as nilearn's save_glm_to_bids and FitLins write it; other files hold a map for each row of the events
-that the raw data have of the same sub, ses, task and run: <raw>/sub-01/[ses-2/]func/..._events.tsv.
+that the raw data have of the same sub, ses, task and run: <raw>/sub-01/[ses-2/]func/..._events.tsv, or of fewer of these,
+there or in <raw>, where none names all.
 
 Layout: the Brain Imaging Data Structure, task events and stimuli (stim_file); nilearn.interfaces.bids.save_glm_to_bids.
 """
@@ -54,6 +55,7 @@ def _read_participant(block: BIDSMaps, one: str) -> tuple[list[str | None], NDAr
     files = sorted((path for path in place.glob(block.maps) if path.is_file()), key=_read_order)
     if not files:
         raise ValueError(f"{place}: no file has a name as {block.maps}")
+    _refuse_same(block, files)
     names: list[str | None] = []
     parts, inside, masks = [], None, {}
     for path in files:
@@ -78,6 +80,35 @@ def _read_participant(block: BIDSMaps, one: str) -> tuple[list[str | None], NDAr
     return names, np.concatenate(parts), masks
 
 
+def _refuse_same(block: BIDSMaps, files: list[Path]) -> None:
+    """Stop where maps would count as repetitions and are none: two of one run, one of all runs beside those of single ones."""
+    seen: dict[tuple, dict[int | None, Path]] = {}
+    for path in files:
+        entities = read_entities(path)
+        if block.events is None and "contrast" not in entities:
+            continue  # refused by `_list_conditions`
+        keys = ("contrast", "task", "ses") if block.events is None else ("task", "ses")
+        runs = seen.setdefault(tuple(entities.get(key) for key in keys), {})
+        run = _read_number(entities["run"]) if "run" in entities else None
+        other = runs.get(run) or (next(iter(runs.values())) if runs and (run is None or None in runs) else None)
+        if other:
+            raise ValueError(
+                f"{path}: of the same run as {other.name}, or one of both is of all runs; they would count as repetitions. "
+                f"Narrow maps, now {block.maps}, to those of one kind"
+            )
+        runs[run] = path
+
+
+def _list_paired(path: Path) -> set[tuple[str, str | int]]:
+    """Return the entities by which a file of events belongs to maps; runs as numbers."""
+    entities = read_entities(path)
+    return {(key, _read_number(entities[key]) if key == "run" else entities[key]) for key in PAIRED if key in entities}
+
+
+def _read_number(entity: str) -> int:
+    return int(re.sub(r"\D", "", entity) or 0)
+
+
 def read_entities(path: Path) -> dict[str, str]:
     """Return the entities in a file's name, as in sub-01_run-2_bold.nii.gz."""
     return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([^_.]+)", path.name))
@@ -86,7 +117,7 @@ def read_entities(path: Path) -> dict[str, str]:
 def _read_order(path: Path) -> tuple:
     """Sessions and runs by their numbers, then by name: the order of repetitions."""
     entities = read_entities(path)
-    numbers = [int(re.sub(r"\D", "", entities.get(key, "")) or 0) for key in ("ses", "run")]
+    numbers = [_read_number(entities.get(key, "")) for key in ("ses", "run")]
     return (*numbers, path.name)
 
 
@@ -99,11 +130,13 @@ def _list_conditions(block: BIDSMaps, path: Path) -> list[str | None]:
                 f"{path}: its name has no contrast-<condition>; give events, the raw data set, for maps of trials"
             )
         return [entities["contrast"]]
-    wanted = {key: entities.get(key) for key in PAIRED}
-    there = sorted((Path(block.events) / f"sub-{wanted['sub']}").glob("**/*_events.tsv"))
-    found = [file for file in there if {key: read_entities(file).get(key) for key in PAIRED} == wanted]
+    there = [*Path(block.events).glob("*_events.tsv")]
+    there += Path(block.events).glob(f"sub-{entities.get('sub')}/**/*_events.tsv")
+    wanted = _list_paired(path)
+    fitting = [(len(paired), file) for file in there if (paired := _list_paired(file)) <= wanted]
+    found = [file for n, file in fitting if n == max(fitting)[0]]  # by the inheritance of BIDS
     if len(found) != 1:
-        what = "_".join(f"{key}-{value}" for key, value in wanted.items() if value)
+        what = "_".join(f"{key}-{entities[key]}" for key in PAIRED if key in entities)
         raise ValueError(f"{path}: {block.events} has {len(found)} files {what}*_events.tsv; needs one")
     table = pd.read_csv(found[0], sep="\t", dtype=str, keep_default_na=False, na_values=["n/a", ""])
     if block.picture not in table:

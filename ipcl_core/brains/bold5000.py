@@ -21,6 +21,8 @@ from .repeated import gather_regions, read_masks, read_volume, standardize
 from .stimuli import copy_stimuli
 from .store import write_brain
 
+N_RUN = 37
+"""Trials of a run."""
 BETAS = "GLMbetas-TYPED-FITHRF-GLMDENOISE-RR"
 """The version that the release recommends."""
 ALIASES = {"LOC": "LO", "RSC": "RRSC"}
@@ -60,9 +62,9 @@ def _read_participant(block: BOLD5000, one: str) -> tuple[list[str], NDArray, di
         names = path.read_text(encoding="utf-8").split()
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error}") from None
-    sessions = sorted(folder.glob(f"{one}_{BETAS}_ses-*.nii.gz"))
-    expected = [f"{one}_{BETAS}_ses-{i:02d}.nii.gz" for i in range(1, len(sessions) + 1)]
-    if not sessions or [session.name for session in sessions] != expected:
+    sessions = sorted({*folder.glob(f"{one}_{BETAS}_ses-*.nii.gz"), *folder.glob(f"{one}_{BETAS}_ses-*.nii")})
+    expected = [f"{one}_{BETAS}_ses-{i:02d}" for i in range(1, len(sessions) + 1)]
+    if not sessions or [session.name.split(".")[0] for session in sessions] != expected:
         raise ValueError(
             f"{folder}: needs {one}_{BETAS}_ses-01.nii.gz and so on; found {len(sessions)} sessions, or a gap"
         )
@@ -72,6 +74,12 @@ def _read_participant(block: BOLD5000, one: str) -> tuple[list[str], NDArray, di
         if inside is None:
             paths = {region: _find_masks(Path(block.masks), one, name) for region, name in block.regions.items()}
             inside, masks = read_masks(paths, volume.shape[:3], session.name)
+            shape = volume.shape[:3]
+        if volume.shape[:3] != shape or volume.ndim != 4 or volume.shape[3] % N_RUN:
+            raise ValueError(
+                f"{session}: found betas of shape {volume.shape}, needs {shape} as {sessions[0].name}, and "
+                f"whole runs of {N_RUN} trials"
+            )
         parts.append(standardize(volume.reshape(-1, volume.shape[3])[inside].T))
     betas = np.concatenate(parts)
     if len(betas) > len(names):

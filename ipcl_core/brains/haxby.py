@@ -56,7 +56,8 @@ def import_haxby_2001(block: Haxby2001, stimuli_folder: str | Path, brain: str |
     for one in block.participants:
         bold, affine = read_image(folder / one / "bold.nii.gz")
         masks = {
-            region: [folder / one / f"{name.removesuffix('.nii.gz')}.nii.gz"] for region, name in block.regions.items()
+            region: [folder / one / f"{name.removesuffix('.gz').removesuffix('.nii')}.nii.gz"]
+            for region, name in block.regions.items()
         }
         inside, inner = read_masks(masks, bold.shape[:3], f"{one}/bold.nii.gz", affine)
         series = bold.reshape(-1, bold.shape[3])[inside].T.astype(np.float64)  # (n_volumes, n_voxels)

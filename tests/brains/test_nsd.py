@@ -53,7 +53,8 @@ def folder(tmp_path) -> Path:
         save_volume(betas / "ncsnr.nii.gz", rng.uniform(0, 0.6, SHAPE).astype(np.float32))
         for session in (1, 2):
             with h5py.File(betas / f"betas_session{session:02d}.hdf5", "w") as file:
-                file["betas"] = rng.integers(-3000, 3000, (750, *SHAPE[::-1])).astype(np.int16)
+                values = rng.integers(-3000, 3000, (750, *SHAPE[::-1])).astype(np.int16)
+                file.create_dataset("betas", data=values, chunks=(750, 1, 1, 1))  # as the release has them
     pictures = tmp_path / "nsddata_stimuli/stimuli/nsd/shared1000"
     pictures.mkdir(parents=True)
     for place in (3, *OFTEN):
@@ -116,6 +117,31 @@ def test_regions_of_several_volumes(folder):
         assert read_patterns(folder / "brain.h5", "OTC")[one].shape == (3, 4, expected.sum())
 
 
+def test_all_images_in_one_file_are_enough(folder):
+    """nsd_stimuli.hdf5 in place of the shared pictures: the same brain.h5 and pictures."""
+    run(folder)
+    found, pictures = (
+        (folder / "brain.h5").read_bytes(),
+        {p.name: p.read_bytes() for p in (folder / "pictures").iterdir()},
+    )
+    place = folder / "nsddata_stimuli/stimuli/nsd"
+    with h5py.File(place / "nsd_stimuli.hdf5", "w") as file:
+        bricks = file.create_dataset("imgBrick", (73_000, 8, 8, 3), np.uint8, chunks=(1, 8, 8, 3))
+        for image in OFTEN:
+            bricks[SHARED[image] - 1] = (image % 256, 0, 0)
+    (place / "shared1000").rename(folder / "elsewhere")
+    run(folder)
+    assert (folder / "brain.h5").read_bytes() == found
+    assert {p.name: p.read_bytes() for p in (folder / "pictures").iterdir()} == pictures
+    (place / "nsd_stimuli.hdf5").unlink()
+    for path in folder.glob("nsddata_betas/**/betas_session*.hdf5"):
+        path.write_bytes(b"")  # which are not read before the pictures are looked for
+    with pytest.raises(
+        ValueError, match=r"nsd: needs shared1000/shared0008_nsd\d{5}.png, or nsd_stimuli.hdf5 with all"
+    ):
+        run(folder)
+
+
 def test_every_second_image_of_coco_is_held_out(folder):
     with pytest.raises(ValueError, match=r"nsd_stim_info_merged.csv: needs the columns nsdId and cocoId"):
         run(folder, halves="coco")
@@ -127,6 +153,14 @@ def test_every_second_image_of_coco_is_held_out(folder):
     assert read_folds(folder / "brain.h5") == ["held out", "held out", "train", "train"]
 
 
+def turn(path: Path) -> None:
+    """Write the betas of a session in another order of axes, with as many voxels."""
+    with h5py.File(path, "a") as file:
+        values = file["betas"][:].transpose(0, 3, 2, 1)
+        del file["betas"]
+        file["betas"] = values
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -136,6 +170,18 @@ def test_every_second_image_of_coco_is_held_out(folder):
             "all saw . images 3 times or more .*; needs three or more",
         ),
         (lambda betas: (betas / "ncsnr.nii.gz").unlink(), "ncsnr.nii.gz: cannot be read"),
+        (
+            lambda betas: save_volume(betas / "ncsnr.nii.gz", np.ones((5, 3, 4), np.float32)),
+            r"ncsnr.nii.gz: a volume of shape \(5, 3, 4\); the betas need one of \(4, 3, 5\)",
+        ),
+        (
+            lambda betas: turn(betas / "betas_session01.hdf5"),
+            r"prf-visualrois.nii.gz: a volume of shape \(4, 3, 5\); the betas",
+        ),
+        (
+            lambda betas: turn(betas / "betas_session02.hdf5"),
+            r"found betas of shape \(750, 4, 3, 5\), needs \(750, 5, 3, 4\)",
+        ),
     ],
 )
 def test_download_with_a_hole_is_refused(folder, spoil, message):

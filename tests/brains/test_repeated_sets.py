@@ -134,15 +134,15 @@ def test_things_fmri_of_another_size(things, tmp_path):
 # ---- BOLD5000 --------------------------------------------------------------------------------------------------------
 
 SEEN_AGAIN = ["COCO_train2014_000000000036.jpg", "n01440764_2.JPEG", "park3.jpg"]
-N_TRIALS = (11, 9)  # of the two sessions that are there; the list names more
+N_TRIALS = (37, 74)  # of the two sessions that are there, one run and two; the list names more
 
 
 @pytest.fixture
 def bold5000(tmp_path) -> dict:
     rng = np.random.default_rng(0)
     for one in ("CSI1", "CSI2"):
-        names = [*SEEN_AGAIN * 4, *(f"once{i}.jpg" for i in range(8))]
-        order = [names[i] for i in rng.permutation(20)]
+        names = [*SEEN_AGAIN * 4, *(f"once{i}.jpg" for i in range(99))]
+        order = [names[i] for i in rng.permutation(111)]
         (tmp_path / f"{one}_imgnames.txt").write_text("\n".join([*order, *SEEN_AGAIN]) + "\n")
         for session, n in enumerate(N_TRIALS, 1):
             values = rng.standard_normal((*SHAPE, n)).astype(np.float32)
@@ -182,21 +182,36 @@ def test_bold5000(bold5000, tmp_path):
             expected = np.empty((4, 3, len(chosen)))
             for column, v in enumerate(chosen):
                 for image, name in enumerate(SEEN_AGAIN):
-                    trials = [trial for trial in range(20) if shown[trial] == name]
+                    trials = [trial for trial in range(111) if shown[trial] == name]
                     for repetition, trial in enumerate(trials):
-                        session, place = (0, trial) if trial < 11 else (1, trial - 11)
+                        session, place = (0, trial) if trial < 37 else (1, trial - 37)
                         values = sessions[session][v]
                         expected[repetition, image, column] = (values[place] - values.mean()) / values.std()
             assert_allclose(found[region][one], expected, rtol=0, atol=1e-6)  # of single precision
 
 
+def alter_session(change):
+    """Write the second session of CSI1 otherwise."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / "CSI1_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-02.nii.gz"
+        values = nibabel.load(path).get_fdata()
+        path.unlink()
+        save_volume(*change(path, values))
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (alter_session(lambda path, values: (path.with_suffix(""), values)), None),  # unpacked
+        (alter_session(lambda path, values: (path, values[..., 1:])), r"\(3, 4, 2, 73\), needs .* whole runs of 37 trials"),
+        (alter_session(lambda path, values: (path, values.transpose(1, 0, 2, 3))), r"\(4, 3, 2, 74\), needs \(3, 4, 2\) as"),
         (lambda f: (f / "spm/sub-CSI2/sub-CSI2_mask-LHLO.nii.gz").unlink(), None),  # one hemisphere is enough
         (lambda f: [path.unlink() for path in f.glob("spm/sub-CSI2/*LO*")], "has no mask sub-CSI2_mask-LHLOC.nii.gz or"),
         (lambda f: next(f.glob("CSI1*ses-01.nii.gz")).unlink(), "ses-01.nii.gz and so on; found 1 sessions, or a gap"),
-        (lambda f: (f / "CSI1_imgnames.txt").write_text("park3.jpg\n"), "names 1 images; the 2 sessions have 20 trials"),
+        (lambda f: (f / "CSI1_imgnames.txt").write_text("park3.jpg\n"), "names 1 images; the 2 sessions have 111 trials"),
         (lambda f: (f / "Presented_Stimuli/Scene/park3.jpg").unlink(), "no image for 1 of 3 conditions, among them 'park3"),
     ],
 )  # fmt: skip
@@ -235,7 +250,7 @@ def haxby(tmp_path) -> dict:
     for i, place in enumerate(FOLDERS.values()):
         for picture in ("a.jpg", "b.jpg"):
             save_picture(tmp_path / "stimuli" / place / picture, i)
-    block = {"source": "haxby2001", "title": "t", "folder": str(tmp_path), "regions": {"VT": "mask4_vt"}}
+    block = {"source": "haxby2001", "title": "t", "folder": str(tmp_path), "regions": {"VT": "mask4_vt.nii"}}
     return block | {"participants": ["subj1", "subj5"]}
 
 
@@ -320,6 +335,12 @@ def test_bids_maps_of_conditions(bids, tmp_path):
     (tmp_path / "stimuli/Red bike.png").rename(tmp_path / "stimuli/redbike.png")
     stimuli, found = run(import_bids_maps, block, tmp_path)
     assert stimuli == ["01_apple", "02_mug", "03_redBike"]
+    (tmp_path / "brain.h5").unlink()
+    for other in ("run-02_space-MNI_contrast-mug", "contrast-mug"):  # of the same run; of all runs
+        path = tmp_path / f"derivatives/glm/sub-02/func/sub-02_task-objects_{other}_stat-effect_statmap.nii.gz"
+        save_volume(path, draw("02", 0))
+        refuse(import_bids_maps, block, tmp_path, "of the same run as .*contrast-mug.* would count as repetitions")
+        path.unlink()
     for one in ("01", "02"):
         mask = nibabel.load(tmp_path / f"masks/sub-{one}_IT.nii.gz").get_fdata() > 0
         expected = [[draw(one, run_number, i)[mask] for i in (2, 1, 0)] for run_number in (2, 10)]
@@ -351,6 +372,16 @@ def test_bids_maps_of_trials(bids, tmp_path):
         mask = nibabel.load(tmp_path / f"masks/sub-{one}_V1.nii.gz").get_fdata() > 0
         expected = [[[v[mask] for name, v in trials if name == picture][i] for picture in pictures] for i in (0, 1)]
         assert_allclose(found["V1"][one], expected, rtol=0, atol=1e-12)
+
+    events = next(tmp_path.glob("raw/sub-02/ses-a/func/*.tsv"))
+    events.rename(events.with_name(events.name.replace("run-01", "run-1")))
+    events = next(tmp_path.glob("raw/sub-02/ses-b/func/*.tsv"))
+    table = events.read_bytes()
+    events.unlink()
+    (tmp_path / "raw/task-objects_events.tsv").write_bytes(table)
+    inherited = run(import_bids_maps, BIDSMaps.model_validate(block), tmp_path)[1]
+    assert all(np.array_equal(inherited["V1"][one], found["V1"][one]) for one in shown)
+    events.write_bytes(table)
 
     (tmp_path / "brain.h5").unlink()
     refuse(import_bids_maps, BIDSMaps.model_validate(block | {"events": None}), tmp_path, "no contrast-<condition>")
