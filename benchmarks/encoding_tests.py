@@ -7,9 +7,11 @@ A study: 40 stimuli in 5 folds, 6 participants of 20 voxels, two models of 60 un
 voxels' variance is a random mixture of the first model's units, the rest is noise, of each voxel its own. The tests are those
 of encoding/{brain}/best_layers.csv (one model above 0) and pairs.csv (two models). What the first model explains alone, as in
 partitions.csv, is simulated by N_DRAWS draws of the units, each with as many studies; there the second can explain something.
+Before that: which voxels are kept, and what their noise ceiling is said to be.
 """
 
 import datetime
+import itertools
 import time
 
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 
 from ipcl_core.brains.folds import split_stimuli
 from ipcl_core.encoding.bands import fit_bands
+from ipcl_core.encoding.ceilings import find_least_ceiling, measure_explainable
 from ipcl_core.encoding.resampling import resample_r
 from ipcl_core.encoding.ridge import fit_fold, sum_kernel
 from ipcl_core.encoding.scores import compare_fold, correlate_added, correlate_columns, find_r2
@@ -32,6 +35,26 @@ N_RUNS = {0.0: 1000, 0.02: 200, 0.04: 200, 0.06: 200, 0.08: 200, 0.1: 200}
 N_DRAWS, N_STUDIES = 50, 20
 PARTS = [(0.0, 0.0), (0.0, 0.1), (0.0, 0.3), (0.02, 0.0), (0.04, 0.0), (0.06, 0.0), (0.06, 0.3)]
 """Shares of the variance that the first and the second model explain."""
+
+MEASURED, CEILINGS, N_SIMULATED = [(72, 2), (72, 4), (515, 3)], [0, 0.1, 0.3, 0.5], 10_000
+"""Stimuli and runs; true noise ceilings; voxels of each."""
+
+
+def list_kept() -> list[list[str]]:
+    """Return a row for each of MEASURED and CEILINGS: the share of the voxels that are kept, and the median of their ceilings,
+    by a ceiling of .1 alone, and with the test against noise."""
+    rows, rng = [], np.random.default_rng(0)
+    for (n, m), ceiling in itertools.product(MEASURED, CEILINGS):
+        found, noise = [], np.sqrt(m * (1 - ceiling) / ceiling) if ceiling else 1
+        for _ in range(N_SIMULATED // 1000):
+            signal = rng.standard_normal((n, 1000)) * (ceiling > 0)
+            found.append(measure_explainable(signal + noise * rng.standard_normal((m, n, 1000))))
+        found, row = np.concatenate(found), [f"{n} x {m}", f"{ceiling:.1f}"]
+        for least in (0.1, max(0.1, find_least_ceiling(m, n))):
+            kept = found[found >= least]
+            row += [f"{len(kept) / len(found):.0%}", f"{np.median(kept):.2f}"]
+        rows.append(row)
+    return rows
 
 
 def judge(features: np.ndarray, responses: np.ndarray, held_out: np.ndarray, stimuli: np.ndarray) -> HeldOut:
@@ -100,7 +123,16 @@ def main() -> None:
         rates = {key: np.mean([run[key] < 0.05 for run in runs]) for key in runs[0] if key != "mean r"}
         r = np.mean([run["mean r"] for run in runs])
         lines.append([f"{share:.2f}", f"{n_runs:,}", f"{r:.3f}", *(f"{rate:.1%}" for rate in rates.values())])
-    print(f"""# The tests of encoding in noise, and their power
+    print("""# Which voxels are kept
+
+Of 10,000 voxels: the share that is kept and the median of what is found of their noise ceilings, by `min_ceiling: .1` alone
+and with the F test.
+
+| stimuli x runs | true ceiling | .1 alone: kept | ceiling | with the test: kept | ceiling |
+|---|---|---|---|---|---|""")
+    print("\n".join(f"| {' | '.join(row)} |" for row in list_kept()))
+    print(f"""
+# The tests of encoding in noise, and their power
 
 Made by `OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/encoding_tests.py > benchmarks/encoding_tests.md` on
 {datetime.date.today()}: {N_STIMULI} stimuli in {N_FOLDS} folds, {N_PARTICIPANTS} participants of {N_VOXELS} voxels;

@@ -129,7 +129,8 @@ class Encoding(Strict):
     """Of the squared weights, from which each voxel gets the best on training stimuli; multiples of the mean squared length
     of the layer's centred activations."""
     min_ceiling: Fraction = 0.1
-    """Voxels of which runs have a smaller share of the variance in common are left out; without `runs` none are."""
+    """Voxels of which runs have a smaller share of the variance in common are left out, and those in which it is no larger
+    than noise alone makes it (F test, 5%); none with 0 or without `runs`."""
     standardize: bool = False
     """Divide each unit by its standard deviation over the training stimuli."""
     projection: float | None = Field(None, gt=0, lt=1)

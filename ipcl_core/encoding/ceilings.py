@@ -3,9 +3,22 @@ How much of a voxel's variance over stimuli could be predicted at all, from repe
 """
 
 import numpy as np
+import scipy.stats
 from numpy.typing import NDArray
 
 from ..rsa.noise_ceiling import list_halves
+
+NOISE = 0.05
+"""Share of voxels without a signal that may be taken for voxels with one."""
+
+
+def find_least_ceiling(n_runs: int, n_stimuli: int) -> float:
+    """Return the ceiling of `measure_explainable` that noise alone reaches in a share NOISE of the voxels.
+
+    The ceiling is 1 - 1 / F, with F the variance between stimuli over that of the residual of stimuli and runs, by
+    Fisher's distribution with n - 1 and (n - 1) (m - 1) degrees of freedom where noise is normal and no stimulus differs.
+    """
+    return float(1 - 1 / scipy.stats.f.isf(NOISE, n_stimuli - 1, (n_stimuli - 1) * (n_runs - 1)))
 
 
 def measure_explainable(runs: NDArray) -> NDArray:
@@ -37,16 +50,20 @@ def measure_explainable(runs: NDArray) -> NDArray:
 
 
 def measure_split_half(runs: NDArray, *, n_splits: int, seed: int) -> NDArray:
-    """Return the reliability of the runs' mean from halves of the runs, of each voxel: 2 r / (1 + r) (Spearman-Brown).
+    """Return the reliability of the runs' mean from halves of the runs, of each voxel.
 
-    r is the mean, over `n_splits` random halvings or all that there are, of the correlation over stimuli of the halves' means.
-    A share of the variance as `measure_explainable`, by another way; below 0 where halves do not agree.
+    It is 2 r / (r + sqrt(r^2 + 4 p q (1 - r^2))), of an even number of runs 2 r / (1 + r) (Spearman-Brown): r is the mean,
+    over `n_splits` random halvings or all that there are, of the correlation over stimuli of the halves' means, p and q are
+    the halves' shares of the runs. A share of the variance as `measure_explainable`, by another way; below 0 where halves do
+    not agree.
 
     Args:
         runs: (m, n_stimuli, n_voxels).
 
     Returns:
         (n_voxels,); NaN with one run, where a half is constant, and where r is not above -1 / 2.
+
+    Source: Horst 1951, Psychometrika 16, 153-156 (halves of unequal length).
     """
     runs = np.asarray(runs, np.float64)
     if len(runs) < 2:
@@ -58,4 +75,6 @@ def measure_split_half(runs: NDArray, *, n_splits: int, seed: int) -> NDArray:
         a, b = a - a.mean(0), b - b.mean(0)
         with np.errstate(invalid="ignore", divide="ignore"):
             r += (a * b).sum(0) / np.sqrt((a**2).sum(0) * (b**2).sum(0)) / len(halves)
-    return np.where(r > -0.5, 2 * r / (1 + r), np.nan)
+    share = halves[0].mean()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(r > -0.5, 2 * r / (r + np.sqrt(r**2 + 4 * share * (1 - share) * (1 - r**2))), np.nan)

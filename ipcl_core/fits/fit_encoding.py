@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..brains.folds import divide_stimuli
 from ..brains.store import read_brain, read_folds, read_patterns
-from ..encoding.ceilings import measure_explainable, measure_split_half
+from ..encoding.ceilings import find_least_ceiling, measure_explainable, measure_split_half
 from ..encoding.features import make_kernel
 from ..encoding.ridge import Fold, choose_device, fit_fold
 from ..encoding.scores import compare_fold, find_r2, make_rsv
@@ -127,7 +127,7 @@ def refuse_repeats(kernel: Tensor, stimuli: list[str], held_out: NDArray) -> Non
 
 
 def _read_targets(brain: File, regions: list[str], min_ceiling: float, n_splits: int, seed: int) -> list[Target]:
-    """Return the participants' voxels in every region, those below the ceiling left out."""
+    """Return the participants' voxels in every region, but those with a ceiling below `min_ceiling` or what noise has."""
     targets, start = [], 0
     for region in regions:
         patterns = read_patterns(brain, region)
@@ -135,12 +135,16 @@ def _read_targets(brain: File, regions: list[str], min_ceiling: float, n_splits:
             raise ValueError(f"{brain}: region {region} has no voxel patterns, which encoding needs")
         for participant, runs in patterns.items():
             ceilings = measure_explainable(runs)
-            kept = ~(ceilings < min_ceiling) if len(runs) > 1 else np.ones(runs.shape[2], bool)
+            kept = np.ones(runs.shape[2], bool)
+            if len(runs) > 1 and min_ceiling > 0:
+                least = max(min_ceiling, find_least_ceiling(*runs.shape[:2]))
+                kept = ceilings >= least
             if not kept.any():
                 raise ValueError(
                     f"{brain}: region {region}, participant {participant}: of {runs.shape[2]} voxels none has a noise ceiling "
-                    f"of {min_ceiling}, the highest is {np.nanmax(ceilings):.2f}; lower encoding.min_ceiling, or leave the "
-                    "participant out"
+                    f"of {least:.2f}, the highest is {np.nanmax(ceilings):.2f}; leave the participant out, or lower "
+                    f"encoding.min_ceiling, which is {min_ceiling} (0 keeps all voxels; above 0, a voxel must also have what "
+                    "noise alone reaches in one of twenty)"
                 )
             runs, ceilings = runs[:, :, kept], ceilings[kept]
             halves = measure_split_half(runs, n_splits=n_splits, seed=seed)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..brains.triplets import read_triplets
 from ..files import open_hdf5, write_csv
+from ..rsa.inference import control_false_discoveries
 from ..rsa.triplets import (
     CHANCE,
     count_hits,
@@ -21,8 +22,8 @@ from ..rsa.triplets import (
 from .rsms import name_rows
 
 TRIPLET_COLUMNS = [
-    "choice", "layer", "layer_index", "accuracy", "triplets_low", "triplets_high", "p", "observers_low", "observers_high",
-    "chance", "ceiling_low", "ceiling_high", "n_triplets", "n_answers", "n_observers", "note",
+    "choice", "layer", "layer_index", "accuracy", "triplets_low", "triplets_high", "p", "p_max", "q", "observers_low",
+    "observers_high", "chance", "ceiling_low", "ceiling_high", "n_triplets", "n_answers", "n_observers", "note",
 ]  # fmt: skip
 
 
@@ -34,6 +35,7 @@ def score_triplets(rsms: str | Path, triplets: str | Path, scores: str | Path, *
         triplets: see `brains.triplets.read_triplets`.
         scores: CSV to write (brain, model, TRIPLET_COLUMNS), one row a layer (choice: each), and behind them one of the layers
             that were chosen on one half of the triplets and judged on the other (choice: held out; layer: of the first half).
+            p_max and q correct p of the former for their number.
         seed: of the halves.
 
     Raises:
@@ -67,7 +69,10 @@ def score_triplets(rsms: str | Path, triplets: str | Path, scores: str | Path, *
         row = {"choice": "held out", "layer": layers[index], "layer_index": index, "note": ""}
         rows.append(row | dict(zip(("accuracy", "triplets_low", "triplets_high", "p"), found, strict=True)))
     low, high = measure_ceilings(counts)
-    table = pd.DataFrame(rows).assign(
+    table = pd.DataFrame(rows)
+    p = table["p"].where(table["choice"] == "each").astype(float)
+    table = table.assign(
+        p_max=np.minimum(1, p * p.notna().sum()), q=control_false_discoveries(p.to_numpy()),
         chance=CHANCE, ceiling_low=low, ceiling_high=high, n_triplets=len(counts), n_answers=len(answers),
         n_observers=n_observers or None,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .similarity import compute_gram
+from .similarity import as_units, compute_gram, read_blocks
 
 MIN_DIMENSIONS = 6
 """Eigenvalues above 0 that a power law needs: three ranks."""
@@ -42,16 +42,22 @@ def measure_dimensionality(patterns: ArrayLike) -> Dimensionality:
     Source: participation ratio: Gao et al. 2017, Elmoznino and Bonner 2024; power law of visual responses: Stringer et al.
     2019 (there over ranks 11 to 500 of 2,800 stimuli).
     """
+    if not _differ(patterns):
+        return Dimensionality(math.nan, math.nan)
     eigenvalues = np.linalg.eigvalsh(_compute_smaller(patterns))[::-1]
     eigenvalues = eigenvalues[eigenvalues > ROUNDING * eigenvalues[0]]
-    if not len(eigenvalues):
-        return Dimensionality(math.nan, math.nan)
     ratio = float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
     if len(eigenvalues) < MIN_DIMENSIONS:
         return Dimensionality(ratio, math.nan)
     first = np.log(eigenvalues[: len(eigenvalues) // 2])
     ranks = np.log(np.arange(1, len(first) + 1))
     return Dimensionality(ratio, -float(np.polyfit(ranks, first, 1)[0]))
+
+
+def _differ(patterns: ArrayLike) -> bool:
+    """Return whether some stimuli differ by more than rounding; blocks behind the first in which they do are not read."""
+    blocks = read_blocks(as_units(patterns), np.float64)
+    return any(not (np.abs(block - block[0]) <= ROUNDING * np.abs(block).max()).all() for block in blocks)
 
 
 def _compute_smaller(patterns: ArrayLike) -> NDArray:

@@ -48,7 +48,7 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
         >>> compute_rsm([[1, 2, 3], [2, 4, 6], [3, 2, 1]]).round(3).tolist()
         [[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
     """
-    patterns = _as_units(patterns)
+    patterns = as_units(patterns)
     units = math.prod(patterns.shape[1:])
     if units < 2:
         raise ValueError(f"patterns of {units} unit(s): a correlation needs at least two")
@@ -67,14 +67,14 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
     return _normalize(products, np.where(norms <= 1e-12 * largest * math.sqrt(units), np.nan, norms))
 
 
-def _as_units(patterns: ArrayLike) -> NDArray:
+def as_units(patterns: ArrayLike) -> NDArray:
     """Return patterns as they are where they can be read in blocks of units, else as an array, (n, ...)."""
     if not hasattr(patterns, "shape"):
         patterns = np.asarray(patterns)
     return patterns if len(patterns.shape) > 1 else np.asarray(patterns)[:, None]
 
 
-def _read_blocks(patterns: NDArray, dtype: type) -> Iterator[NDArray]:
+def read_blocks(patterns: NDArray, dtype: type) -> Iterator[NDArray]:
     """Yield the (n, ...) patterns in blocks of BLOCK units, (n, BLOCK or fewer)."""
     n, rest = len(patterns), math.prod(patterns.shape[2:])
     units = patterns.shape[1] * rest
@@ -95,7 +95,7 @@ def _sum_products(patterns: NDArray, dtype: type) -> tuple[NDArray, NDArray, NDA
     products, means, widths, largest = np.zeros((n, n)), [], [], np.zeros(n)
     centered = np.empty((n, min(BLOCK, units)), dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        for block in _read_blocks(patterns, dtype):
+        for block in read_blocks(patterns, dtype):
             widths.append(block.shape[1])
             means.append(block @ np.full(widths[-1], 1 / widths[-1], dtype))
             if dtype == np.float64:
@@ -127,7 +127,7 @@ def measure_distances(patterns: ArrayLike) -> NDArray:
     Raises:
         ValueError: a pattern holds a non-finite value.
     """
-    patterns = _as_units(patterns)
+    patterns = as_units(patterns)
     products = compute_gram(patterns)  # of patterns less their mean: distances stay, rounding is less
     norms = np.diag(products).copy()
     distances = norms[:, None] + norms
@@ -151,9 +151,9 @@ def compute_gram(patterns: ArrayLike) -> NDArray:
     Raises:
         ValueError: a pattern holds a non-finite value.
     """
-    patterns = _as_units(patterns)
+    patterns = as_units(patterns)
     products = np.zeros((len(patterns), len(patterns)))
-    for block in _read_blocks(patterns, np.float64):
+    for block in read_blocks(patterns, np.float64):
         block = block - block.mean(0)
         products += block @ block.T
     if not np.isfinite(products).all():

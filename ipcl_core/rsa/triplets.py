@@ -16,6 +16,7 @@ from .inference import CONFIDENCE
 from .similarity import find_best
 
 CHANCE = 1 / 3
+ROUNDING = 1e-12
 BLOCK = 1 << 20
 """Answers that are compared at a time."""
 
@@ -72,22 +73,31 @@ def estimate_accuracy(hits: NDArray, n_answers: NDArray) -> tuple[float, float, 
     The share of all answers; clusters (the triplets, or the observers) are what could have been others, and answers within one
     may depend on each other. Student's t with the linearised variance of a ratio of sums.
 
+    Where all answers are predicted, or none, no cluster differs from the others: then by the binomial distribution, as if each
+    cluster were one answer.
+
     Args:
         hits: (n_clusters,) answers that are predicted. n_answers: (n_clusters,) all of them.
 
     Returns:
-        accuracy, low, high, p; the last three NaN with fewer than three clusters.
+        accuracy, low, high, p; the last three NaN with fewer than three clusters, and where all have the same accuracy between
+        0 and 1.
 
-    Source: Cochran 1977, section 2.11.
+    Source: Cochran 1977, section 2.11; Clopper and Pearson 1934.
     """
     n, total = len(hits), n_answers.sum()
     accuracy = float(hits.sum() / total)
     if n < 3 or np.isnan(accuracy):
         return accuracy, np.nan, np.nan, np.nan
     error = np.sqrt(((hits - accuracy * n_answers) ** 2).sum() * n / (n - 1)) / total
+    if error <= ROUNDING:
+        if min(accuracy, 1 - accuracy) > ROUNDING:
+            return accuracy, np.nan, np.nan, np.nan
+        right = round(accuracy) * n
+        interval = scipy.stats.binomtest(right, n).proportion_ci(CONFIDENCE)
+        return accuracy, *interval, float(scipy.stats.binomtest(right, n, CHANCE, "greater").pvalue)
     half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * error
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = float(scipy.stats.t.sf((accuracy - CHANCE) / error, n - 1))
+    p = float(scipy.stats.t.sf((accuracy - CHANCE) / error, n - 1))
     return accuracy, max(0.0, accuracy - half), min(1.0, accuracy + half), p
 
 

@@ -111,6 +111,16 @@ def test_one_run_has_no_ceilings_and_leaves_no_voxel_out(tmp_path):
     assert (table["n_left_out"] == 0).all() and set(table["note"]) == {"one run: no noise ceilings of voxels"}
 
 
+@pytest.mark.parametrize("least, most", [(0.01, 9), (0, 60)])
+def test_voxels_of_noise_are_left_out(tmp_path, least, most):
+    """60 of 300, of which 28 have a ceiling above .01; of the others most are kept, and with 0 all are."""
+    table = run(tmp_path, min_ceiling=least).query("participant == 'group' and layer == 'first'")
+    with open_hdf5(tmp_path / "predictions.h5") as file:
+        kept = np.array([file[f"kept/{region}/{who}"][:] for region in TRUE for who in PARTICIPANTS])
+    assert kept[:, 10:].mean() > 0.85 and (kept[:, :10].sum() <= most) and (least or kept.all())
+    assert table["n_voxels"].sum() == kept.sum() and table["n_left_out"].sum() == 300 - kept.sum()
+
+
 def test_several_pictures_of_a_stimulus_are_averaged(tmp_path, fitted):
     """Two pictures whose mean is the one picture of before; units keep their scale."""
     noise = np.random.default_rng(3).standard_normal

@@ -41,6 +41,12 @@ def test_few_stimuli_make_the_exponent_too_small():
 
 def test_no_number_where_none_is_defined():
     assert np.isnan(measure_dimensionality(np.full((5, 4), 0.1, np.float32))).all()
+    assert np.isnan(measure_dimensionality(np.full((9, 40), 0.37))).all()
+    rounded = np.full((9, 20000), 0.37)
+    rounded[3, 9000:] = np.nextafter(0.37, 1)
+    assert np.isnan(measure_dimensionality(rounded)).all()
+    rounded[3, 19999] = 1  # in the last block
+    assert measure_dimensionality(rounded).participation_ratio == pytest.approx(1)
     few = measure_dimensionality(np.eye(6))
     assert few.participation_ratio == pytest.approx(5) and np.isnan(few.power_law_exponent)
     with pytest.raises(ValueError, match="patterns hold non-finite values"):

@@ -92,6 +92,14 @@ def test_interval_holds_the_truth_and_chance_is_not_significant():
     assert np.mean(held) == pytest.approx(0.95, abs=0.02) and np.mean(significant) == pytest.approx(0.05, abs=0.02)
 
 
+def test_answers_that_are_all_right_or_all_wrong():
+    """By hand: three right guesses of 1 / 3 each are 1 / 27; the least share that is not refused at 2.5%, and its mirror."""
+    n = np.array([1.0, 4, 2])
+    assert estimate_accuracy(n, n) == pytest.approx((1, 0.025 ** (1 / 3), 1, 1 / 27))
+    assert estimate_accuracy(0 * n, n) == pytest.approx((0, 0, 1 - 0.025 ** (1 / 3), 1))
+    assert estimate_accuracy(n / 3, n) == pytest.approx((1 / 3, np.nan, np.nan, np.nan), nan_ok=True)
+
+
 def test_held_out_layer_has_not_seen_the_triplet():
     """Layers of chance: the best of 50 is above chance on what chose it, not on the other half."""
     rng, n_answers = np.random.default_rng(0), np.ones(300)
@@ -132,5 +140,12 @@ def test_tables_of_simulated_observers(tmp_path):
         true["observers_low"] < true["accuracy"] < true["observers_high"] and other["accuracy"] < true["triplets_low"]
     )
     assert other["p"] > 0.01 and np.isnan(constant["accuracy"]) and constant["note"].startswith("constant")
+    # of the two layers with an accuracy: Bonferroni; Benjamini and Hochberg
+    assert (
+        true["p_max"] == pytest.approx(2 * true["p"]) == true["q"]
+        and np.isnan([constant["p_max"], constant["q"]]).all()
+    )
+    assert other["p_max"] == min(1, 2 * other["p"]) and other["q"] == pytest.approx(other["p"])
     held_out = found.loc["held out"].iloc[0]
+    assert np.isnan([held_out["p_max"], held_out["q"]]).all() and held_out["p"] < 1e-6
     assert found.loc["held out"].index[0] == "true" and held_out["accuracy"] == pytest.approx(true["accuracy"])
