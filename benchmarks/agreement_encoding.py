@@ -23,7 +23,6 @@ from ipcl_core.encoding.ceilings import measure_explainable, measure_split_half
 from ipcl_core.encoding.ridge import fit_fold, sum_kernel
 from ipcl_core.encoding.scores import compare_fold, find_r2, make_rsv
 from ipcl_core.fits.weighting import fit_weights
-from ipcl_core.rsa.noise_ceiling import correct_length
 from ipcl_core.rsa.similarity import (
     correlate,
     fill_rsms,
@@ -162,6 +161,12 @@ def list_triplets(study: Study) -> Iterator[Row]:
     yield from compare("odd-one-out judgments, ceilings", measure_ceilings(grouped.counts), others)
 
 
+def lengthen(r: float) -> float:
+    """Return the reliability of three runs' mean where one run and the mean of the other two correlate by r: with noise
+    of x times the signal in a run, 1 / r^2 is (1 + x) (1 + x / 2). NaN unless r > 0."""
+    return 1 / (1 + max(np.roots([1 / 2, 3 / 2, 1 - 1 / r**2])) / 3) if r > 0 else np.nan
+
+
 def list_voxels(runs: NDArray) -> Iterator[Row]:
     """Noise ceilings of voxels."""
     loop = []
@@ -180,7 +185,7 @@ def list_voxels(runs: NDArray) -> Iterator[Row]:
     r = [
         [np.corrcoef(y[list(a)].mean(0), y[list(b)].mean(0))[0, 1] for a, b in halves] for y in runs.transpose(2, 0, 1)
     ]
-    loop = [correct_length(np.mean(each)) for each in r]
+    loop = [lengthen(np.mean(each)) for each in r]
     found = measure_split_half(runs, n_splits=100, seed=0)
     yield from compare(
         "noise ceiling of voxels, split halves of runs", np.nan_to_num(found), {LOOP: np.nan_to_num(loop)}
