@@ -66,7 +66,7 @@ def judge(features: np.ndarray, responses: np.ndarray, held_out: np.ndarray, sti
     r = torch.stack([correlate_columns(predictions[test], y[test]) for test in map(torch.from_numpy, held_out)]).mean(0)
     parts = zip(np.split(predictions.numpy(), N_PARTICIPANTS, 1), np.split(responses, N_PARTICIPANTS, 1), strict=True)
     resampled = np.stack([resample_r(*part, held_out.argmax(0), stimuli) for part in parts])
-    return HeldOut("layer", {"mean_r": r.reshape(N_PARTICIPANTS, -1).mean(1).numpy()}, 0.0, resampled)
+    return HeldOut({"mean_r": "layer"}, {"mean_r": r.reshape(N_PARTICIPANTS, -1).mean(1).numpy()}, 0.0, resampled)
 
 
 def simulate(share: float, seed: int) -> dict[str, float]:

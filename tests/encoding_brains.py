@@ -46,3 +46,20 @@ def draw_brain(path, n_runs: int = RUNS, n_voxels: int = 50, share: float = SHAR
         regions.append(Region(region, rsvs, PARTICIPANTS, group=False, patterns=patterns))
     write_brain(path, STIMULI, regions)
     return path
+
+
+def draw_mixed(path, amplitude: float) -> dict[str, np.ndarray]:
+    """Write a brain of one region, and return two layers of four units. 30 voxels are of both, the layer "few" more than
+    "all"; 20 of "all" alone, and vary by `amplitude` as much. "few" has the higher median R2, "all" the higher mean; whose
+    RSM is more alike depends on the amplitude."""
+    rng, patterns = np.random.default_rng(4), []
+    layers = {name: rng.standard_normal((N, 4)).astype(np.float32) for name in ("few", "all")}
+    for _ in PARTICIPANTS:
+        few, every = (x.astype(float) @ rng.standard_normal((4, 50)) for x in layers.values())
+        few, every = few / few.std(0), every / every.std(0)
+        signal = np.sqrt(0.7) * few + np.sqrt(0.3) * every
+        signal[:, 30:] = amplitude * every[:, 30:]
+        patterns.append(signal + 0.2 * signal.std(0) * rng.standard_normal((RUNS, N, 50)))
+    rsvs = np.stack([vectorize_rsm(compute_rsm(runs.mean(0))) for runs in patterns])
+    write_brain(path, STIMULI, [Region("IT", rsvs, PARTICIPANTS, group=False, patterns=patterns)])
+    return layers

@@ -37,6 +37,8 @@ class Fold:
     """(n_voxels,) the penalty that each voxel got, as a multiple of the mean squared length of a training stimulus."""
     scores: Tensor
     """(n_voxels,) R2 of the training stimuli, each predicted from the others, whose mean has R2 0."""
+    left_out: Tensor | None = None
+    """(n_train, n_voxels) of the training stimuli, each predicted from the others, where they were asked for."""
 
 
 def choose_device() -> torch.device:
@@ -77,7 +79,15 @@ def center_kernel(kernel: Tensor, train: Tensor, test: Tensor) -> tuple[Tensor, 
     return inner, outer - outer.mean(1, keepdim=True) - means + means.mean()
 
 
-def fit_fold(kernel: Tensor, responses: Tensor, train: Tensor, test: Tensor, penalties: Sequence[float]) -> Fold:
+def fit_fold(
+    kernel: Tensor,
+    responses: Tensor,
+    train: Tensor,
+    test: Tensor,
+    penalties: Sequence[float],
+    *,
+    leave_out: bool = False,
+) -> Fold:
     """Predict the responses to test stimuli by ridge regressions on training stimuli.
 
     Of the penalties each voxel gets the one with the least squared error when each training stimulus is predicted from the
@@ -89,6 +99,7 @@ def fit_fold(kernel: Tensor, responses: Tensor, train: Tensor, test: Tensor, pen
         train, test: (n,) bool, no stimulus in both.
         penalties: multiples of the mean squared length of the training stimuli's centred activations, so that one list
             serves every layer.
+        leave_out: also return what is predicted of each training stimulus from the others.
     """
     inner, outer = center_kernel(kernel, train, test)
     unit = inner.diagonal().mean()
@@ -97,17 +108,18 @@ def fit_fold(kernel: Tensor, responses: Tensor, train: Tensor, test: Tensor, pen
     values, outer = values.clamp(min=0), outer @ vectors
     scale = torch.as_tensor(penalties, dtype=values.dtype, device=values.device) * unit
     parts = [
-        _fit_voxels(values, vectors, outer, responses[train, start : start + VOXELS], scale)
+        _fit_voxels(values, vectors, outer, responses[train, start : start + VOXELS], scale, leave_out)
         for start in range(0, responses.shape[1], VOXELS)
     ]
-    predictions, chosen, scores = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
-    return Fold(predictions, (scale / unit)[chosen], scores)
+    predictions, chosen, scores, *left_out = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
+    return Fold(predictions, (scale / unit)[chosen], scores, *left_out)
 
 
 def _fit_voxels(
-    values: Tensor, vectors: Tensor, outer: Tensor, responses: Tensor, penalties: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return predictions, the index of the penalty and the score of some voxels, see `fit_fold`.
+    values: Tensor, vectors: Tensor, outer: Tensor, responses: Tensor, penalties: Tensor, leave_out: bool
+) -> tuple[Tensor, ...]:
+    """Return predictions, the index of the penalty, the score and, with `leave_out`, the training stimuli of some voxels, each
+    predicted from the others, see `fit_fold`.
 
     Args:
         values, vectors: of the training stimuli's kernel.
@@ -120,7 +132,17 @@ def _fit_voxels(
     least, chosen = _sum_errors(values, vectors, rotated, penalties).min(0)
     weights = rotated / (values + penalties[chosen][:, None])
     baseline = centered.square().sum(0) * (n / (n - 1)) ** 2  # each from the mean of the others
-    return outer @ weights.T + mean, chosen, 1 - least / baseline
+    found = outer @ weights.T + mean, chosen, 1 - least / baseline
+    if not leave_out:
+        return found
+    residuals = vectors @ (penalties[chosen][:, None] * weights).T
+    return *found, responses - residuals / _measure_left(values, vectors, penalties)[chosen].T
+
+
+def _measure_left(values: Tensor, vectors: Tensor, penalties: Tensor) -> Tensor:
+    """Return 1 - h of each training stimulus, (n_penalties, n_train)."""
+    kept = penalties[:, None] / (values + penalties[:, None])  # (k, n) share of each axis that the fit leaves
+    return kept @ (vectors**2).T - 1 / len(values)  # as the axes' shares sum to 1 over all axes
 
 
 def _sum_errors(values: Tensor, vectors: Tensor, rotated: Tensor, penalties: Tensor) -> Tensor:
@@ -131,9 +153,8 @@ def _sum_errors(values: Tensor, vectors: Tensor, rotated: Tensor, penalties: Ten
     """
     n, found = len(values), []
     for some in penalties.split(max(1, RESIDUALS // n**2)):
-        kept = some[:, None] / (values + some[:, None])  # (k, n) share of each axis that the fit leaves
-        # 1 - h, as the axes' shares sum to 1 over all axes
-        left = kept @ (vectors**2).T - 1 / n
+        kept = some[:, None] / (values + some[:, None])
+        left = _measure_left(values, vectors, some)
         maps = (vectors * kept[:, None] / left[..., None]).reshape(-1, n).T  # (n, k n): one product for all k penalties
         blocks = rotated.split(max(256, RESIDUALS // maps.shape[1]))
         found.append(torch.cat([(block @ maps).view(-1, len(some), n).square_().sum(2) for block in blocks]))

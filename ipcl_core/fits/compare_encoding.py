@@ -19,10 +19,10 @@ from ..encoding.scores import correlate_columns, make_rsv
 from ..files import open_hdf5, read_named, write_csv
 from ..rsa import inference
 from ..rsa.similarity import correlate
+from .held_out_layers import MEASURES, name_layer, read_layers
 from .rsms import pair_named
 from .statistics import PAIR_COLUMNS, find_q, mark_significant
 
-MEASURES = ["median_r", "mean_r", "versa_r"]
 BEST_COLUMNS = [
     "brain", "model", "region", "measure", "layer", "r", "held_out_layer", "r_held_out", "shrinkage", "low", "high", "p",
     "n_participants", "note",
@@ -32,10 +32,10 @@ File = str | Path
 
 @dataclass
 class HeldOut:
-    """What a model's layer, chosen on training stimuli, makes of a region's held-out ones."""
+    """What a model's layers, for each measure chosen on training stimuli, make of a region's held-out ones."""
 
-    layer: str
-    """The one that most folds chose."""
+    layers: dict[str, str]
+    """Measure -> the one that most folds chose."""
     values: dict[str, NDArray]
     """Measure -> (n_participants,)."""
     versa_group: float
@@ -109,29 +109,28 @@ def _judge_held_out(
     path: File, region: str, responses: dict[str, NDArray], folds: NDArray, resamples: NDArray
 ) -> HeldOut:
     tests = [torch.from_numpy(folds == number) for number in range(folds.max() + 1)]
-    values, resampled, rsvs = {name: [] for name in MEASURES}, [], []
+    layers = {measure: name_layer(read_layers(path, measure, region)) for measure in MEASURES}
+    values = {measure: np.full(len(responses), np.nan) for measure in MEASURES}
+    resampled, rsvs = np.full((len(responses), len(resamples)), np.nan), []
     with open_hdf5(path) as file:
-        layers = pd.Series(file[f"layers/{region}"].asstr()[:])
-        if "" in set(layers):
-            none = np.full(len(responses), np.nan)
-            return HeldOut("", dict.fromkeys(MEASURES, none), np.nan, np.full((len(none), len(resamples)), np.nan))
-        for who, measured in responses.items():
-            predicted = file[f"predictions/{region}/{who}"][:]
+        for i, (who, measured) in enumerate(responses.items()):
             measured = measured[:, file[f"kept/{region}/{who}"][:]]
-            judged, pairs = judge_predictions(predicted, measured, tests)
-            rsvs.append(pairs)
-            for name in MEASURES:
-                values[name].append(judged[name])
-            resampled.append(resample_r(predicted, measured, folds, resamples))
-    pairs = [np.mean([one[i] for one in rsvs], axis=0) for i in range(len(tests))]
-    group = float(np.mean([correlate(*pair) for pair in pairs]))
-    return HeldOut(layers.mode()[0], {k: np.array(v) for k, v in values.items()}, group, np.stack(resampled))
+            for measure in (measure for measure, layer in layers.items() if layer):
+                predicted = file[f"predictions/{measure}/{region}/{who}"][:]
+                if measure == "versa_r":
+                    values[measure][i], pairs = judge_rsms(predicted, measured, tests)
+                    rsvs.append(pairs)
+                else:
+                    values[measure][i] = judge_voxels(measure, predicted, measured, tests)
+                if measure == "mean_r":
+                    resampled[i] = resample_r(predicted, measured, folds, resamples)
+    pairs = [np.mean(pairs, axis=0) for pairs in zip(*rsvs, strict=True)]
+    group = float(np.mean([correlate(*pair) for pair in pairs])) if pairs else np.nan
+    return HeldOut(layers, values, group, resampled)
 
 
-def judge_predictions(
-    predicted: NDArray, measured: NDArray, tests: list[Tensor]
-) -> tuple[dict[str, float], list[list[NDArray]]]:
-    """Return one participant's value of each of MEASURES, and each fold's similarities of predicted and measured patterns.
+def judge_voxels(measure: str, predicted: NDArray, measured: NDArray, tests: list[Tensor]) -> float:
+    """Return one participant's median_r or mean_r.
 
     Args:
         predicted, measured: (n_stimuli, n_voxels).
@@ -139,9 +138,14 @@ def judge_predictions(
     """
     p, y = torch.from_numpy(predicted), torch.from_numpy(measured)
     r = torch.stack([correlate_columns(p[test], y[test]) for test in tests]).mean(0).numpy()
-    pairs = [[make_rsv(part[test]) for part in (p, y)] for test in tests]
-    versa = float(np.mean([correlate(*pair) for pair in pairs]))
-    return dict(zip(MEASURES, (np.nanmedian(r), np.nanmean(r), versa), strict=True)), pairs
+    return float({"median_r": np.nanmedian, "mean_r": np.nanmean}[measure](r))
+
+
+def judge_rsms(predicted: NDArray, measured: NDArray, tests: list[Tensor]) -> tuple[float, list[list[NDArray]]]:
+    """Return one participant's versa_r, and each fold's similarities of predicted and measured patterns; see
+    `judge_voxels`."""
+    pairs = [[make_rsv(torch.from_numpy(part)[test]) for part in (predicted, measured)] for test in tests]
+    return float(np.mean([correlate(*pair) for pair in pairs])), pairs
 
 
 def _describe_best(group: pd.DataFrame, held_out: HeldOut) -> list[dict]:
@@ -149,11 +153,11 @@ def _describe_best(group: pd.DataFrame, held_out: HeldOut) -> list[dict]:
     rows = []
     for name, values in held_out.values.items():
         r, n = group[name], len(values)
-        row = {"measure": name, "held_out_layer": held_out.layer, "n_participants": n}
+        row = {"measure": name, "held_out_layer": held_out.layers[name], "n_participants": n}
         row["r_held_out"] = held_out.versa_group if name == "versa_r" else values.mean()
         if r.notna().any():
             row |= {"layer": group.loc[r.idxmax(), "layer"], "r": r.max(), "shrinkage": r.max() - row["r_held_out"]}
-        if not held_out.layer:
+        if not held_out.layers[name]:
             row["note"] = "no layer predicts anything"
         elif n < inference.MIN_PARTICIPANTS:
             row["note"] = f"{n} participant(s), fewer than {inference.MIN_PARTICIPANTS}: nothing over participants"
@@ -182,8 +186,9 @@ def compare_held_out(a: HeldOut, b: HeldOut, participants: NDArray, n_stimuli: i
     rows = []
     for kind in ("participants", "stimuli", "both"):
         row = {
-            "layer_a": a.layer, "layer_b": b.layer, "r_a": a.values["mean_r"].mean(), "r_b": b.values["mean_r"].mean(),
-            "difference": difference, "resampled": kind,
+            "layer_a": a.layers["mean_r"], "layer_b": b.layers["mean_r"],
+            "r_a": a.values["mean_r"].mean(), "r_b": b.values["mean_r"].mean(), "difference": difference,
+            "resampled": kind,
         }  # fmt: skip
         if np.isnan(difference):
             row["note"] = "a model has no r"

@@ -4,7 +4,6 @@ Every layer's prediction of every voxel on held-out stimuli, and veRSA: docs/enc
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -20,8 +19,9 @@ from ..encoding.ceilings import find_least_ceiling, measure_explainable, measure
 from ..encoding.features import make_kernel
 from ..encoding.ridge import Fold, choose_device, fit_fold
 from ..encoding.scores import compare_fold, find_r2, make_rsv
-from ..files import open_hdf5, write_csv, write_hdf5
+from ..files import open_hdf5, write_csv
 from ..rsa.similarity import correlate
+from .held_out_layers import HeldOutLayers, Target
 from .rsms import list_conditions
 
 logger = logging.getLogger(__name__)
@@ -32,36 +32,6 @@ ENCODING_COLUMNS = [
     "n_held_out", "note",
 ]  # fmt: skip
 File = str | Path
-
-
-@dataclass
-class Target:
-    """One participant's voxels in a region."""
-
-    region: str
-    participant: str
-    responses: Tensor
-    """(n_stimuli, n_voxels) means over runs, of the voxels that are kept."""
-    kept: NDArray
-    """(all voxels,) bool."""
-    ceilings: NDArray
-    """(n_voxels,) of `measure_explainable`."""
-    summary: dict
-    """Columns that do not depend on the layer."""
-    columns: slice
-    """Of its voxels among those of all targets."""
-
-
-@dataclass
-class Best:
-    """Each region's layer with the highest score on a fold's training stimuli, among those that were fitted so far."""
-
-    scores: dict[str, NDArray]
-    """Region -> (n_folds,) mean over participants of the median R2 of voxels, training stimuli alone."""
-    layers: dict[str, list[str]]
-    """Region -> n_folds names."""
-    predictions: NDArray
-    """(n_stimuli, voxels of all targets) of these layers; NaN where no fold holds a stimulus out."""
 
 
 def fit_encoding(
@@ -75,7 +45,7 @@ def fit_encoding(
         activations: HDF5 file of `extract_activations`.
         brain: HDF5 file of `store.write_brain` with voxel patterns.
         scores: CSV to write, one row a region, layer and participant, and one of their "group" (ENCODING_COLUMNS).
-        predictions: HDF5 file to write, layout: `write_predictions`.
+        predictions: HDF5 file to write, layout: `HeldOutLayers.write`.
         brain_name, model: names of the brain data set and of the model.
         folds: see `config.OwnBrain`; None: those of the brain, where it has some. The others: see `config.Encoding`.
 
@@ -87,9 +57,7 @@ def fit_encoding(
     held_out = divide_stimuli(stimuli, folds or read_folds(brain), n_folds=n_folds, seed=seed)
     targets = _read_targets(brain, [region.name for region in regions], min_ceiling, n_splits, seed)
     responses = torch.cat([target.responses for target in targets], 1)
-    names, n = [region.name for region in regions], len(held_out)
-    scored, named = {name: np.full(n, -np.inf) for name in names}, {name: [""] * n for name in names}
-    best, rows = Best(scored, named, np.full(responses.shape, np.nan)), []
+    best, rows = HeldOutLayers(targets, held_out), []
     with open_hdf5(activations) as file:
         shown, options = list_conditions(file), {"standardize": standardize, "projection": projection, "seed": seed}
         if list(shown) != stimuli:
@@ -104,9 +72,9 @@ def fit_encoding(
             rows.append(table.assign(layer=layer, layer_index=index))
             logger.info("%s: layer %s done", model, layer)
     table = pd.concat(rows).assign(brain=brain_name, model=model, n_held_out=int(held_out.any(0).sum()))
-    table["region"] = pd.Categorical(table["region"], names)
+    table["region"] = pd.Categorical(table["region"], list(best.regions))
     write_csv(table.sort_values("region", kind="stable").reindex(columns=ENCODING_COLUMNS), scores)
-    write_predictions(predictions, brain_name, model, stimuli, held_out, targets, best)
+    best.write(predictions, brain_name, model, stimuli)
 
 
 def refuse_repeats(kernel: Tensor, stimuli: list[str], held_out: NDArray) -> None:
@@ -190,32 +158,30 @@ def _fit_layer(
         if kernel is None or options["standardize"]:
             kernel = read_kernel(activations, layer, ~test, **options)
         masks = [torch.from_numpy(mask).to(kernel.device) for mask in (~test, test)]
-        yield fit_fold(kernel, responses, *masks, penalties) if kernel.diagonal()[masks[0]].max() > 0 else None
+        known = kernel.diagonal()[masks[0]].max() > 0
+        yield fit_fold(kernel, responses, *masks, penalties, leave_out=True) if known else None
 
 
 def _judge_layer(
-    fits: Iterator[Fold | None], responses: Tensor, held_out: NDArray, targets: list[Target], best: Best, layer: str
-) -> pd.DataFrame:
-    """Return a layer's rows; where its score on a fold's training stimuli is the highest so far, keep its predictions as the
-    best's."""
-    voxels, versa, groups, medians = [], [], [], []
-    regions = {region: [i for i, target in enumerate(targets) if target.region == region] for region in best.layers}
-    for number, (fold, test) in enumerate(zip(fits, held_out, strict=True)):
+    fits: Iterator[Fold | None], responses: Tensor, held_out: NDArray, targets: list[Target], best: HeldOutLayers,
+    layer: str,
+) -> pd.DataFrame:  # fmt: skip
+    """Return a layer's rows; keep its predictions where it is the best on training stimuli so far."""
+    voxels, versa, groups, medians, scores, predictions = [], [], [], [], [], []
+    regions = {region: [i for i, target in enumerate(targets) if target.region == region] for region in best.regions}
+    for fold, test in zip(fits, held_out, strict=True):
         if fold is None:
             return _describe_constant(targets)
         index = torch.from_numpy(test).to(responses.device)
-        measured, scores = responses[index], fold.scores.cpu().numpy()
+        measured, r2 = responses[index], fold.scores.cpu().numpy()
         voxels.append(compare_fold(fold.predictions, measured, responses[~index].mean(0)))
         rsvs = [[make_rsv(part[:, one.columns]) for part in (fold.predictions, measured)] for one in targets]
         versa.append([correlate(*pair) for pair in rsvs])
         groups.append([correlate(*np.mean([rsvs[i] for i in mine], axis=0)) for mine in regions.values()])
-        medians.append([_median(scores[target.columns]) for target in targets])
-        for region, mine in regions.items():
-            score = np.mean([medians[-1][i] for i in mine])
-            if score > best.scores[region][number]:
-                best.scores[region][number], best.layers[region][number] = score, layer
-                columns = slice(targets[mine[0]].columns.start, targets[mine[-1]].columns.stop)
-                best.predictions[test, columns] = fold.predictions[:, columns].cpu().numpy()
+        medians.append([_median(r2[target.columns]) for target in targets])
+        scores.append(best.score_training(fold, ~test))
+        predictions.append(fold.predictions.cpu().numpy())
+    best.take_better(layer, scores, predictions)
     group_versa = dict(zip(regions, np.mean(groups, axis=0), strict=True))
     return _tabulate(np.stack(voxels), np.mean(versa, axis=0), group_versa, np.mean(medians, axis=0), targets)
 
@@ -268,25 +234,3 @@ def _describe_constant(targets: list[Target]) -> pd.DataFrame:
     return pd.concat([group, table]).assign(
         note="the same activations to all training stimuli of a fold: no prediction"
     )
-
-
-def write_predictions(
-    path: File, brain_name: str, model: str, stimuli: list[str], held_out: NDArray, targets: list[Target], best: Best
-) -> None:  # fmt: skip
-    """Write what each region's best layer, chosen on a fold's training stimuli, predicts of its held-out ones.
-
-    The file: attributes `brain`, `model`, `regions`; `stimuli` (n names); `folds` (n,) the number of the fold that holds a
-    stimulus out, -1 where none does; `layers/{region}` (n_folds names); `predictions/{region}/{participant}` (n, n_voxels)
-    float64, `kept/...` (all voxels,) bool and `ceilings/...` (n_voxels,) of the voxels that are kept.
-    """
-    with write_hdf5(path) as file:
-        file.attrs["brain"], file.attrs["model"], file.attrs["regions"] = brain_name, model, list(best.layers)
-        file["stimuli"] = stimuli
-        file["folds"] = np.where(held_out.any(0), held_out.argmax(0), -1)
-        for region, layers in best.layers.items():
-            file[f"layers/{region}"] = layers
-        for target in targets:
-            place = f"{target.region}/{target.participant}"
-            file[f"predictions/{place}"] = best.predictions[:, target.columns]
-            file[f"kept/{place}"] = target.kept
-            file[f"ceilings/{place}"] = target.ceilings

@@ -25,6 +25,7 @@ from ..rsa import inference
 from ..rsa.similarity import compute_rsm, count_stimuli, vectorize_rsm
 from .compare_encoding import read_division
 from .fit_encoding import read_kernel
+from .held_out_layers import read_layers
 from .rsms import pair_named, read_rsvs
 from .statistics import find_q, mark_significant
 from .weighting import fit_weights
@@ -46,7 +47,8 @@ def partition_models(
 ) -> None:  # fmt: skip
     """Write what the models of each set explain of held-out responses, of each region's voxels and of its RSMs.
 
-    A model's layer is, in each fold, the one that `fit_encoding` chose on the training stimuli.
+    A model's layer is, in each fold, the one that `fit_encoding` chose on the training stimuli: of voxels that of mean_r, of
+    RSMs that of versa_r.
 
     Args:
         activations, predictions, rsms: HDF5 files of `extract_activations`, `fit_encoding` and `make_rsms` of each model of
@@ -85,19 +87,23 @@ def partition_models(
             return known[model] if model in known else read(model, layer, fold if standardize else None)
 
         for region in regions:
-            layers = {model: _read_layers(path, region.name) for (_, model), path in files.items()}
-            empty = {model for model, chosen in layers.items() if "" in chosen}
-            layers |= {name: [""] * len(held_out) for name in known}
+            voxel_layers, rsm_layers = (
+                {model: read_layers(path, measure, region.name) for (_, model), path in files.items()}
+                for measure in ("mean_r", "versa_r")
+            )
+            empty = {model for layers in (voxel_layers, rsm_layers) for model, each in layers.items() if "" in each}
+            for layers in (voxel_layers, rsm_layers):
+                layers |= {name: [""] * len(held_out) for name in known}
             voxels, ceilings = _read_voxels(brain, files, region.name)
             for each in sets:
                 if empty & set(each):
                     raise ValueError(f"{brain}: region {region.name}: a model of {', '.join(each)} predicts nothing")
-                r2, r = _explain_voxels(find_kernel, layers, each, voxels, held_out, penalties)
+                r2, r = _explain_voxels(find_kernel, voxel_layers, each, voxels, held_out, penalties)
                 shared = {"brain": name, "region": region.name, "models": ", ".join(each)}
                 table = _tabulate(r2, ceilings, r)
                 rows.append(table.assign(measure=VOXELS, **shared))
                 r2 = _explain_rsms(
-                    rsvs, layers, each, dict(zip(region.participants, region.rsvs, strict=True)), held_out
+                    rsvs, rsm_layers, each, dict(zip(region.participants, region.rsvs, strict=True)), held_out
                 )
                 rows.append(_tabulate(r2, None, None).assign(measure=RSMS, **shared))
     table = pd.concat(rows).reindex(columns=COLUMNS).reset_index(drop=True)
@@ -110,11 +116,6 @@ def _list_held_out(files: dict[tuple[str, str], File]) -> NDArray:
     """Return which stimuli each fold holds out, (n_folds, n_stimuli) bool."""
     folds = read_division(files)
     return folds == np.arange(folds.max() + 1)[:, None]
-
-
-def _read_layers(path: File, region: str) -> list[str]:
-    with open_hdf5(path) as file:
-        return list(file[f"layers/{region}"].asstr()[:])
 
 
 def _read_voxels(

@@ -69,7 +69,7 @@ def _find_interval(
 
 def read_held_out(rsa: Iterable[File], encoding: Iterable[File]) -> pd.DataFrame:
     """Return the layers that were chosen on other stimuli than those that judge them, a row a brain, model, region and
-    measure: layer, r there, low, high. Of measures that are not CORRELATIONS r is NaN: the layer is the same.
+    measure: layer, r there, low, high. Of measures that are not CORRELATIONS r is NaN, and the layer is that of their r.
 
     Args:
         rsa: CSV `best_layers` of `statistics.compare_models`, of each brain data set.
@@ -79,8 +79,10 @@ def read_held_out(rsa: Iterable[File], encoding: Iterable[File]) -> pd.DataFrame
     fits = pd.concat([read_csv(path) for path in rsa]).assign(measure=RSA)
     fits = fits.rename(columns={"stimuli_layer": "held_out_layer", "stimuli_r_held_out": "r_held_out"})
     voxels = pd.concat([read_csv(path) for path in encoding])
-    first = voxels[voxels["measure"] == "median_r"][[*keys, "held_out_layer"]]
-    others = [first.assign(measure=name) for name in MEASURES if name not in CORRELATIONS]
+    chosen = voxels.set_index("measure")[[*keys, "held_out_layer"]]
+    others = [
+        chosen.loc[[f"{name.split('_')[0]}_r"]].assign(measure=name) for name in MEASURES if name not in CORRELATIONS
+    ]
     table = pd.concat([fits[[*keys, "measure", "held_out_layer", "r_held_out"]], voxels, *others])
     table = table[[*keys, "measure", "held_out_layer", "r_held_out", "low", "high"]]
     table = table.rename(columns={"held_out_layer": "layer", "r_held_out": "r"}).dropna(subset=["layer"])

@@ -2,7 +2,7 @@
 Numbers that others published, beside this run's own on the same held-out stimuli.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..brains.store import read_brain, read_patterns
 from ..files import open_hdf5, write_csv, write_whole
-from ..fits.compare_encoding import judge_predictions, read_division
+from ..fits.compare_encoding import judge_rsms, judge_voxels, read_division
+from ..fits.held_out_layers import name_layer, read_layers
 from ..fits.rsms import pair_named
 from ..rsa.similarity import correlate, vectorize_rsm
 
@@ -28,7 +29,7 @@ def compare_published(
 
     All are means over participants, over the folds of `encoding`. rsa_r: in each fold every participant's layer is the one
     with the highest r over pairs of two training stimuli, judged over pairs of two held-out ones. mean_r and versa_r: the
-    layer that `fit_encoding` chose on training stimuli.
+    layers that `fit_encoding` chose for each of them on training stimuli.
 
     Args:
         published: blocks of `config.Published`.
@@ -70,7 +71,7 @@ def _measure_rsa(rsms: File, brain: File, region: str, folds: NDArray) -> dict[s
         each = [choose_layer(matrices, half + half.T, test) for test in tests]
         values.append(float(np.mean([r for r, _ in each])))
         chosen += [layers[number] for _, number in each]
-    return {"rsa_r": (values, _name_most(chosen))}
+    return {"rsa_r": (values, name_layer(chosen))}
 
 
 def choose_layer(matrices: Sequence[NDArray], measured: NDArray, test: NDArray) -> tuple[float, int]:
@@ -95,17 +96,14 @@ def _measure_encoding(
     tests = [torch.from_numpy(folds == number) for number in range(folds.max() + 1)]
     values: dict[str, list[float]] = {"mean_r": [], "versa_r": []}
     with open_hdf5(predictions) as file:
-        layer = _name_most(file[f"layers/{region}"].asstr())
         for who, runs in read_patterns(brain, region).items():
             measured = runs.mean(0)[:, file[f"kept/{region}/{who}"][:]]
-            judged, _ = judge_predictions(file[f"predictions/{region}/{who}"][:], measured, tests)
-            for measure, found in values.items():
-                found.append(judged[measure])
-    return {measure: (found, layer) for measure, found in values.items()}
-
-
-def _name_most(layers: Iterable[str]) -> str:
-    return pd.Series(list(layers)).mode()[0]
+            predicted = {measure: file[f"predictions/{measure}/{region}/{who}"][:] for measure in values}
+            values["mean_r"].append(judge_voxels("mean_r", predicted["mean_r"], measured, tests))
+            values["versa_r"].append(judge_rsms(predicted["versa_r"], measured, tests)[0])
+    return {
+        measure: (found, name_layer(read_layers(predictions, measure, region))) for measure, found in values.items()
+    }
 
 
 def _print_page(table: pd.DataFrame) -> str:

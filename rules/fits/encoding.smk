@@ -4,7 +4,7 @@ Voxels predicted from layers, where the configuration's encoding asks for it (do
 NEEDS  <results>/activations/{brain}/{model}.h5
        <results>/brain/{brain}/brain.h5 with voxel patterns
 MAKES  <results>/encoding/{brain}/{model}.csv             every layer, region and participant: r, R2, veRSA, noise ceilings
-       <results>/encoding/{brain}/{model}.h5              what the layer chosen on training stimuli predicts
+       <results>/encoding/{brain}/{model}.h5              what the layers chosen on training stimuli predict
        <results>/encoding/{brain}/best_layers.csv, pairs.csv       beside held-out choices; every two models
        <results>/encoding/{brain}/partitions.csv          what the models of encoding.partitions explain alone and share
 """

@@ -29,7 +29,7 @@ def draw(n: int = 40, units: int = 90, voxels: int = 60) -> tuple[np.ndarray, np
 
 def fit(x: np.ndarray, y: np.ndarray):
     masks = torch.tensor(~TEST), torch.tensor(TEST)
-    return fit_fold(sum_kernel([torch.tensor(x)]), torch.tensor(y), *masks, PENALTIES)
+    return fit_fold(sum_kernel([torch.tensor(x)]), torch.tensor(y), *masks, PENALTIES, leave_out=True)
 
 
 def find_unit(x: np.ndarray) -> float:
@@ -58,7 +58,7 @@ def test_scores_equal_loop():
     """R2 of each training stimulus predicted from the others, by as many regressions."""
     x, y = draw(voxels=5)
     x, y, unit = x[~TEST], y[~TEST], find_unit(x)
-    errors, baseline = np.zeros((len(PENALTIES), 5)), np.zeros(5)
+    predicted, baseline = np.zeros((len(PENALTIES), 32, 5)), np.zeros(5)
     for i in range(32):
         others = np.arange(32) != i
         mean_x, mean_y = x[others].mean(0), y[others].mean(0)
@@ -66,10 +66,13 @@ def test_scores_equal_loop():
         baseline += (y[i] - mean_y) ** 2
         for k, penalty in enumerate(PENALTIES):
             weights = np.linalg.solve(kernel + penalty * unit * np.eye(31), y[others] - mean_y)
-            errors[k] += (y[i] - mean_y - (x[i] - mean_x) @ (x[others] - mean_x).T @ weights) ** 2
+            predicted[k, i] = mean_y + (x[i] - mean_x) @ (x[others] - mean_x).T @ weights
+    errors = ((y - predicted) ** 2).sum(1)
     fold = fit(*draw(voxels=5))
     assert_allclose(fold.scores, 1 - errors.min(0) / baseline, rtol=0, atol=1e-9)
     assert_allclose(fold.penalties, np.array(PENALTIES)[errors.argmin(0)])
+    chosen = np.take_along_axis(predicted, errors.argmin(0)[None, None], 0)[0]
+    assert_allclose(fold.left_out, chosen, rtol=0, atol=1e-9)
 
 
 def test_held_out_responses_are_never_seen():

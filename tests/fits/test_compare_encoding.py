@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from encoding_brains import PARTICIPANTS, SETTINGS, draw_brain, draw_features, write_activations
+from encoding_brains import PARTICIPANTS, SETTINGS, draw_brain, draw_features, draw_mixed, write_activations
 from numpy.testing import assert_allclose
 
 from ipcl_core.encoding.resampling import resample_r
@@ -64,14 +64,14 @@ def test_held_out_numbers_equal_loop(compared):
     with open_hdf5(files[1][1]) as file, open_hdf5(brain) as measured:
         folds = file["folds"][:]
         for who in PARTICIPANTS:
-            p, y = file[f"predictions/IT/{who}"][:], measured[f"patterns/IT/{who}"][:].mean(0)
-            y = y[:, file[f"kept/IT/{who}"][:]]
-            r = [
-                np.mean([np.corrcoef(p[folds == k, v], y[folds == k, v])[0, 1] for k in range(4)])
-                for v in range(y.shape[1])
-            ]
-            medians.append(np.median(r))
-            means.append(np.mean(r))
+            y = measured[f"patterns/IT/{who}"][:].mean(0)[:, file[f"kept/IT/{who}"][:]]
+            for name, average, found in (("median_r", np.median, medians), ("mean_r", np.mean, means)):
+                p = file[f"predictions/{name}/IT/{who}"][:]
+                r = [
+                    np.mean([np.corrcoef(p[folds == k, v], y[folds == k, v])[0, 1] for k in range(4)])
+                    for v in range(y.shape[1])
+                ]
+                found.append(average(r))
     rows = best.query("model == 'other' and region == 'IT'").set_index("measure")
     assert rows.at["median_r", "r_held_out"] == pytest.approx(np.mean(medians), abs=1e-6)
     assert rows.at["mean_r", "r_held_out"] == pytest.approx(np.mean(means), abs=1e-6)
@@ -80,6 +80,19 @@ def test_held_out_numbers_equal_loop(compared):
     )
     interval = scipy.stats.t.interval(0.95, 2, np.mean(means), np.std(means, ddof=1) / np.sqrt(3))
     assert list(rows.loc["mean_r", ["low", "high"]]) == pytest.approx(np.clip(interval, -1, 1), abs=1e-5)
+
+
+@pytest.mark.parametrize("amplitude, versa", [(1, "all"), (0.05, "few")])
+def test_each_measure_has_the_layer_that_it_chose_itself(tmp_path, amplitude, versa):
+    """The layer that a measure is highest for, and nothing is lost where it was chosen on training stimuli."""
+    brain = tmp_path / "brain.h5"
+    features = draw_mixed(brain, amplitude)
+    files = [fit(tmp_path, name, brain, one) for name, one in (("both", features), ("few", {"few": features["few"]}))]
+    best, pairs = compare(tmp_path, files, brain, ["both", "few"])
+    rows = best[best["model"] == "both"].set_index("measure")
+    assert dict(rows["held_out_layer"]) == {"median_r": "few", "mean_r": "all", "versa_r": versa} == dict(rows["layer"])
+    assert_allclose(rows["shrinkage"], 0, atol=1e-6)
+    assert set(pairs["layer_a"]) == {"all"} and (pairs["r_a"] > pairs["r_b"] + 0.1).all()
 
 
 def test_pairs_tell_models_apart(compared):

@@ -1,5 +1,7 @@
 """Voxels predicted from layers: a small brain whose truth is known, a loop with scikit-learn, and what is refused."""
 
+import itertools
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ from sklearn.linear_model import RidgeCV
 from ipcl_core.brains.folds import divide_stimuli
 from ipcl_core.files import open_hdf5, read_csv
 from ipcl_core.fits.fit_encoding import ENCODING_COLUMNS, fit_encoding
+from ipcl_core.fits.held_out_layers import MEASURES
 
 
 def run(folder, activations=None, brain=None, folds=None, **changes) -> pd.DataFrame:
@@ -46,7 +49,11 @@ def test_truth_is_found(fitted):
     for region, layer in TRUE.items():
         assert group["median_r"][region].idxmax() == layer == group["versa_r"][region].idxmax()
     with open_hdf5(folder / "predictions.h5") as file:
-        assert {region: set(file[f"layers/{region}"].asstr()) for region in TRUE} == {"V1": {"first"}, "IT": {"second"}}
+        for measure, (region, layer) in itertools.product(MEASURES, TRUE.items()):
+            assert set(file[f"layers/{measure}/{region}"].asstr()) == {layer}
+            assert file[f"predictions/{measure}/{region}/sub-01"] == file[f"predictions/median_r/{region}/sub-01"], (
+                "once"
+            )
     best = group.loc["IT", "second"]
     assert best["ceiling"] == pytest.approx(SHARE, abs=0.05) and best["ceiling_split_half"] == pytest.approx(
         SHARE, abs=0.05
@@ -64,7 +71,7 @@ def test_numbers_equal_loop_with_scikit_learn(fitted):
         runs = file["patterns/IT/sub-02"][:]
     with open_hdf5(folder / "predictions.h5") as file:
         y = runs.mean(0)[:, file["kept/IT/sub-02"][:]]
-        predicted, ceilings = file["predictions/IT/sub-02"][:], file["ceilings/IT/sub-02"][:]
+        predicted, ceilings = file["predictions/mean_r/IT/sub-02"][:], file["ceilings/IT/sub-02"][:]
     x = draw_features()["second"].astype(float)
     r, error, baseline, versa = [], 0, 0, []
     for test in held_out:
@@ -98,7 +105,7 @@ def test_group_is_the_mean_of_participants_and_its_rsm_that_of_their_rsms(fitted
             test, rsms = file["folds"][:] == fold, []
             for who in PARTICIPANTS:
                 y = brain[f"patterns/V1/{who}"][:].mean(0)[:, file[f"kept/V1/{who}"][:]]
-                rsms.append([np.corrcoef(part[test]) for part in (file[f"predictions/V1/{who}"][:], y)])
+                rsms.append([np.corrcoef(part[test]) for part in (file[f"predictions/versa_r/V1/{who}"][:], y)])
             pairs = [rsm[np.tril_indices(test.sum(), -1)] for rsm in np.mean(rsms, axis=0)]
             versa.append(np.corrcoef(*pairs)[0, 1])
     assert rows.at["group", "versa_r"] == pytest.approx(np.mean(versa), abs=1e-6)
@@ -161,7 +168,7 @@ def test_division_by_a_file(tmp_path):
     assert set(table["n_held_out"]) == {32}
     with open_hdf5(tmp_path / "predictions.h5") as file:
         assert list(file["folds"][-3:]) == [1, 0, -1]
-        assert (np.isnan(file["predictions/IT/sub-01"][:]).all(1) == (file["folds"][:] == -1)).all()
+        assert (np.isnan(file["predictions/mean_r/IT/sub-01"][:]).all(1) == (file["folds"][:] == -1)).all()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from encoding_brains import PARTICIPANTS, SETTINGS, STIMULI, N, draw_features, write_activations
+from encoding_brains import PARTICIPANTS, SETTINGS, STIMULI, N, draw_features, draw_mixed, write_activations
 from himalaya.kernel_ridge import MultipleKernelRidgeCV
 from numpy.testing import assert_allclose
 from sklearn.model_selection import PredefinedSplit
@@ -88,6 +88,29 @@ def test_single_models_are_those_of_encoding(divided):
         rows = read_csv(folder / f"{model}.csv").set_index("participant")["mean_r2"]
         for who in ("group", *PARTICIPANTS):
             assert together[who, model] == pytest.approx(rows[who], abs=1e-9)
+
+
+def test_layers_of_voxels_are_those_of_mean_r_and_of_rsms_those_of_versa_r(tmp_path):
+    """A model of two layers explains of voxels what a model of the one does, of RSMs what one of the other does."""
+    brain = tmp_path / "brain.h5"
+    features = draw_mixed(brain, 0.05)
+    models, files = {"both": features} | {name: {name: values} for name, values in features.items()}, []
+    for model, layers in models.items():
+        files.append([tmp_path / f"{model}{kind}" for kind in ("_activations.h5", ".h5", "_rsm.h5")])
+        write_activations(files[-1][0], layers, model=model)
+        scores = tmp_path / "scores.csv", files[-1][1]
+        fit_encoding(files[-1][0], brain, *scores, brain_name="objects", model=model, folds=None, **SETTINGS)
+        make_rsms(files[-1][0], files[-1][2], brain="objects", model=model)
+    settings = {key: SETTINGS[key] for key in ("penalties", "standardize", "projection", "seed")}
+    partition_models(
+        *map(list, zip(*files, strict=True)), brain, tmp_path / "partitions.csv", name="objects", fdr=0.05,
+        sets=[["both", "few"], ["both", "all"]], **settings,
+    )  # fmt: skip
+    table = read_csv(tmp_path / "partitions.csv").query("explained == 'together'")
+    rows = table.drop_duplicates(["measure", "by", "participant"]).set_index(["measure", "by"])["r2"]
+    for measure, same, other in (("voxels", "all", "few"), ("rsm", "few", "all")):
+        assert_allclose(rows[measure, "both"], rows[measure, same], rtol=0, atol=1e-12)
+        assert (np.abs(rows[measure, "both"].to_numpy() - rows[measure, other].to_numpy()) > 0.01).all()
 
 
 def test_rsms_equal_loop(divided):
