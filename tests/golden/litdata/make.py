@@ -1,6 +1,12 @@
-"""Write the sets beside this file, with litdata itself (0.2.76): pip install litdata; python make.py"""
+"""
+Write the sets beside this file, with litdata itself.
+
+    pip install litdata==0.2.76; python make.py                  pil, bytes, jpeg
+    pip install litdata==0.2.20; python make.py pil_0.2.20       chunk_bytes without what stands before the samples
+"""
 
 import io
+import sys
 from pathlib import Path
 
 import litdata
@@ -34,6 +40,6 @@ def make_jpeg(i: int) -> tuple:
 
 
 if __name__ == "__main__":
-    for make in (make_pil, make_bytes, make_jpeg):
-        place = Path(__file__).with_name(make.__name__.removeprefix("make_"))
-        litdata.optimize(make, [0, 1, 2], str(place), chunk_size=2, num_workers=1)
+    for name in sys.argv[1:] or ["pil", "bytes", "jpeg"]:
+        make = globals()[f"make_{name.partition('_')[0]}"]
+        litdata.optimize(make, [0, 1, 2], str(Path(__file__).with_name(name)), chunk_size=2, num_workers=1)
