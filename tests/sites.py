@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -62,6 +63,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Print what goes wrong, except of clients that were killed."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 def make_certificate(folder: Path) -> Path:
     """Write a key and a certificate of localhost into one file."""
     path = folder / "localhost.pem"
@@ -76,7 +84,7 @@ def make_certificate(folder: Path) -> Path:
 def start_site(certificate: Path) -> Iterator[Site]:
     """Serve on a free port; whoever trusts the certificate can ask."""
     site = Site()
-    server = http.server.ThreadingHTTPServer(("localhost", 0), type("SiteHandler", (Handler,), {"site": site}))
+    server = Server(("localhost", 0), type("SiteHandler", (Handler,), {"site": site}))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server.socket = context.wrap_socket(server.socket, server_side=True)

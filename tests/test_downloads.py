@@ -1,6 +1,10 @@
 import hashlib
 import io
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 
 import pytest
@@ -203,6 +207,24 @@ def test_download_goes_on_where_the_connection_broke(tmp_path, site, monkeypatch
     assert (tmp_path / "net").read_bytes() == CONTENT
     assert [path.name for path in tmp_path.iterdir()] == ["net"]
     assert [asked for _, asked in site.asked if asked] == ["bytes=640000-", "bytes=960000-"]
+
+
+def test_download_goes_on_where_its_process_was_killed(tmp_path, site):
+    """The server falls silent halfway, so that the process is killed while it waits for more."""
+    site.files["/net"], site.faults["/net"] = CONTENT, "silent"
+    call = f"fetch_file({f'{site.url}/net'!r}, {str(tmp_path / 'net')!r}, digest='sha256:{SHA256}', max_mb=2)"
+    with subprocess.Popen([sys.executable, "-c", f"from ipcl_core.downloads import fetch_file; {call}"]) as process:
+        while process.poll() is None and not sum(path.stat().st_size for path in tmp_path.glob("net.*.part")):
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    (part,) = tmp_path.iterdir()
+    came = part.stat().st_size
+    assert 0 < came <= len(CONTENT) // 2
+    del site.faults["/net"]
+    fetch(site, "net", tmp_path / "net")
+    assert (tmp_path / "net").read_bytes() == CONTENT and [path.name for path in tmp_path.iterdir()] == ["net"]
+    assert [asked for _, asked in site.asked] == [None, None, f"bytes={came}-"]
 
 
 def test_download_starts_anew_where_the_file_has_changed(tmp_path, site):
