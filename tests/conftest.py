@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -34,7 +35,7 @@ from sites import Site, make_certificate, start_site
 from ipcl_core.accuracy.knn import TILE, vote_weighted_knn
 from ipcl_core.config import Preprocessing, Recipe
 from ipcl_core.files import write_csv
-from ipcl_core.images.datasets import label_splits
+from ipcl_core.images.datasets import list_split
 from ipcl_core.images.shards import encode_shard
 from ipcl_core.networks.architectures import NetworkSpec
 
@@ -155,6 +156,12 @@ class Converted:
     summary: Path
 
 
+def list_labelled(place: str | Path) -> pd.DataFrame:
+    """The images of one split, with the labels that `label_splits` gives those of a training split."""
+    table = list_split(place)
+    return table.assign(label=table["class"].astype("category").cat.codes.astype("int64"))
+
+
 def convert(folder: Path, target: Path, *, n_shards: int = 1, on_corrupt: str = "skip", n_workers: int = 1, **changes):
     """Convert an image folder into `target`, by default raw, unresized and without the pictures that are corrupt."""
     from ipcl_core.images.beton import join_shards  # here, because it needs FFCV, which the GPU's tests do without
@@ -162,7 +169,7 @@ def convert(folder: Path, target: Path, *, n_shards: int = 1, on_corrupt: str = 
     paths = Converted(folder, target / "a.beton", target / "a.csv", target / "a.json")
     storage = {"shortest_side": None, "write_mode": "raw", "jpeg_quality": 90} | changes
     images, shards = target / "images.csv", [target / f"{shard}.bin" for shard in range(n_shards)]
-    write_csv(label_splits(folder, folder)["train"], images)
+    write_csv(list_labelled(folder), images)
     for shard, stored in enumerate(shards):
         encode_shard(
             folder,

@@ -64,9 +64,12 @@ class ImageFolder(Labelled):
         if self.train and self.val:
             train, val = Path(self.train).resolve(), Path(self.val).resolve()
             if train == val or train in val.parents or val in train.parents:
+                outer = val if val in train.parents else train
+                folder = outer.parent if outer.suffix in (".tar", ".parquet") else outer
                 raise ValueError(
                     f"val: {self.val} is {self.train}, or one lies in the other; training and validation images need "
-                    "folders of their own"
+                    f"folders of their own, or archives' patterns, such as {folder}/train-*.parquet and "
+                    f"{folder}/validation-*.parquet"
                 )
         return self
 

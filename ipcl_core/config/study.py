@@ -377,7 +377,8 @@ def _find_fault(path: str) -> str | None:
     except PermissionError:
         return f"{path}, which this user may not read"
     except FileNotFoundError:
-        return f"{path}, which is not there"
+        braces = "; braces are not expanded, write * for what varies" if "{" in path else ""
+        return f"{path}, which is not there{braces}"
     except OSError as error:
         return f"{path}: {error.strerror}"
     return None

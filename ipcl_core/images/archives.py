@@ -4,32 +4,33 @@ Labelled images inside archives: where each lies, so that none has to be unpacke
     what `train` or `val` names         class
     .tar of .tar files                  the inner archive's name, as in ImageNet's ILSVRC2012_img_train.tar
     .tar files of WebDataset            .cls beside the image, or cls, label, class or wnid in the .json beside it
-    other .tar files                    the image's folder, or the archive's name where it is n and eight digits; else
-                                        `val_labels` says it, as for ILSVRC2012_img_val.tar
-    .parquet files of Hugging Face      column label; the images are the column with the field bytes
+    other .tar files                    the image's folder below those that all have in common, or the archive's name where
+                                        there are several named n and eight digits; else `val_labels` says it, as for
+                                        ILSVRC2012_img_val.tar
+    .parquet files of Hugging Face      column label (or cls, class, wnid); the images are the column with the field bytes
 
-Archives are a file, a folder of them, or a pattern such as /data/train-*.parquet. A class that is a number has four digits, so
-that classes sort as numbers do. Images are listed as if they lay in class folders: <class>/<name>.
+Archives are a file, a folder of them, or a pattern such as /data/train-*.parquet. A class that is a number has four digits, or
+as many as the largest has, so that classes sort as numbers do. Images are listed as if they lay in class folders:
+<class>/<name>.
 """
 
-import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from glob import glob, has_magic
+from os.path import commonpath
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .decoding import IMAGE_SUFFIXES
+from .splits import refuse_archives_of_several_splits
+from .tars import LABELS, index_tars, name_class, scan_tar
 
 KINDS = (".tar", ".parquet")
-WNID = re.compile(r"n\d{8}")
-LABELS = ("cls", "label", "class", "wnid")
-"""Where the .json of a WebDataset says the class."""
+DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,11 @@ def list_archives(place: str | Path) -> list[Path]:
     """Return the archives of a split in the order of their names; none where it is a folder of images.
 
     Raises:
-        ValueError: no file has the pattern, or they are not all of one kind, .tar or .parquet.
+        ValueError: no file has the pattern, they are not all of one kind, .tar or .parquet, or they are of several splits.
     """
     path = Path(place)
+    if re.search(r"\{.*\}", str(place)) and not path.exists():
+        raise ValueError(f"{place}: braces are not expanded; write {re.sub(r'{.*}', '*', str(place))}")
     if has_magic(str(place)):
         files = sorted(map(Path, glob(str(place))))
         if not files:
@@ -72,35 +75,100 @@ def list_archives(place: str | Path) -> list[Path]:
     kinds = {file.suffix for file in files}
     if len(kinds) > 1 or not kinds <= set(KINDS):
         raise ValueError(f"{place}: needs .tar or .parquet files, of one kind; found {', '.join(sorted(kinds))}")
+    refuse_archives_of_several_splits(place, files)
     return files
 
 
-def index_archives(place: str | Path) -> pd.DataFrame:
+def index_archives(place: str | Path, *, digits: int = DIGITS, needs_class: bool = False) -> pd.DataFrame:
     """List the images of a split that lie in archives.
 
+    Args:
+        place: see `list_archives`.
+        digits: of classes that are numbers, at least.
+        needs_class: refuse images whose class the archive does not say; else it is "".
+
     Returns:
-        One row an image, sorted by class and name: path (<class>/<name>, without a class the name), class ("" where the
-        archive does not say it), and of the `Piece` file, at, size.
+        One row an image, sorted by class and name: path (<class>/<name>, without a class the name), class, and of the
+        `Piece` file, at, size.
 
     Raises:
-        ValueError: an archive is damaged, or holds no image.
+        ValueError: an archive is damaged, or holds no image; or it is not clear what the images' classes are.
     """
-    rows = []
-    for file in list_archives(place):
-        try:
-            rows += _index_parquet(file) if file.suffix == ".parquet" else _index_tar(file)
-        except (tarfile.TarError, EOFError, OSError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"{file}: cannot be read: {type(error).__name__}: {error}") from None
+    files = list_archives(place)
+    if files[0].suffix == ".parquet":
+        rows = [row for file in files for row in _read_index(file, _index_parquet)]
+    else:
+        rows = index_tars({file: _read_index(file, scan_tar) for file in files}, needs_class=needs_class)
     if not rows:
         raise ValueError(f"{place}: its archives hold no image")
-    table = pd.DataFrame(rows, columns=["name", "class", "file", "at", "size"])
-    names = table["name"]
-    if (table["class"] + "/" + names).duplicated().any():  # counted anew in each archive
-        names = table["file"].map(lambda file: Path(file).stem) + "/" + names
-    table.insert(0, "path", np.where(table["class"] == "", names, table["class"] + "/" + names))
+    table = pd.DataFrame(rows, columns=["name", "longer", "class", "file", "at", "size"])
+    digits = max([digits, *(len(str(label)) for label in set(table["class"]) if isinstance(label, int))])
+    table["class"] = table["class"].map(lambda label: f"{label:0{digits}d}" if isinstance(label, int) else label)
+    table.insert(0, "path", _make_unique(table))
     if twice := table["path"][table["path"].duplicated()].tolist():
         raise ValueError(f"{place}: {twice[0]} is there twice")
-    return table.drop(columns="name").sort_values(["class", "path"], ignore_index=True)
+    return table.drop(columns=["name", "longer"]).sort_values(["class", "path"], ignore_index=True)
+
+
+def _read_index(file: Path, read: Callable):
+    try:
+        return read(file)
+    except (tarfile.TarError, EOFError, OSError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{file}: cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _make_unique(table: pd.DataFrame) -> pd.Series:
+    """Return the images' paths: by the short names, else by the longer ones, else by the archives' names too."""
+    above = commonpath({str(Path(file).parent) for file in table["file"].unique()})
+    archive = table["file"].map(lambda file: str(Path(file).relative_to(above).with_suffix("")))
+    for names in (table["name"], table["longer"], archive + "/" + table["longer"]):
+        paths = pd.Series(np.where(table["class"] == "", names, table["class"] + "/" + names))
+        if not paths.duplicated().any():
+            break
+    return paths
+
+
+def count_digits(classes: pd.Series) -> int:
+    """Return how many digits classes have that are numbers."""
+    return max([DIGITS, *(len(label) for label in classes.unique() if label.isdecimal())])
+
+
+def refuse_shared(places: dict[str, str | Path], images: dict[str, pd.DataFrame]) -> None:
+    """Make sure that no archive is of both splits, and no image of one class and name in both where a .tar is among them.
+
+    Images of the same size are compared by their bytes. Those in .parquet files, and those of two folders, are not.
+
+    Args:
+        places: train and val -> folder or archives.
+        images: train and val -> their images, see `datasets.label_splits`.
+
+    Raises:
+        ValueError: the message names one that is in both.
+    """
+    files = [{Path(file).resolve() for file in table["file"].unique()} for table in images.values() if "file" in table]
+    if len(files) == 2 and (both := files[0] & files[1]):
+        raise ValueError(f"{min(both)}: is among the archives of train and of val; give each the pattern of its own")
+    if not files:
+        return
+    keys = {split: _list_keys(table) for split, table in images.items()}
+    both = set(keys["train"]) & set(keys["val"])
+    found = {}
+    for split, table in images.items():
+        table = table[keys[split].isin(both)]
+        found[split] = dict(zip(keys[split][table.index], locate(places[split], table), strict=True))
+    for key in sorted(both):
+        train, val = (found[split][key] for split in ("train", "val"))
+        sizes = {one.size if isinstance(one, Piece) else one.stat().st_size for one in (train, val)}
+        if len(sizes) == 1 and sizes != {0} and train.read_bytes() == val.read_bytes():
+            raise ValueError(f"{places['val']}: the validation image {key} is among the training images too ({train})")
+
+
+def _list_keys(table: pd.DataFrame) -> pd.Series:
+    """Return <class>/<name> of each image, also of a split whose paths have no class."""
+    pairs = zip(table["class"], table["path"], strict=True)
+    return pd.Series(
+        [path if path.startswith(f"{label}/") else f"{label}/{path}" for label, path in pairs], table.index
+    )
 
 
 def locate(place: str | Path, images: pd.DataFrame) -> list[Path | Piece]:
@@ -110,55 +178,30 @@ def locate(place: str | Path, images: pd.DataFrame) -> list[Path | Piece]:
     return [Piece(*row) for row in images[["file", "at", "size"]].itertuples(index=False, name=None)]
 
 
-def _index_tar(path: Path) -> Iterator[tuple]:
-    """Yield (name, class, file, at, size) of the images in a .tar file, and in the .tar files in it."""
-    images, classes = [], {}
-    with tarfile.open(path, "r:") as archive:
-        for member in archive:
-            name, place = Path(member.name), str(Path(member.name).with_suffix(""))
-            if not member.isreg() or name.name.startswith("."):
-                continue
-            if name.suffix == ".tar":
-                with tarfile.open(fileobj=archive.extractfile(member), mode="r:") as inner:
-                    images += [
-                        (Path(one.name).name, name.stem, member.offset_data + one.offset_data, one.size)
-                        for one in inner
-                        if one.isreg() and Path(one.name).suffix.lower() in IMAGE_SUFFIXES
-                    ]
-            elif name.suffix == ".cls":
-                classes[place] = _name_class(archive.extractfile(member).read().decode().strip())
-            elif name.suffix == ".json":
-                said = json.loads(archive.extractfile(member).read())
-                found = [said[key] for key in LABELS if key in said]
-                if found:
-                    classes.setdefault(place, _name_class(found[0]))
-            elif name.suffix.lower() in IMAGE_SUFFIXES:
-                images.append((member.name, None, member.offset_data, member.size))
-            archive.members = []  # else tarfile keeps them all
-    for name, inner, at, size in images:
-        place = str(Path(name).with_suffix(""))
-        if inner is None and classes and place not in classes:
-            raise LookupError(f"{name} has no .cls or .json that says its class, and others have")
-        label = (
-            inner or classes.get(place) or Path(name).parent.name or (path.stem if WNID.fullmatch(path.stem) else "")
-        )
-        yield Path(name).name, label, str(path), at, size
-
-
-def _index_parquet(path: Path) -> Iterator[tuple]:
-    """Yield (name, class, file, row, 0) of the images in a .parquet file."""
+def _index_parquet(path: Path) -> list[tuple]:
+    """Return (name, longer name, class, file, row, 0) of the images in a .parquet file."""
     import pyarrow.parquet  # which nothing else needs
 
     with pyarrow.parquet.ParquetFile(path) as file:
         column = _find_image_column(file)
-        if "label" not in file.schema_arrow.names:
-            raise LookupError(f"no column label; there are {', '.join(file.schema_arrow.names)}")
+        names = file.schema_arrow.names
+        said = next((name for name in ("label", *LABELS) if name in names), None)
+        if said is None:
+            raise LookupError(f"no column label (or {', '.join(LABELS)}); there are {', '.join(names)}")
         has_path = "path" in [field.name for field in file.schema_arrow.field(column).type]
-        table = file.read(columns=["label", *([f"{column}.path"] if has_path else [])])
-    labels = table["label"].to_pylist()
-    paths = [said and said["path"] for said in table[column].to_pylist()] if has_path else [None] * len(labels)
-    for row, (label, name) in enumerate(zip(labels, paths, strict=True)):
-        yield Path(name or f"{path.stem}_{row:07d}").name, _name_class(label), str(path), row, 0
+        table = file.read(columns=[said, *([f"{column}.path"] if has_path else [])])
+    labels = table[said].to_pylist()
+    images = table[column].to_pylist() if has_path else [None] * len(labels)
+    rows = []
+    for row, (label, image) in enumerate(zip(labels, images, strict=True)):
+        counted = f"{path.stem}_{row:07d}"
+        name = Path(image["path"]).name if image and image["path"] else counted
+        try:
+            label = name_class(label)
+        except ValueError as error:
+            raise ValueError(f"row {row}, column {said}: {error}") from None
+        rows.append((name, f"{counted}{Path(name).suffix}", label, str(path), row, 0))
+    return rows
 
 
 def _find_image_column(file) -> str:
@@ -173,17 +216,14 @@ def _find_image_column(file) -> str:
     return found[0]
 
 
-def _name_class(label) -> str:
-    """Return the name of a class; a number's has four digits."""
-    text = str(label)
-    return f"{int(text):04d}" if text.isdigit() else text
-
-
 def _read_row(path: str, row: int) -> bytes:
     """Return the image in a row of a .parquet file."""
     starts = _list_groups(path)
     group = int(np.searchsorted(starts, row, side="right")) - 1
-    return _read_group(path, group)[row - starts[group]].as_py()
+    content = _read_group(path, group)[row - starts[group]].as_py()
+    if content is None:
+        raise OSError(f"{path}, row {row}: holds no bytes of an image, at most its path")
+    return content
 
 
 @lru_cache(64)

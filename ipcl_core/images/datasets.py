@@ -20,14 +20,13 @@ import scipy
 from PIL import Image
 
 from ..downloads import read_members
-from .archives import index_archives, list_archives, locate
+from .archives import DIGITS, count_digits, index_archives, list_archives, locate, refuse_shared
 from .decoding import IMAGE_SUFFIXES
+from .splits import find_splits, report_beside, say_keys
 
 log = logging.getLogger(__name__)
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
-FEW = 3
-"""So many images beside the class folders are passed over with a warning; more are an error."""
 
 
 def export_twemoji(
@@ -118,9 +117,11 @@ def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | No
         at, size (`archives.Piece`).
 
     Raises:
-        ValueError: a folder does not hold what it should; or validation classes are not among the training ones.
+        ValueError: a folder does not hold what it should; validation classes are not among the training ones; or an archive
+            or an image in one is of both splits.
     """
-    images = {"train": _list_split(train), "val": _list_split(val, val_labels)}
+    images = {"train": list_split(train)}
+    images["val"] = list_split(val, val_labels, digits=count_digits(images["train"]["class"]))
     classes = {split: sorted(set(table["class"])) for split, table in images.items()}
     if unknown := sorted(set(classes["val"]) - set(classes["train"])):
         raise ValueError(f"{val}: {len(unknown)} class(es) that {train} has not, among them {unknown[0]!r}")
@@ -128,20 +129,19 @@ def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | No
         log.warning("%s: no image of %d class(es) of %s, among them %r", val, len(absent), train, absent[0])
     for table in images.values():
         table["label"] = np.searchsorted(classes["train"], table["class"])
+    refuse_shared({"train": train, "val": val}, images)
     return images
 
 
-def _list_split(place: str | Path, labels: str | Path | None = None) -> pd.DataFrame:
+def list_split(place: str | Path, labels: str | Path | None = None, *, digits: int = DIGITS) -> pd.DataFrame:
+    """List the images of one split; see `label_splits`, and for `digits` `archives.index_archives`."""
     if not list_archives(place):
         return list_flat_images(place, labels) if labels else list_images(place)
-    table = index_archives(place)
+    table = index_archives(place, digits=digits, needs_class=not labels)
     if labels:
         table["path"] = table["path"].map(lambda path: Path(path).name)
         table = table.sort_values("path", ignore_index=True)
         table["class"] = _look_up_classes(table["path"].tolist(), labels, place)
-    elif (table["class"] == "").any():
-        name = table["path"][table["class"] == ""].iloc[0]
-        raise ValueError(f"{place}: nothing says the class of {name}; give val_labels, or archives that say it")
     elif table["class"].nunique() < 2:
         raise ValueError(f"{place}: found 1 class; at least two are needed")
     return table
@@ -168,11 +168,11 @@ def list_images(folder: str | Path) -> pd.DataFrame:
     classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     if len(classes) < 2:
         raise ValueError(f"{folder}: found {len(classes)} class folder(s); at least two are needed")
-    if {"train", "val"} <= set(classes):
-        raise ValueError(
-            f"{folder}: its sub-folders are splits, not classes; give {folder / 'train'} or {folder / 'val'}"
-        )
-    _report_beside(folder)
+    if len(splits := find_splits(classes)) > 1:
+        places = {split: folder / name for split, name in splits.items()}
+        raise ValueError(f"{folder}: its sub-folders are splits, not classes; write {say_keys(places)}")
+    beside = sorted(c.name for c in folder.iterdir() if not c.name.startswith(".") and not c.is_dir())
+    report_beside(folder, beside, [name for name in beside if Path(name).suffix.lower() in IMAGE_SUFFIXES])
     rows = []
     for name in classes:
         paths = _find_images(folder / name)
@@ -180,22 +180,6 @@ def list_images(folder: str | Path) -> pd.DataFrame:
             raise ValueError(f"{folder / name}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
         rows += [(f"{name}/{path}", name) for path in paths]
     return pd.DataFrame(rows, columns=["path", "class"])
-
-
-def _report_beside(folder: Path) -> None:
-    """Warn of files beside the class folders; refuse many images, as an interrupted sorting leaves them."""
-    beside = sorted(c.name for c in folder.iterdir() if not c.name.startswith(".") and not c.is_dir())
-    images = [name for name in beside if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-    if len(images) > FEW:
-        raise ValueError(
-            f"{folder}: {len(images)} images lie beside the class folders, among them {images[0]}; was the sorting into "
-            "classes interrupted? Move them into their classes, or elsewhere"
-        )
-    if beside:
-        log.warning(
-            "%s: %d files beside the class folders are passed over, %d images among them, the first %s",
-            *(folder, len(beside), len(images), (images or beside)[0]),
-        )
 
 
 def list_flat_images(folder: str | Path, labels: str | Path) -> pd.DataFrame:
@@ -239,7 +223,7 @@ def compare_images(folder: str | Path, manifest: str | Path) -> str:
     in_classes = (expected.index.str.split("/").str[0] == expected["class"]).all()
     pieces = {}
     if list_archives(folder):
-        table = index_archives(folder)
+        table = index_archives(folder, digits=count_digits(expected["class"]))
         names = table["path"] if in_classes else table["path"].map(lambda path: Path(path).name)
         pieces = dict(zip(names, locate(folder, table), strict=True))
         there = set(pieces)

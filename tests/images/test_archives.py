@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from conftest import convert
+from conftest import convert, list_labelled
 from test_datasets import NAMES, flat
 
 from ipcl_core.images.archives import index_archives, list_archives, locate
@@ -107,7 +107,7 @@ def test_archives_give_the_same_bytes_and_manifest_as_folders(write, files, jpg_
 def test_classes_that_are_numbers_keep_their_order(write, files, image_folder, tmp_path):
     """2, 9 and 10 sort as numbers, so that the labels are the same."""
     place = write(tmp_path, files, lambda name: {"a": 2, "b": 9, "c": 10}[name[0]])
-    found, wanted = (label_splits(one, one)["train"] for one in (place, image_folder))
+    found, wanted = (list_labelled(one) for one in (place, image_folder))
     assert found["label"].equals(wanted["label"]) and set(found["class"]) == {"0002", "0009", "0010"}
     assert [Path(path).name for path in found["path"]] == [Path(path).name for path in wanted["path"]]
 
@@ -137,7 +137,7 @@ def test_official_validation_split(flat, tmp_path):
     ]
     assert val[["path", "class", "label"]].equals(wanted)
     with pytest.raises(
-        ValueError, match=r"img_val\.tar: nothing says the class of ILSVRC2012_val_00000001\.JPEG; give"
+        ValueError, match=r"img_val\.tar: nothing says the class of ILSVRC2012_val_0000000.\.JPEG; give val_labels"
     ):
         label_splits(flat / "train", tmp_path / "ILSVRC2012_img_val.tar")
 
@@ -184,13 +184,16 @@ def test_picture_without_class_among_others_is_refused(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name in ("0.jpg", "0.cls", "1.jpg"):
             add(archive, name, b"3")
-    with pytest.raises(ValueError, match=r"a\.tar: cannot be read: LookupError: .*1\.jpg has no \.cls or \.json"):
+    with pytest.raises(ValueError, match=r"a\.tar: 1\.jpg has no \.cls or \.json that says its class"):
         index_archives(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
-    [({"image": [{"bytes": b""}]}, "no column label; there are image"), ({"label": [1]}, "needs one column of images")],
+    [
+        ({"image": [{"bytes": b""}]}, r"no column label \(or .*\); there are image"),
+        ({"label": [1]}, "needs one column of images"),
+    ],
 )
 def test_parquet_without_images_or_labels_is_refused(tmp_path, columns, message):
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")

@@ -167,7 +167,9 @@ def make_splits(folder, train: str, val: str):
 
 def test_folder_of_both_splits_is_refused(tmp_path):
     make_splits(tmp_path, "cat/1.png dog/1.png", "cat/2.png dog/2.png")
-    with pytest.raises(ValueError, match=r"its sub-folders are splits, not classes; give .*/train or .*/val"):
+    with pytest.raises(
+        ValueError, match=r"its sub-folders are splits, not classes; write train: .*/train and val: .*/val"
+    ):
         list_images(tmp_path)
 
 
