@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .ridge import Fold, center_kernel, fit_fold
+from .ridge import Fold, fit_fold, measure_spread
 
 Name = TypeVar("Name")
 STEPS = {1: 1, 2: 10, 3: 6}
@@ -51,12 +51,14 @@ def fit_bands(
 
     Each voxel gets the weights of the bands and the penalty with the least squared error when each training stimulus is
     predicted from the others. A mixture is fitted once, for all subsets that have its bands. One band: `ridge.fit_fold`.
+    A band that is the same for all training stimuli adds nothing.
 
     Args:
         kernels: name of a band -> (n, n), see `ridge.sum_kernel`.
         responses, train, test, penalties: see `ridge.fit_fold`.
     """
-    scaled = [kernel / center_kernel(kernel, train, test)[0].diagonal().mean() for kernel in kernels.values()]
+    units = [measure_spread(kernel, train) for kernel in kernels.values()]
+    scaled = [torch.where(unit > 0, kernel / unit, 0) for kernel, unit in zip(kernels.values(), units, strict=True)]
     best: dict[tuple[str, ...], Fold] = {}
     for weights in list_mixtures(len(kernels)):
         mixed = sum(weight * kernel for weight, kernel in zip(weights, scaled, strict=True) if weight)

@@ -2,7 +2,7 @@
 A layer's activations in an HDF5 file -> the kernel of a regression, without ever holding a layer that is wider than memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import h5py
 import numpy as np
@@ -47,12 +47,14 @@ def project_units(activations: h5py.Dataset, *, eps: float, seed: int) -> NDArra
 
 
 def make_kernel(
-    activations: h5py.Dataset, *, projection: float | None = None, standardize: NDArray | None = None, seed: int = 0
-) -> Tensor:
+    activations: h5py.Dataset, rows: Sequence[Sequence[int]] | None = None, *, projection: float | None = None,
+    standardize: NDArray | None = None, seed: int = 0,
+) -> Tensor:  # fmt: skip
     """Return the (n, n) kernel of a layer, see `ridge.sum_kernel`.
 
     Args:
-        activations: (n, ...) dataset.
+        activations: (n_pictures, ...) dataset.
+        rows: of each stimulus those of its pictures, whose mean activations are its own; None: a picture a stimulus.
         projection: eps of `project_units`; None: the layer as it is.
         standardize: (n,) bool, the stimuli over which each unit is divided by its standard deviation (a unit that is constant
             there is left out); None: units keep their own scale.
@@ -60,9 +62,28 @@ def make_kernel(
     """
     blocks = read_units(activations) if projection is None else [project_units(activations, eps=projection, seed=seed)]
     tensors = (torch.from_numpy(block).to(choose_device()) for block in blocks)
+    if rows is not None and len(rows) < len(activations):
+        tensors = (torch.stack([block[each].double().mean(0) for each in rows]) for block in tensors)
     if standardize is not None:
         tensors = (_standardize(block.double(), torch.from_numpy(standardize)) for block in tensors)
     return sum_kernel(tensors)
+
+
+def find_equal(activations: h5py.Dataset, rows: NDArray) -> NDArray:
+    """Return which pictures have the same activations but for rounding, (k, k) bool: their squared distance is below 1e-9 of
+    the mean squared length.
+
+    Args:
+        activations: (n_pictures, ...) dataset.
+        rows: (k,) numbers of pictures.
+    """
+    products = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=choose_device())
+    for block in read_units(activations):
+        part = torch.from_numpy(block[rows]).to(products.device).double()
+        products.addmm_(part, part.T)
+    lengths = products.diagonal().clone()
+    distances = products.mul_(-2).add_(lengths).add_(lengths[:, None])
+    return (distances <= 1e-9 * lengths.mean()).cpu().numpy()
 
 
 def _standardize(block: Tensor, train: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class Fold:
     penalties: Tensor
     """(n_voxels,) the penalty that each voxel got, as a multiple of the mean squared length of a training stimulus."""
     scores: Tensor
-    """(n_voxels,) R2 of the training stimuli, each predicted from the others, whose mean has R2 0."""
+    """(n_voxels,) R2 of the training stimuli, each predicted from the others, whose mean has R2 0; -inf where all of them have
+    the same activations, so that no fit is worse."""
     left_out: Tensor | None = None
     """(n_train, n_voxels) of the training stimuli, each predicted from the others, where they were asked for."""
 
@@ -79,6 +80,19 @@ def center_kernel(kernel: Tensor, train: Tensor, test: Tensor) -> tuple[Tensor, 
     return inner, outer - outer.mean(1, keepdim=True) - means + means.mean()
 
 
+def measure_spread(kernel: Tensor, train: Tensor) -> Tensor:
+    """Return the mean squared length of the training stimuli's centred activations; 0 where they differ by rounding alone.
+
+    Args:
+        kernel: (n, n) of `sum_kernel`.
+        train: (n,) bool.
+    """
+    inner = kernel[train][:, train]
+    lengths = inner.diagonal().mean()
+    spread = lengths - inner.mean()
+    return torch.where(spread > 1e-12 * lengths, spread, 0)
+
+
 def fit_fold(
     kernel: Tensor,
     responses: Tensor,
@@ -91,7 +105,7 @@ def fit_fold(
     """Predict the responses to test stimuli by ridge regressions on training stimuli.
 
     Of the penalties each voxel gets the one with the least squared error when each training stimulus is predicted from the
-    others; of equal ones the first.
+    others; of equal ones the first. Where all training stimuli have the same activations, their mean response is predicted.
 
     Args:
         kernel: (n, n) of `sum_kernel`.
@@ -102,7 +116,9 @@ def fit_fold(
         leave_out: also return what is predicted of each training stimulus from the others.
     """
     inner, outer = center_kernel(kernel, train, test)
-    unit = inner.diagonal().mean()
+    known = measure_spread(kernel, train) > 0
+    unit = torch.where(known, inner.diagonal().mean(), 1)
+    inner, outer = torch.where(known, inner, 0), torch.where(known, outer, 0)
     values, vectors = torch.linalg.eigh(inner)
     del inner
     values, outer = values.clamp(min=0), outer @ vectors
@@ -112,7 +128,7 @@ def fit_fold(
         for start in range(0, responses.shape[1], VOXELS)
     ]
     predictions, chosen, scores, *left_out = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
-    return Fold(predictions, (scale / unit)[chosen], scores, *left_out)
+    return Fold(predictions, (scale / unit)[chosen], torch.where(known, scores, -torch.inf), *left_out)
 
 
 def _fit_voxels(

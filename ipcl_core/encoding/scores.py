@@ -15,19 +15,20 @@ from torch import Tensor
 from ..rsa.similarity import compute_rsm, vectorize_rsm
 
 
+def find_constant(values: Tensor) -> Tensor:
+    """Return which columns are constant but for rounding: (n, k) -> (k,) bool."""
+    norms = (values - values.mean(0)).norm(dim=0)
+    return norms <= 1e-12 * values.abs().amax(0) * len(values) ** 0.5
+
+
 def correlate_columns(predictions: Tensor, responses: Tensor) -> Tensor:
     """Return the correlation of each column over one fold's held-out stimuli: (n_test, k), (n_test, k) -> (k,).
 
     0 where predictions are constant but for rounding, NaN where responses are.
     """
     p, y = predictions - predictions.mean(0), responses - responses.mean(0)
-    both, p_norm, y_norm = (p * y).sum(0), p.norm(dim=0), y.norm(dim=0)
-    constant = [
-        norm <= 1e-12 * part.abs().amax(0) * len(p) ** 0.5
-        for norm, part in ((p_norm, predictions), (y_norm, responses))
-    ]
-    r = (both / (p_norm * y_norm)).clamp(-1, 1)
-    return torch.where(constant[1], torch.nan, torch.where(constant[0], 0, r))
+    r = ((p * y).sum(0) / (p.norm(dim=0) * y.norm(dim=0))).clamp(-1, 1)
+    return torch.where(find_constant(responses), torch.nan, torch.where(find_constant(predictions), 0, r))
 
 
 def correlate_added(predictions: Tensor, others: Tensor, responses: Tensor) -> Tensor:

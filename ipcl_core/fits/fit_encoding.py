@@ -16,9 +16,9 @@ from torch import Tensor
 from ..brains.folds import divide_stimuli
 from ..brains.store import read_brain, read_folds, read_patterns
 from ..encoding.ceilings import find_least_ceiling, measure_explainable, measure_split_half
-from ..encoding.features import make_kernel
-from ..encoding.ridge import Fold, choose_device, fit_fold
-from ..encoding.scores import compare_fold, find_r2, make_rsv
+from ..encoding.features import find_equal, make_kernel
+from ..encoding.ridge import Fold, choose_device, fit_fold, measure_spread
+from ..encoding.scores import compare_fold, find_constant, find_r2, make_rsv
 from ..files import open_hdf5, write_csv
 from ..rsa.similarity import correlate
 from .held_out_layers import HeldOutLayers, Target
@@ -31,6 +31,8 @@ ENCODING_COLUMNS = [
     "median_r_share", "median_r2_share", "ceiling", "ceiling_split_half", "versa_r", "train_r2", "n_voxels", "n_left_out",
     "n_held_out", "note",
 ]  # fmt: skip
+MIN_VOXELS = 3
+"""Fewest voxels of a participant in a region: two patterns of two voxels correlate by 1 or -1."""
 File = str | Path
 
 
@@ -51,11 +53,11 @@ def fit_encoding(
 
     Raises:
         ValueError: the stimuli of the model and of the brain differ; the brain has no voxel patterns, or a participant no
-            voxel that is kept; `divide_stimuli`; two stimuli of one picture are not in the same fold.
+            voxel that is kept; `divide_stimuli`; two stimuli that share a picture are not in the same fold.
     """
     stimuli, regions = read_brain(brain)
     held_out = divide_stimuli(stimuli, folds or read_folds(brain), n_folds=n_folds, seed=seed)
-    targets = _read_targets(brain, [region.name for region in regions], min_ceiling, n_splits, seed)
+    targets = _read_targets(brain, [region.name for region in regions], held_out, min_ceiling, n_splits, seed)
     responses = torch.cat([target.responses for target in targets], 1)
     best, rows = HeldOutLayers(targets, held_out), []
     with open_hdf5(activations) as file:
@@ -65,7 +67,7 @@ def fit_encoding(
                 f"{activations}: made with {len(shown)} stimuli that are not the {len(stimuli)} of {brain}"
             )
         layers = list(file.attrs["layers"])
-        refuse_repeats(read_kernel(file, layers[0]), stimuli, held_out)
+        refuse_repeats(file, held_out)
         for index, layer in enumerate(layers):
             fits = _fit_layer(file, layer, responses, held_out, penalties, options)
             table = _judge_layer(fits, responses, held_out, targets, best, layer)
@@ -77,25 +79,45 @@ def fit_encoding(
     best.write(predictions, brain_name, model, stimuli)
 
 
-def refuse_repeats(kernel: Tensor, stimuli: list[str], held_out: NDArray) -> None:
-    """Stop where two stimuli with the same activations are not held out together: one would be learnt, and judge the other.
+def refuse_repeats(activations: h5py.File, held_out: NDArray) -> None:
+    """Stop where two stimuli share a picture and are not held out together: one would be learnt, and judge the other.
+
+    Pictures are the same where their activations are, but for rounding, in every layer. Layers that are the same for all
+    pictures say nothing.
 
     Args:
-        kernel: (n, n) of the first layer; one in which all are the same says nothing.
+        activations: file of `extract_activations`.
+        held_out: (n_folds, n_stimuli) bool.
     """
-    kernel = kernel.cpu().numpy()
-    lengths = np.diag(kernel)
-    equal = np.triu(lengths[:, None] + lengths - 2 * kernel <= 1e-9 * lengths.mean(), 1)
-    for i, j in np.argwhere(equal & (lengths.mean() > 0)):
-        if (held_out[:, i] != held_out[:, j]).any():
-            raise ValueError(
-                f"{stimuli[i]} and {stimuli[j]} are the same picture to the network, and one would be learnt while the "
-                "other is held out; give them one fold in a file (folds), or average their responses"
-            )
+    pictures = activations["stimuli"].asstr()[:]
+    folds = np.empty(len(pictures), int)
+    for fold, rows in zip(
+        np.where(held_out.any(0), held_out.argmax(0), -1), list_conditions(activations).values(), strict=True
+    ):
+        folds[rows] = fold
+    kept, same = np.arange(len(pictures)), None
+    for layer in activations.attrs["layers"]:
+        equal = find_equal(activations[f"layers/{layer}"], kept)
+        if same is None and equal.all():
+            continue
+        same = equal & (folds[kept][:, None] != folds[kept] if same is None else same)
+        used = same.any(0)
+        kept, same = kept[used], same[used][:, used]
+        if not len(kept):
+            return
+    if same is not None:
+        i, j = kept[np.argwhere(same)[0]]
+        raise ValueError(
+            f"{pictures[i]} and {pictures[j]} are the same picture to the network, and one would be learnt while the other is "
+            "held out; give them one fold in a file (folds), or average their responses"
+        )
 
 
-def _read_targets(brain: File, regions: list[str], min_ceiling: float, n_splits: int, seed: int) -> list[Target]:
-    """Return the participants' voxels in every region, but those with a ceiling below `min_ceiling` or what noise has."""
+def _read_targets(
+    brain: File, regions: list[str], held_out: NDArray, min_ceiling: float, n_splits: int, seed: int
+) -> list[Target]:
+    """Return the participants' voxels in every region, but those with a ceiling below `min_ceiling` or what noise has, and
+    those in which the stimuli of a fold have one response, so that no r is defined."""
     targets, start = [], 0
     for region in regions:
         patterns = read_patterns(brain, region)
@@ -103,27 +125,39 @@ def _read_targets(brain: File, regions: list[str], min_ceiling: float, n_splits:
             raise ValueError(f"{brain}: region {region} has no voxel patterns, which encoding needs")
         for participant, runs in patterns.items():
             ceilings = measure_explainable(runs)
-            kept = np.ones(runs.shape[2], bool)
+            means, least = torch.from_numpy(runs.mean(0)), 0.0
+            constant = np.any([find_constant(means[torch.from_numpy(test)]).numpy() for test in held_out], axis=0)
+            kept = ~constant
             if len(runs) > 1 and min_ceiling > 0:
                 least = max(min_ceiling, find_least_ceiling(*runs.shape[:2]))
-                kept = ceilings >= least
-            if not kept.any():
-                raise ValueError(
-                    f"{brain}: region {region}, participant {participant}: of {runs.shape[2]} voxels none has a noise ceiling "
-                    f"of {least:.2f}, the highest is {np.nanmax(ceilings):.2f}; leave the participant out, or lower "
-                    f"encoding.min_ceiling, which is {min_ceiling} (0 keeps all voxels; above 0, a voxel must also have what "
-                    "noise alone reaches in one of twenty)"
-                )
+                kept &= ceilings >= least
+            if kept.sum() < MIN_VOXELS:
+                told = _explain_few(kept, constant, ceilings, least, min_ceiling)
+                raise ValueError(f"{brain}: region {region}, participant {participant}: {told}")
             runs, ceilings = runs[:, :, kept], ceilings[kept]
             halves = measure_split_half(runs, n_splits=n_splits, seed=seed)
             summary = {
                 "ceiling": _median(ceilings), "ceiling_split_half": _median(halves), "n_voxels": int(kept.sum()),
                 "n_left_out": int((~kept).sum()), "note": "" if len(runs) > 1 else "one run: no noise ceilings of voxels",
             }  # fmt: skip
-            responses = torch.from_numpy(runs.mean(0)).to(choose_device())
+            responses = means[:, torch.from_numpy(kept)].to(choose_device())
             columns = slice(start, start := start + len(ceilings))
             targets.append(Target(region, participant, responses, kept, ceilings, summary, columns))
     return targets
+
+
+def _explain_few(kept: NDArray, constant: NDArray, ceilings: NDArray, least: float, min_ceiling: float) -> str:
+    """Return why fewer than MIN_VOXELS of a participant's voxels are kept, and what can be done."""
+    told = f"of {len(kept)} voxels {kept.sum()} can be used, and {MIN_VOXELS} are needed; "
+    if constant.any():
+        told += f"{constant.sum()} have one response to all stimuli of a fold; "
+    if not least:
+        return f"{told}leave the participant out"
+    return (
+        f"{told}{(~constant & ~kept).sum()} have a noise ceiling below {least:.2f}, the highest is {np.nanmax(ceilings):.2f}; "
+        f"leave the participant out, or lower encoding.min_ceiling, which is {min_ceiling} (0 keeps all voxels; above 0, a "
+        "voxel must also have what noise alone reaches in one of twenty)"
+    )
 
 
 def read_kernel(
@@ -134,19 +168,12 @@ def read_kernel(
 
     Args:
         activations: file of `extract_activations`.
-        train: (n_stimuli,) bool, by whose pictures units are standardised.
+        train: (n_stimuli,) bool, by which units are standardised.
         standardize, projection, seed: see `config.Encoding`.
     """
     rows = list(list_conditions(activations).values())
-    means = np.zeros((len(rows), sum(map(len, rows))))
-    for stimulus, pictures in enumerate(rows):
-        means[stimulus, pictures] = 1 / len(pictures)
-    pictures = (means[train] > 0).any(0) if standardize else None
-    kernel = make_kernel(activations[f"layers/{layer}"], projection=projection, standardize=pictures, seed=seed)
-    if len(rows) == len(kernel):
-        return kernel
-    means = torch.from_numpy(means).to(kernel.device)
-    return means @ kernel @ means.T
+    standardized = train if standardize else None
+    return make_kernel(activations[f"layers/{layer}"], rows, projection=projection, standardize=standardized, seed=seed)
 
 
 def _fit_layer(
@@ -158,7 +185,7 @@ def _fit_layer(
         if kernel is None or options["standardize"]:
             kernel = read_kernel(activations, layer, ~test, **options)
         masks = [torch.from_numpy(mask).to(kernel.device) for mask in (~test, test)]
-        known = kernel.diagonal()[masks[0]].max() > 0
+        known = measure_spread(kernel, masks[0]) > 0
         yield fit_fold(kernel, responses, *masks, penalties, leave_out=True) if known else None
 
 

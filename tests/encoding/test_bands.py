@@ -29,6 +29,20 @@ def split(n: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
     return ~test, test
 
 
+def test_band_that_is_constant_on_training_stimuli_adds_nothing():
+    """Two categories, each a fold: in training there is one."""
+    bands, y = draw()
+    train, test = split()
+    kernels = {"a": sum_kernel([torch.tensor(bands[0])])}
+    alone = fit_bands(kernels, torch.tensor(y), train, test, PENALTIES)["a",].predictions
+    kernels["b"] = sum_kernel([torch.stack([train, test], 1)])
+    found = fit_bands(kernels, torch.tensor(y), train, test, PENALTIES)
+    for names in (("a",), ("a", "b")):
+        assert_allclose(found[names].predictions, alone, rtol=0, atol=1e-9)
+    mean = np.broadcast_to(y[train.numpy()].mean(0), (10, 30))
+    assert_allclose(found["b",].predictions, mean, rtol=0, atol=1e-12)
+
+
 def test_mixtures_are_a_whole_grid():
     assert (list_mixtures(1) == [[1]]).all()
     assert sorted(list_mixtures(2)[:, 0]) == pytest.approx(np.linspace(0, 1, 11))

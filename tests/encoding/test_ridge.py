@@ -82,6 +82,15 @@ def test_held_out_responses_are_never_seen():
     assert (a.predictions == b.predictions).all() and (a.penalties == b.penalties).all()
 
 
+def test_layer_that_is_constant_on_training_stimuli_predicts_their_mean():
+    """Held-out stimuli differ, so that the kernel around the mean of all is not 0: what is left in it is rounding."""
+    x, y = draw()
+    x[~TEST] = 0.37
+    fold = fit(x, y)
+    assert_allclose(fold.predictions, np.broadcast_to(y[~TEST].mean(0), (8, 60)), rtol=0, atol=1e-12)
+    assert (fold.scores == -torch.inf).all()
+
+
 def test_voxels_are_fitted_alone(monkeypatch):
     x, y = draw()
     whole = fit(x, y)

@@ -22,7 +22,7 @@ from sklearn.linear_model import RidgeCV
 
 from ipcl_core.brains.folds import divide_stimuli
 from ipcl_core.files import open_hdf5, read_csv
-from ipcl_core.fits.fit_encoding import ENCODING_COLUMNS, fit_encoding
+from ipcl_core.fits.fit_encoding import ENCODING_COLUMNS, fit_encoding, read_kernel, refuse_repeats
 from ipcl_core.fits.held_out_layers import MEASURES
 
 
@@ -141,12 +141,52 @@ def test_several_pictures_of_a_stimulus_are_averaged(tmp_path, fitted):
     assert_allclose(table[columns], fitted[1][columns], rtol=0, atol=1e-4)
 
 
+def test_units_are_standardised_over_stimuli_not_over_their_pictures(tmp_path):
+    rng, train = np.random.default_rng(3), np.arange(N) % 4 > 0
+    pictures = rng.standard_normal((N, 3, 7)).astype(np.float32)
+    means = pictures.astype(float).mean(1)
+    names = [f"{stimulus}/{picture}" for stimulus in STIMULI for picture in ("01_a", "02_b", "03_c")]
+    path = write_activations(tmp_path / "a.h5", {"only": pictures.reshape(3 * N, 7)}, names)
+    with open_hdf5(path) as file:
+        kernel = read_kernel(file, "only", train, standardize=True)
+    units = means / means[train].std(0)
+    units -= units.mean(0)
+    assert_allclose(kernel, units @ units.T, rtol=0, atol=1e-6)
+
+
 def test_layer_without_variance_gets_no_numbers(tmp_path):
     features = draw_features() | {"dead": np.zeros((N, 5), np.float32)}
     table = run(tmp_path, write_activations(tmp_path / "a.h5", features))
     dead = table[table["layer"] == "dead"]
     assert len(dead) == 8 and dead[["median_r", "versa_r", "train_r2"]].isna().all(axis=None)
     assert set(dead["note"]) == {"the same activations to all training stimuli of a fold: no prediction"}
+
+
+def test_layer_that_is_constant_on_the_training_stimuli_of_a_fold_predicts_nothing(tmp_path):
+    """The true layer, but one number for what the last fold does not hold out: it would be chosen in the others."""
+    test = divide_stimuli(STIMULI, None, n_folds=4, seed=0)[-1]
+    features = draw_features()
+    flat = features["second"].copy()
+    flat[~test] = 0.37
+    features = {"first": features["first"], "flat": flat, "second": features["second"]}
+    table = run(tmp_path, write_activations(tmp_path / "a.h5", features)).query("layer == 'flat'")
+    assert len(table) == 8 and table[["median_r", "mean_r2", "versa_r", "train_r2"]].isna().all(axis=None)
+    assert set(table["note"]) == {"the same activations to all training stimuli of a fold: no prediction"}
+    with open_hdf5(tmp_path / "predictions.h5") as file:
+        assert {layer for measure in MEASURES for layer in file[f"layers/{measure}/IT"].asstr()} == {"second"}
+
+
+def test_voxels_with_one_response_to_the_stimuli_of_a_fold_are_left_out(tmp_path):
+    brain, test = draw_brain(tmp_path / "b.h5"), divide_stimuli(STIMULI, None, n_folds=4, seed=0)[1]
+    with h5py.File(brain, "a") as file:
+        runs = file["patterns/IT/sub-02"][:]
+        runs[:, test, 12:20] = 0.1
+        file["patterns/IT/sub-02"][:] = runs
+    table = run(tmp_path, brain=brain, min_ceiling=0).query("layer == 'second' and region == 'IT'")
+    rows = table.set_index("participant")[["n_voxels", "n_left_out"]]
+    assert rows.loc["sub-02"].tolist() == [42, 8] and rows.loc["group"].tolist() == [142, 8]
+    with open_hdf5(tmp_path / "predictions.h5") as file:
+        assert list(np.flatnonzero(~file["kept/IT/sub-02"][:])) == [*range(12, 20)]
 
 
 # ---- the division of the stimuli -------------------------------------------------------------------------------------
@@ -208,6 +248,46 @@ def test_the_same_picture_twice_is_held_out_together(tmp_path):
     assert len(run(tmp_path, activations, folds=folds)) == 24
 
 
+def write_pictures(path, change) -> str:
+    """Three pictures a stimulus in two layers; `change` gets them, (N, 3, units)."""
+    rng = np.random.default_rng(3)
+    layers = [rng.standard_normal((N, 3, units)).astype(np.float32) for units in (6, 30)]
+    change(*layers)
+    names = [f"{stimulus}/{picture}" for stimulus in STIMULI for picture in ("01_a", "02_b", "03_c")]
+    features = {name: layer.reshape(3 * N, -1) for name, layer in zip(("first", "second"), layers, strict=True)}
+    return write_activations(path, features, names)
+
+
+def share_pictures(*layers) -> None:
+    """Two of three are the same, but for rounding, in another place."""
+    for layer in layers:
+        layer[19, 1:] = layer[3, :2] * np.float32(1 + 1e-6)
+
+
+def share_pictures_behind_a_constant_layer(first, second) -> None:
+    first[:] = 0.37
+    share_pictures(second)
+
+
+def give_a_first_layer_that_hardly_fires(first, second) -> None:
+    first[1:] = 0
+
+
+@pytest.mark.parametrize("change", [share_pictures, share_pictures_behind_a_constant_layer])
+def test_a_picture_of_two_stimuli_is_held_out_with_both(tmp_path, change):
+    together = np.arange(N) % 4 == np.arange(4)[:, None]  # numbers 3 and 19
+    apart = np.arange(N) % 5 == np.arange(5)[:, None]
+    with open_hdf5(write_pictures(tmp_path / "a.h5", change)) as file:
+        refuse_repeats(file, together)
+        with pytest.raises(ValueError, match="04_object/01_a and 20_object/02_b are the same picture to the network"):
+            refuse_repeats(file, apart)
+
+
+def test_pictures_that_one_layer_cannot_tell_apart_are_no_repeats(tmp_path):
+    with open_hdf5(write_pictures(tmp_path / "a.h5", give_a_first_layer_that_hardly_fires)) as file:
+        refuse_repeats(file, np.arange(N) % 4 == np.arange(4)[:, None])
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -220,10 +300,19 @@ def test_other_stimuli_are_refused(tmp_path):
 
 def test_brain_without_patterns_or_reliable_voxels_is_refused(tmp_path):
     with pytest.raises(
-        ValueError, match=r"region V1, participant sub-01: of 50 voxels none has a noise ceiling of 0\.99"
+        ValueError,
+        match=r"V1, participant sub-01: of 50 voxels 0 can be used, and 3 are needed; 50 have a noise ceiling below 0\.99",
     ):
         run(tmp_path, min_ceiling=0.99)
     brain = draw_brain(tmp_path / "b.h5")
+    with h5py.File(brain, "a") as file:
+        runs = file["patterns/V1/sub-02"][:, :, :12].copy()
+        del file["patterns/V1/sub-02"]
+        file["patterns/V1/sub-02"] = runs  # ten of noise, and two
+    with pytest.raises(
+        ValueError, match="region V1, participant sub-02: of 12 voxels 2 can be used, and 3 are needed; "
+    ):
+        run(tmp_path, brain=brain, min_ceiling=0.3)
     with h5py.File(brain, "a") as file:
         del file["patterns"]
     with pytest.raises(ValueError, match="region V1 has no voxel patterns, which encoding needs"):
