@@ -79,13 +79,13 @@ def list_archives(place: str | Path) -> list[Path]:
     return files
 
 
-def index_archives(place: str | Path, *, digits: int = DIGITS, needs_class: bool = False) -> pd.DataFrame:
+def index_archives(place: str | Path, *, digits: int = DIGITS, needs_class: bool = True) -> pd.DataFrame:
     """List the images of a split that lie in archives.
 
     Args:
         place: see `list_archives`.
         digits: of classes that are numbers, at least.
-        needs_class: refuse images whose class the archive does not say; else it is "".
+        needs_class: refuse images whose class the archive does not say; else the class of all is "".
 
     Returns:
         One row an image, sorted by class and name: path (<class>/<name>, without a class the name), class, and of the
@@ -102,6 +102,8 @@ def index_archives(place: str | Path, *, digits: int = DIGITS, needs_class: bool
     if not rows:
         raise ValueError(f"{place}: its archives hold no image")
     table = pd.DataFrame(rows, columns=["name", "longer", "class", "file", "at", "size"])
+    if not needs_class:
+        table["class"] = ""
     digits = max([digits, *(len(str(label)) for label in set(table["class"]) if isinstance(label, int))])
     table["class"] = table["class"].map(lambda label: f"{label:0{digits}d}" if isinstance(label, int) else label)
     table.insert(0, "path", _make_unique(table))

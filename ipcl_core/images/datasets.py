@@ -139,8 +139,6 @@ def list_split(place: str | Path, labels: str | Path | None = None, *, digits: i
         return list_flat_images(place, labels) if labels else list_images(place)
     table = index_archives(place, digits=digits, needs_class=not labels)
     if labels:
-        table["path"] = table["path"].map(lambda path: Path(path).name)
-        table = table.sort_values("path", ignore_index=True)
         table["class"] = _look_up_classes(table["path"].tolist(), labels, place)
     elif table["class"].nunique() < 2:
         raise ValueError(f"{place}: found 1 class; at least two are needed")
@@ -223,9 +221,8 @@ def compare_images(folder: str | Path, manifest: str | Path) -> str:
     in_classes = (expected.index.str.split("/").str[0] == expected["class"]).all()
     pieces = {}
     if list_archives(folder):
-        table = index_archives(folder, digits=count_digits(expected["class"]))
-        names = table["path"] if in_classes else table["path"].map(lambda path: Path(path).name)
-        pieces = dict(zip(names, locate(folder, table), strict=True))
+        table = index_archives(folder, digits=count_digits(expected["class"]), needs_class=in_classes)
+        pieces = dict(zip(table["path"], locate(folder, table), strict=True))
         there = set(pieces)
     elif in_classes:  # which may be links to folders
         classes = [child for child in Path(folder).iterdir() if child.is_dir() and not child.name.startswith(".")]

@@ -124,6 +124,8 @@ def _list_files(file: BinaryIO, start: int, end: int) -> dict[str, tuple[int, in
             name = "/".join(part for part in PurePosixPath(member.name).parts if part != "/")
             if name in places or ".." in name.split("/"):
                 raise ValueError(f"{member.name} is there twice, or has .. in its name")
+            if not name.isascii() and os.fsencode(name).decode("utf-8", "replace") != name:
+                raise ValueError(f"the name {os.fsencode(name)} is not UTF-8; rename it")
             if member.issparse():
                 raise ValueError(f"{name} is stored without its zeros; make the archive without tar --sparse")
             if member.isreg():
@@ -164,7 +166,7 @@ def index_tars(contents: dict[Path, Contents], *, needs_class: bool) -> list[tup
 
     Args:
         contents: what is in each, see `scan_tar`.
-        needs_class: refuse images whose class is not known; else it is "".
+        needs_class: refuse images whose class is not known; else no folder is a class, and images have longer names.
 
     Returns:
         (name, longer name, class, file, at, size) of every image.
@@ -211,12 +213,11 @@ def _index_folders(pictures: list[Picture], others: dict[Path, list[str]], needs
     root = os.path.commonpath({posixpath.dirname(one.name) for one in pictures})
     rows, beside = [], defaultdict(list)
     for one in pictures:
-        label, _, name = one.name[len(root) :].lstrip("/").rpartition("/")
-        label, _, deeper = label.partition("/")
-        name = f"{deeper}/{name}" if deeper else name
-        rows.append((name, name, label, one.file, one.at, one.size))
-        if not label:
+        label, _, name = one.name[len(root) :].lstrip("/").partition("/")
+        if not needs_class or not name:
+            label, name = "", posixpath.join(label, name).rstrip("/")
             beside[one.file].append(name)
+        rows.append((name, name, label, one.file, one.at, one.size))
     if len(rows) > sum(map(len, beside.values())):
         for path, names in beside.items():
             report_beside(path, names, names)

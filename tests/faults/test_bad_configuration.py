@@ -150,6 +150,11 @@ def test_name_that_yaml_reads_otherwise_is_found_with_quotes_alone(name):
         ("models.first.preprocessing.mean", [123.7, 116.3, 103.5], "divide numbers for 0 to 255 by 255"),
         ("datasets.pictures.val", "/data/train/", "val: /data/train/ is /data/train, or one lies in the other"),
         ("datasets.pictures.val", "/data/train/../train/val", "or one lies in the other"),
+        (
+            "datasets.pictures.val",
+            "/data/train/validation-*.parquet",
+            "patterns, such as /data/train/train-*.parquet and",
+        ),
         ("datasets.pictures.val", "/data", "training and validation images need folders of their own"),
         ("models.first.preprocessing.image_size", 62, "alexnet_gn needs 63 pixels or more, not 62"),
         ("recipes.supervised.schedule.milestones", [60, 30], "give epochs in ascending order, each once, not [60, 30]"),

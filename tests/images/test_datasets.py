@@ -165,10 +165,12 @@ def make_splits(folder, train: str, val: str):
     return folder / "train", folder / "val"
 
 
-def test_folder_of_both_splits_is_refused(tmp_path):
+@pytest.mark.parametrize("val", ["val", "Test"])
+def test_folder_of_both_splits_is_refused(tmp_path, val):
     make_splits(tmp_path, "cat/1.png dog/1.png", "cat/2.png dog/2.png")
+    (tmp_path / "val").rename(tmp_path / val)
     with pytest.raises(
-        ValueError, match=r"its sub-folders are splits, not classes; write train: .*/train and val: .*/val"
+        ValueError, match=r"its sub-folders are splits, not classes; write train: .*/train and val: .*/(val|Test)"
     ):
         list_images(tmp_path)
 

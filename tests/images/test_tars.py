@@ -14,7 +14,7 @@ from test_archives import add
 
 from ipcl_core.config.study import _find_fault
 from ipcl_core.images.archives import index_archives, locate
-from ipcl_core.images.datasets import label_splits, list_images, list_split
+from ipcl_core.images.datasets import compare_images, label_splits, list_images, list_split
 from ipcl_core.images.decoding import encode_images
 
 
@@ -47,7 +47,7 @@ def write_parquet(path: Path, images: list, **columns: list) -> Path:
         ("n01443537/images/1.JPEG n01629819/images/1.JPEG", "data/train", "-C {} -cf x.tar data"),
         ("a/one/1.jpg a/two/2.jpg b/3.jpg b/.hidden.jpg b/.cache/4.jpg", ".", "-C {} -cf x.tar a b"),
         ("logo.png notes.txt a/1.jpg b/1.jpg", "train", "-C {} -cf x.tar train"),
-        ("a/1.x.jpg b/2.jpg b/a.txt", ".", "--format=posix -C {} -cf x.tar b a"),
+        ("a/1.x.jpg büro/2.jpg b/a.txt b/3.jpg", ".", "--format=posix -C {} -cf x.tar b büro a"),
         (
             "n01443537/1.jpg n01629819/deep/1.jpg",
             ".",
@@ -63,7 +63,7 @@ def write_parquet(path: Path, images: list, **columns: list) -> Path:
 def test_tar_of_a_folder_is_listed_as_the_folder(names, root, pack, tmp_path):
     """Made by GNU tar."""
     folder = fill(tmp_path / "folder" / root, names)
-    if "b/3.jpg" in names:
+    if ".hidden" in names:
         os.link(folder / "b/3.jpg", folder / "a/hard.jpg")
         (folder / "b/soft.jpg").symlink_to("../a/hard.jpg")
         (folder / "a/of_hidden.jpg").symlink_to("../b/.hidden.jpg")
@@ -104,6 +104,10 @@ PICTURES = {"a/1.jpg": b"1", "b/1.jpg": b"2"}
             r"a\.tar: something follows its end at byte 512",
         ),
         (lambda f: write_tar(f / "x.tar", {"a/../b/1.jpg": b""}), r"a/\.\./b/1\.jpg is there twice, or has \.\."),
+        (
+            lambda f: write_tar(f / "x.tar", {"b\udcfcro/1.jpg": b""}),
+            r"the name b'b\\xfcro/1\.jpg' is not UTF-8; rename it",
+        ),
         (
             lambda f: link(f, "/elsewhere/1.jpg"),
             r"a/2\.jpg is a link to /elsewhere/1\.jpg, .* make it with tar --dereference",
@@ -156,6 +160,20 @@ def test_splits_that_share_an_archive_or_an_image_are_refused(tmp_path):
         label_splits(train, folder)
     with pytest.raises(ValueError, match=r"/t\.tar: is among the archives of train and of val; give each the pattern"):
         label_splits(train, tmp_path / "t.ta[r]")
+
+
+def test_validation_images_of_a_list_may_lie_in_folders(tmp_path):
+    """Which are no classes then."""
+    train, val = fill(tmp_path / "train", "a/1.jpg b/1.jpg"), fill(tmp_path / "val", "x/1.jpg y/2.jpg y/z/3.jpg")
+    (tmp_path / "val.csv").write_text("image,class\n1,b\n2,a\n3,b\n")
+    place = write_tar(
+        tmp_path / "v.tar", {f"v/{path.relative_to(val)}": path.read_bytes() for path in val.rglob("*.jpg")}
+    )
+    found, wanted = (label_splits(train, one, tmp_path / "val.csv")["val"] for one in (place, val))
+    assert found[wanted.columns].equals(wanted)
+    for table in (found, wanted):
+        table.assign(sha256="").to_csv(tmp_path / "manifest.csv")
+        assert compare_images(place, tmp_path / "manifest.csv") == ""
 
 
 @pytest.mark.parametrize(
