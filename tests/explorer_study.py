@@ -164,7 +164,9 @@ def add_encoding(study: dict) -> dict:
     best["r_held_out"] = rng.uniform(0.1, 0.5, len(best))
     intervals = best["measure"] != "versa_r"
     best["low"], best["high"] = ((best["r_held_out"] + step).where(intervals) for step in (-0.08, 0.07))
-    best.to_csv(folder / "encoding/b/best_layers.csv", index=False)
+    both = best.assign(resampled="both")
+    narrow = best.assign(resampled="participants", low=best["low"] + 0.02, high=best["high"] - 0.02)
+    pd.concat([narrow, both]).to_csv(folder / "encoding/b/best_layers.csv", index=False)
     parts = []
     for (models, names), region, measure in itertools.product(SETS.items(), ["EarlyV", "IT"], ["voxels", "rsm"]):
         for kind, by in itertools.product(["together", "alone"], names):
@@ -175,10 +177,15 @@ def add_encoding(study: dict) -> dict:
                 if kind == "alone"
                 else {}
             )
-            limits = {"low": r2.mean() - 0.1, "high": r2.mean() + 0.1}
-            parts.append(
-                row | {"participant": "group", "r2": r2.mean(), "n_participants": 4, "note": None} | limits | tests
-            )
+            group = row | {"participant": "group", "r2": r2.mean(), "n_participants": 4, "note": None}
+            both = {"low": r2.mean() - 0.1, "high": r2.mean() + 0.1, "resampled": "both"} | tests
+            narrow = {
+                "low": r2.mean() - 0.05,
+                "high": r2.mean() + 0.05,
+                "resampled": "participants",
+                "q": tests.get("q"),
+            }
+            parts += [group | narrow, group | both] if measure == "voxels" else [group | narrow]
             parts += [row | {"participant": who, "r2": value} for who, value in zip(PARTICIPANTS, r2, strict=True)]
     pd.DataFrame(parts).to_csv(folder / "encoding/b/partitions.csv", index=False)
     return study | {

@@ -85,7 +85,8 @@ def test_workflow_finds_the_layers_and_the_ceilings(simulated):
     assert list(ceilings["n_participants"]) == [8, 8]
     encoding = read_csv(folder / "results/simulated/encoding/simulated/untrained.csv").query("participant == 'group'")
     true = encoding.set_index(["region", "layer"]).loc[list(expected["layer"].items())]
-    best = read_csv(folder / "results/simulated/encoding/simulated/best_layers.csv").query("measure == 'mean_r'")
+    best = read_csv(folder / "results/simulated/encoding/simulated/best_layers.csv")
+    best = best.query("measure == 'mean_r' and resampled == 'participants'")
     assert list(best["layer"]) == list(best["held_out_layer"]) == list(expected["layer"])
     assert list(best["r"]) == list(true["mean_r"]) and (best["p"] < 0.01).all()
     assert list(true["ceiling"]) == pytest.approx(list(expected["voxel_ceiling"]), abs=0.05)

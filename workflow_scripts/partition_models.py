@@ -15,6 +15,7 @@ partition_models(
     sets=snakemake.params.sets,
     categories=snakemake.params.categories,
     fdr=snakemake.params.fdr,
+    n_bootstrap=snakemake.params.n_bootstrap,
     **snakemake.params.encoding,
 )
 record_job(snakemake)

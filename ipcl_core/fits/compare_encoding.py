@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..brains.store import read_brain, read_patterns
-from ..encoding.resampling import resample_r
+from ..encoding.resampling import BOTH, PARTICIPANTS, infer_mean, resample_r
 from ..encoding.scores import correlate_columns, make_rsv
 from ..files import open_hdf5, read_named, write_csv
 from ..rsa import inference
@@ -24,9 +23,11 @@ from .rsms import pair_named
 from .statistics import PAIR_COLUMNS, find_q, mark_significant
 
 BEST_COLUMNS = [
-    "brain", "model", "region", "measure", "layer", "r", "held_out_layer", "r_held_out", "shrinkage", "low", "high", "p",
-    "n_participants", "note",
+    "brain", "model", "region", "measure", "layer", "r", "held_out_layer", "r_held_out", "shrinkage", "resampled", "low",
+    "high", "p", "q", "significant", "n_participants", "note",
 ]  # fmt: skip
+AVERAGES = {"median_r": np.nanmedian, "mean_r": np.nanmean}
+"""Of voxels."""
 File = str | Path
 
 
@@ -40,8 +41,8 @@ class HeldOut:
     """Measure -> (n_participants,)."""
     versa_group: float
     """veRSA of the mean RSMs."""
-    resampled: NDArray
-    """(n_participants, n_resamples) mean_r with the held-out stimuli resampled."""
+    resampled: dict[str, NDArray]
+    """The same but veRSA -> (n_participants, n_resamples) with the held-out stimuli resampled."""
 
 
 def compare_encoding(
@@ -53,7 +54,7 @@ def compare_encoding(
     Args:
         scores, predictions: files of `fit_encoding` of each of the models.
         brain: HDF5 file of `store.write_brain`.
-        best_layers: CSV to write, one row a model, region and measure (BEST_COLUMNS).
+        best_layers: CSV to write, one row a model, region, measure and what is resampled (BEST_COLUMNS).
         pairs: CSV to write, one row a region, two models and what is resampled (PAIR_COLUMNS): the difference of mean_r.
         name: of the brain data set.
         models: their names, in the order of the rows.
@@ -68,22 +69,24 @@ def compare_encoding(
     folds, best, differences = read_division(files), [], []
     for region in [region.name for region in read_brain(brain)[1]]:
         responses = {who: runs.mean(0) for who, runs in read_patterns(brain, region).items()}
-        resamples = inference.draw_resamples(len(responses), len(folds), n_resamples=n_bootstrap, seed=seed)
+        resamples = draw_held_out(len(responses), folds, n_bootstrap, seed)
+        participants, n_held_out = resamples.participants, int((folds >= 0).sum())
         held_out = {
             key[1]: _judge_held_out(path, region, responses, folds, resamples.stimuli) for key, path in files.items()
         }
         for key, one in held_out.items():
             group = tables[name, key].query("participant == 'group' and region == @region")
-            best += [{"brain": name, "model": key, "region": region} | row for row in _describe_best(group, one)]
+            best += [
+                {"brain": name, "model": key, "region": region} | row
+                for row in _describe_best(group, one, participants, n_held_out)
+            ]
         differences += [
             {"brain": name, "region": region, "model_a": a, "model_b": b} | row
             for a, b in itertools.combinations(models, 2)
-            for row in compare_held_out(held_out[a], held_out[b], resamples.participants, int((folds >= 0).sum()))
+            for row in compare_held_out(held_out[a], held_out[b], participants, n_held_out)
         ]
-    write_csv(pd.DataFrame(best, columns=BEST_COLUMNS), best_layers)
-    table = pd.DataFrame(differences, columns=PAIR_COLUMNS)
-    table["q"] = find_q(table.astype({"p": float}), ["resampled"])
-    write_csv(mark_significant(table, fdr), pairs)
+    write_csv(control_tests(pd.DataFrame(best, columns=BEST_COLUMNS), fdr, ["measure"]), best_layers)
+    write_csv(control_tests(pd.DataFrame(differences, columns=PAIR_COLUMNS), fdr, []), pairs)
 
 
 def read_division(files: dict[tuple[str, str], File]) -> NDArray:
@@ -105,13 +108,22 @@ def read_division(files: dict[tuple[str, str], File]) -> NDArray:
     return first[1]
 
 
+def draw_held_out(n_participants: int, folds: NDArray, n_resamples: int, seed: int) -> inference.Resamples:
+    """Return resamples of the participants and of the stimuli that a fold holds out; the others are drawn never."""
+    held_out = folds >= 0
+    drawn = inference.draw_resamples(n_participants, int(held_out.sum()), n_resamples=n_resamples, seed=seed)
+    stimuli = np.zeros((n_resamples, len(folds)))
+    stimuli[:, held_out] = drawn.stimuli
+    return inference.Resamples(drawn.participants, stimuli)
+
+
 def _judge_held_out(
     path: File, region: str, responses: dict[str, NDArray], folds: NDArray, resamples: NDArray
 ) -> HeldOut:
     tests = [torch.from_numpy(folds == number) for number in range(folds.max() + 1)]
     layers = {measure: name_layer(read_layers(path, measure, region)) for measure in MEASURES}
     values = {measure: np.full(len(responses), np.nan) for measure in MEASURES}
-    resampled, rsvs = np.full((len(responses), len(resamples)), np.nan), []
+    resampled, rsvs = {name: np.full((len(responses), len(resamples)), np.nan) for name in AVERAGES}, []
     with open_hdf5(path) as file:
         for i, (who, measured) in enumerate(responses.items()):
             measured = measured[:, file[f"kept/{region}/{who}"][:]]
@@ -122,8 +134,8 @@ def _judge_held_out(
                     rsvs.append(pairs)
                 else:
                     values[measure][i] = judge_voxels(measure, predicted, measured, tests)
-                if measure == "mean_r":
-                    resampled[i] = resample_r(predicted, measured, folds, resamples)
+                    parts = (predicted, measured, folds, resamples)
+                    resampled[measure][i] = resample_r(*parts, average=AVERAGES[measure])
     pairs = [np.mean(pairs, axis=0) for pairs in zip(*rsvs, strict=True)]
     group = float(np.mean([correlate(*pair) for pair in pairs])) if pairs else np.nan
     return HeldOut(layers, values, group, resampled)
@@ -138,7 +150,7 @@ def judge_voxels(measure: str, predicted: NDArray, measured: NDArray, tests: lis
     """
     p, y = torch.from_numpy(predicted), torch.from_numpy(measured)
     r = torch.stack([correlate_columns(p[test], y[test]) for test in tests]).mean(0).numpy()
-    return float({"median_r": np.nanmedian, "mean_r": np.nanmean}[measure](r))
+    return float(AVERAGES[measure](r))
 
 
 def judge_rsms(predicted: NDArray, measured: NDArray, tests: list[Tensor]) -> tuple[float, list[list[NDArray]]]:
@@ -148,56 +160,51 @@ def judge_rsms(predicted: NDArray, measured: NDArray, tests: list[Tensor]) -> tu
     return float(np.mean([correlate(*pair) for pair in pairs])), pairs
 
 
-def _describe_best(group: pd.DataFrame, held_out: HeldOut) -> list[dict]:
-    """Return a row a measure: the highest of all layers, the held-out layer, and its interval and p over participants."""
+def _describe_best(group: pd.DataFrame, held_out: HeldOut, participants: NDArray, n_stimuli: int) -> list[dict]:
+    """Return the highest of all layers, the held-out layer, and how sure it is: a row a measure and what is resampled."""
     rows = []
     for name, values in held_out.values.items():
-        r, n = group[name], len(values)
-        row = {"measure": name, "held_out_layer": held_out.layers[name], "n_participants": n}
+        r, row = group[name], {"measure": name, "held_out_layer": held_out.layers[name], "n_participants": len(values)}
         row["r_held_out"] = held_out.versa_group if name == "versa_r" else values.mean()
         if r.notna().any():
             row |= {"layer": group.loc[r.idxmax(), "layer"], "r": r.max(), "shrinkage": r.max() - row["r_held_out"]}
+        found = {kind: {} for kind in (PARTICIPANTS, BOTH)}
         if not held_out.layers[name]:
-            row["note"] = "no layer predicts anything"
-        elif n < inference.MIN_PARTICIPANTS:
-            row["note"] = f"{n} participant(s), fewer than {inference.MIN_PARTICIPANTS}: nothing over participants"
+            found = {kind: {"note": "no layer predicts anything"} for kind in found}
         elif name != "versa_r":  # of the group, whose RSM is not the mean of single ones
-            test = scipy.stats.ttest_1samp(values, 0, alternative="greater")
-            low, high = inference.find_interval(values.mean(), values.var(ddof=1) / n, n - 1)
-            row |= {"low": low, "high": high, "p": test.pvalue}
-        rows.append(row)
+            found = infer_mean(values, held_out.resampled[name], participants, n_stimuli, one_sided=True)
+        rows += [row | {"resampled": kind} | sure for kind, sure in found.items()]
     return rows
 
 
 def compare_held_out(a: HeldOut, b: HeldOut, participants: NDArray, n_stimuli: int) -> list[dict]:
-    """Return the difference of two models' mean_r, a row for each of participants, stimuli and both.
+    """Return the difference of two models' mean_r, a row for participants and one for both.
 
     Args:
         participants: (n_resamples, n_participants), how often each was drawn.
         n_stimuli: that are held out.
     """
-    single, resampled = a.values["mean_r"] - b.values["mean_r"], a.resampled - b.resampled
-    n, difference = len(single), single.mean()
-    samples = {"stimuli": resampled.mean(0)[:, None]}
-    if n >= inference.MIN_PARTICIPANTS:
-        samples["participants"] = (participants @ single / n)[:, None]
-        samples["both"] = ((participants.T * resampled).sum(0) / n)[:, None]
-    variances, freedom = inference.estimate_variances(samples, n, n_stimuli), inference.count_freedom(n, n_stimuli)
-    rows = []
-    for kind in ("participants", "stimuli", "both"):
-        row = {
-            "layer_a": a.layers["mean_r"], "layer_b": b.layers["mean_r"],
-            "r_a": a.values["mean_r"].mean(), "r_b": b.values["mean_r"].mean(), "difference": difference,
-            "resampled": kind,
-        }  # fmt: skip
-        if np.isnan(difference):
-            row["note"] = "a model has no r"
-        elif kind in variances:
-            low, high = inference.find_interval(difference, variances[kind], freedom[kind], largest=2)
-            row |= {"low": low[0], "high": high[0]}
-            if kind != "stimuli":
-                row["p"] = inference.find_p_of_differences(difference, variances[kind], freedom[kind])[0]
-        else:
-            row["note"] = f"{n} participant(s), fewer than {inference.MIN_PARTICIPANTS}: nothing over participants"
-        rows.append(row)
-    return rows
+    values, resampled = (
+        each["mean_r"] - other["mean_r"] for each, other in ((a.values, b.values), (a.resampled, b.resampled))
+    )
+    row = {
+        "layer_a": a.layers["mean_r"], "layer_b": b.layers["mean_r"], "r_a": a.values["mean_r"].mean(),
+        "r_b": b.values["mean_r"].mean(), "difference": values.mean(),
+    }  # fmt: skip
+    if np.isnan(row["difference"]):
+        found = {kind: {"note": "a model has no r"} for kind in (PARTICIPANTS, BOTH)}
+    else:
+        found = infer_mean(values, resampled, participants, n_stimuli, largest=2)
+    return [row | {"resampled": kind} | sure for kind, sure in found.items()]
+
+
+def control_tests(table: pd.DataFrame, fdr: float, family: list[str], tested: pd.Series | None = None) -> pd.DataFrame:
+    """Add q, within what is resampled and some other columns, and significant: by tests over BOTH alone, as one over
+    participants speaks of these stimuli only.
+
+    Args:
+        tested: the rows that get a q, where these are not all.
+    """
+    rows = table if tested is None else table[tested]
+    table = mark_significant(table.assign(q=find_q(rows.astype({"p": float}), [*family, "resampled"])), fdr)
+    return table.assign(significant=table["significant"].where(table["resampled"] == BOTH, None))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..encoding.resampling import BOTH
 from ..files import open_hdf5, read_csv, read_named
 from ..rsa import inference
 from ..rsa.noise_ceiling import correct_length
@@ -78,7 +79,7 @@ def read_held_out(rsa: Iterable[File], encoding: Iterable[File]) -> pd.DataFrame
     keys = ["brain", "model", "region"]
     fits = pd.concat([read_csv(path) for path in rsa]).assign(measure=RSA)
     fits = fits.rename(columns={"stimuli_layer": "held_out_layer", "stimuli_r_held_out": "r_held_out"})
-    voxels = pd.concat([read_csv(path) for path in encoding])
+    voxels = pd.concat([read_csv(path) for path in encoding]).query("resampled == @BOTH")
     chosen = voxels.set_index("measure")[[*keys, "held_out_layer"]]
     others = [
         chosen.loc[[f"{name.split('_')[0]}_r"]].assign(measure=name) for name in MEASURES if name not in CORRELATIONS
@@ -89,10 +90,17 @@ def read_held_out(rsa: Iterable[File], encoding: Iterable[File]) -> pd.DataFrame
     return table.astype(dict.fromkeys(("r", "low", "high"), float)).reset_index(drop=True)
 
 
+def read_partitions(path: File) -> pd.DataFrame:
+    """Return a CSV of `partition_models` with one row of the group for each part: over participants and stimuli; of RSMs over
+    participants, as there are no others."""
+    table = read_csv(path)
+    return table[(table["resampled"] == BOTH) | (table["measure"] == "rsm") | (table["participant"] != "group")]
+
+
 def measure_ceilings(ceilings: pd.DataFrame, predictions: File) -> pd.DataFrame:
     """Return what one brain's measures can reach, a row a region, measure and kind: r, low, high; none where nothing is known.
 
-    EXPECTED, of RSA and veRSA: `r` and `high` are the root of the Spearman-Brown corrected split-half ceiling, which the
+    EXPECTED, of RSA: `r` and `high` are the root of the Spearman-Brown corrected split-half ceiling, which the
     true RSM is expected to have with the group's, `low` is the split-half ceiling, the paper's. VOXELS: mean over participants
     of the median or mean over voxels of the largest r or R2 that a voxel's noise leaves, with its 95% interval (Student's t).
 
@@ -102,8 +110,8 @@ def measure_ceilings(ceilings: pd.DataFrame, predictions: File) -> pd.DataFrame:
     """
     halves = choose_ceilings(ceilings).dropna(subset=["r"]).reset_index()
     halves = halves.assign(low=halves["r"], high=np.sqrt(halves["r"].map(correct_length).astype(float)))
-    halves = halves.assign(kind=EXPECTED, r=halves["high"])[["region", "kind", "r", "low", "high"]].dropna()
-    rows = [halves.assign(measure=name) for name in (RSA, VERSA)]
+    halves = halves.assign(kind=EXPECTED, measure=RSA, r=halves["high"])
+    rows = [halves[["region", "measure", "kind", "r", "low", "high"]].dropna()]
     with open_hdf5(predictions) as file:
         for region in file.attrs["regions"]:
             single = pd.DataFrame([_summarize(values[:]) for values in file[f"ceilings/{region}"].values()])

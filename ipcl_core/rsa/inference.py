@@ -180,10 +180,10 @@ def find_interval(center: NDArray, variance: NDArray, freedom: int, *, largest: 
     return np.clip(center - half, -largest, largest), np.clip(center + half, -largest, largest)
 
 
-def find_p_of_differences(difference: NDArray, variance: NDArray, freedom: int) -> NDArray:
-    """Return the two-sided p of differences against 0 by Student's t, as in rsatoolbox."""
+def find_p_of_differences(difference: NDArray, variance: NDArray, freedom: int, *, one_sided: bool = False) -> NDArray:
+    """Return the p of differences against 0 by Student's t, as in rsatoolbox: two-sided, or that they are above 0."""
     t = difference / np.sqrt(np.maximum(variance, np.finfo(float).eps))
-    return 2 * scipy.stats.t.sf(np.abs(t), freedom)
+    return scipy.stats.t.sf(t, freedom) if one_sided else 2 * scipy.stats.t.sf(np.abs(t), freedom)
 
 
 def control_false_discoveries(p: NDArray) -> NDArray:

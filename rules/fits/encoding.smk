@@ -93,5 +93,6 @@ rule partition_models:
         encoding=study.encoding
         and study.encoding.model_dump(include={"penalties", "standardize", "projection", "seed"}),
         fdr=study.statistics.fdr,
+        n_bootstrap=study.statistics.n_bootstrap,
     script:
         "../../workflow_scripts/partition_models.py"

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from encoding_brains import PARTICIPANTS, SETTINGS, draw_brain, draw_features, draw_mixed, write_activations
+from encoding_brains import PARTICIPANTS, SETTINGS, STIMULI, N, draw_brain, draw_features, draw_mixed, write_activations
 from numpy.testing import assert_allclose
 
-from ipcl_core.encoding.resampling import resample_r
 from ipcl_core.files import open_hdf5, read_csv
-from ipcl_core.fits.compare_encoding import BEST_COLUMNS, compare_encoding
+from ipcl_core.fits.compare_encoding import BEST_COLUMNS, compare_encoding, draw_held_out
 from ipcl_core.fits.fit_encoding import fit_encoding
 from ipcl_core.fits.statistics import PAIR_COLUMNS
+from ipcl_core.rsa.inference import control_false_discoveries
 
 MODELS = ["true", "other", "blind"]
 STATISTICS = {"n_bootstrap": 400, "seed": 0, "fdr": 0.05}
@@ -20,7 +20,7 @@ STATISTICS = {"n_bootstrap": 400, "seed": 0, "fdr": 0.05}
 def fit(folder, model: str, brain: str, features=None, **changes) -> tuple:
     activations = write_activations(folder / f"{model}_activations.h5", features)
     files = folder / f"{model}.csv", folder / f"{model}.h5"
-    fit_encoding(activations, brain, *files, brain_name="objects", model=model, folds=None, **SETTINGS | changes)
+    fit_encoding(activations, brain, *files, brain_name="objects", model=model, **{"folds": None} | SETTINGS | changes)
     return files
 
 
@@ -45,15 +45,20 @@ def compared(tmp_path_factory):
 
 def test_held_out_layers_are_the_true_ones_and_blind_models_know_nothing(compared):
     *_, best, _ = compared
-    assert list(best.columns) == BEST_COLUMNS and len(best) == 3 * 2 * 3
-    true = best[best["model"] == "true"]
+    assert list(best.columns) == BEST_COLUMNS and len(best) == 3 * 2 * 3 * 2
+    both = best[best["resampled"] == "both"].reset_index(drop=True)
+    true = both[both["model"] == "true"]
     assert list(true["held_out_layer"]) == 3 * ["first"] + 3 * ["second"] == list(true["layer"])
     assert_allclose(true["r_held_out"], true["r"], atol=1e-6)
     assert_allclose(true["shrinkage"], 0, atol=1e-6)
-    tested = best[best["measure"] == "mean_r"].set_index(["model", "region"])
+    tested = both[both["measure"] == "mean_r"].set_index(["model", "region"])
     assert (tested.loc["true", "p"] < 0.01).all() and (tested.loc["blind", "p"] > 0.02).all()
     assert (tested.loc["true", "low"] > 0.1).all() and (tested.loc["blind", "low"] < 0).all()
-    blind = best[best["model"] == "blind"]
+    assert set(tested.loc["true", "significant"]) == {True} and set(tested.loc["blind", "significant"]) == {False}
+    assert best.loc[best["resampled"] == "participants", "significant"].isna().all()
+    for _, family in best.groupby(["measure", "resampled"]):
+        assert_allclose(family["q"], control_false_discoveries(family["p"].to_numpy(float)))
+    blind = both[both["model"] == "blind"]
     assert (blind["shrinkage"] >= 0).sum() >= 4, "the maximum is higher than what is chosen without it"
 
 
@@ -72,7 +77,7 @@ def test_held_out_numbers_equal_loop(compared):
                     for v in range(y.shape[1])
                 ]
                 found.append(average(r))
-    rows = best.query("model == 'other' and region == 'IT'").set_index("measure")
+    rows = best.query("model == 'other' and region == 'IT' and resampled == 'participants'").set_index("measure")
     assert rows.at["median_r", "r_held_out"] == pytest.approx(np.mean(medians), abs=1e-6)
     assert rows.at["mean_r", "r_held_out"] == pytest.approx(np.mean(means), abs=1e-6)
     assert rows.at["mean_r", "p"] == pytest.approx(
@@ -89,7 +94,7 @@ def test_each_measure_has_the_layer_that_it_chose_itself(tmp_path, amplitude, ve
     features = draw_mixed(brain, amplitude)
     files = [fit(tmp_path, name, brain, one) for name, one in (("both", features), ("few", {"few": features["few"]}))]
     best, pairs = compare(tmp_path, files, brain, ["both", "few"])
-    rows = best[best["model"] == "both"].set_index("measure")
+    rows = best.query("model == 'both' and resampled == 'both'").set_index("measure")
     assert dict(rows["held_out_layer"]) == {"median_r": "few", "mean_r": "all", "versa_r": versa} == dict(rows["layer"])
     assert_allclose(rows["shrinkage"], 0, atol=1e-6)
     assert set(pairs["layer_a"]) == {"all"} and (pairs["r_a"] > pairs["r_b"] + 0.1).all()
@@ -97,35 +102,37 @@ def test_each_measure_has_the_layer_that_it_chose_itself(tmp_path, amplitude, ve
 
 def test_pairs_tell_models_apart(compared):
     *_, pairs = compared
-    assert list(pairs.columns) == PAIR_COLUMNS and len(pairs) == 3 * 2 * 3
+    assert list(pairs.columns) == PAIR_COLUMNS and len(pairs) == 3 * 2 * 2
     rows = pairs.set_index(["model_a", "model_b", "region", "resampled"])
     assert rows.index.is_unique
-    for kind in ("participants", "both"):
-        assert rows.loc[("true", "blind", "IT", kind), "significant"] is True
-    assert rows["p"].isna().sum() == 6 and (rows.xs("stimuli", level="resampled")["p"].isna()).all()
+    assert rows.loc[("true", "blind", "IT", "both"), "significant"] is True
+    assert rows.xs("participants", level="resampled")["significant"].isna().all() and rows["p"].notna().all()
     assert_allclose(rows["difference"], rows["r_a"] - rows["r_b"], atol=1e-12)
     assert ((rows["low"] <= rows["difference"]) & (rows["difference"] <= rows["high"])).all()
     width = (rows["high"] - rows["low"]).unstack()
     assert (width["both"] >= width["participants"] * 0.99).all()
-    tested = pairs[pairs["resampled"] == "both"]
-    assert_allclose(tested["q"], scipy.stats.false_discovery_control(tested["p"]))
+    for kind in ("participants", "both"):
+        tested = pairs[pairs["resampled"] == kind]
+        assert_allclose(tested["q"], scipy.stats.false_discovery_control(tested["p"]))
 
 
-def test_resampled_r_equals_loop():
-    """Stimuli as often as they were drawn, in the fold that holds them out; one fold holds none out of the last two."""
-    rng = np.random.default_rng(0)
-    p, y = rng.standard_normal((2, 14, 5))
-    folds = np.array([0, 1] * 6 + [-1, -1])
-    counts = np.stack([np.bincount(rng.integers(14, size=14), minlength=14) for _ in range(6)] + [np.ones(14, int)])
-    counts[0, folds == 1] = [0, 3, 0, 1, 0, 0]  # two different stimuli: this fold is left out
-    found = resample_r(p, y, folds, counts.astype(float))
-    for resample, value in zip(counts, found, strict=True):
-        each = []
-        for fold in range(2):
-            drawn = np.repeat(np.flatnonzero(folds == fold), resample[folds == fold])
-            if len(set(drawn)) > 2:
-                each.append(np.mean([np.corrcoef(p[drawn, v], y[drawn, v])[0, 1] for v in range(5)]))
-        assert value == pytest.approx(np.mean(each), abs=1e-12)
+def test_resamples_hold_only_stimuli_that_a_fold_holds_out():
+    folds = np.array([-1] * 30 + [0, 1] * 6)
+    drawn = draw_held_out(3, folds, 50, 0)
+    assert drawn.stimuli.shape == (50, 42) and not drawn.stimuli[:, :30].any()
+    assert (drawn.stimuli.sum(1) == 12).all() and drawn.stimuli[:, 30:].any(0).all()
+
+
+def test_few_held_out_stimuli_have_no_interval_over_them(tmp_path):
+    """Two folds of four stimuli, the others always learnt from."""
+    folds = tmp_path / "folds.csv"
+    parts = ["train"] * (N - 8) + ["a", "b"] * 4
+    pd.DataFrame({"stimulus": STIMULI, "fold": parts}).to_csv(folds, index=False)
+    brain = draw_brain(tmp_path / "brain.h5")
+    files = [fit(tmp_path, name, brain, folds=folds) for name in ("true", "other")]
+    for table in compare(tmp_path, files, brain, ["true", "other"]):
+        both = table[(table["resampled"] == "both") & (table.get("measure") != "versa_r")]
+        assert set(both["note"]) == {"8 stimuli, fewer than 10: nothing over them"} and both["low"].isna().all()
 
 
 def test_files_of_others_and_other_divisions_are_refused(tmp_path, compared):

@@ -46,15 +46,21 @@ def divided(tmp_path_factory):
     partition_models(
         [files[m][0] for m in MODELS[::-1]], [files[m][2] for m in MODELS[::-1]], [files[m][3] for m in MODELS], brain,
         folder / "partitions.csv",
-        name="objects", sets=[MODELS], fdr=0.05, **settings,
+        name="objects", sets=[MODELS], fdr=0.05, n_bootstrap=200, **settings,
     )  # fmt: skip
     return folder, rsvs, read_csv(folder / "partitions.csv")
 
 
+def choose_over(table, resampled: str):
+    """Rows of participants, and of the group over something; of RSMs over participants, as there are no others."""
+    return table[(table["participant"] != "group") | (table["resampled"] == resampled) | (table["measure"] == "rsm")]
+
+
 def test_true_parts_are_found_and_add_up(divided):
     *_, table = divided
-    assert list(table.columns) == COLUMNS and len(table) == 2 * 6 * 4
-    rows = table.set_index(["measure", "explained", "participant", "by"])["r2"].sort_index()
+    assert list(table.columns) == COLUMNS and len(table) == 2 * 6 * 4 + 6
+    both = choose_over(table, "both")
+    rows = both.set_index(["measure", "explained", "participant", "by"])["r2"].sort_index()
     for measure in ("voxels", "rsm"):
         for who in ("group", *PARTICIPANTS):
             alone, together = rows[measure, "alone", who], rows[measure, "together", who]
@@ -64,15 +70,16 @@ def test_true_parts_are_found_and_add_up(divided):
     # the truth is .76, .21 and 0; with 48 stimuli each model alone is learnt worse, as the other's part is noise to it
     assert 0.7 < alone["one"] < 0.95 and 0.1 < alone["two"] < 0.35 and -0.3 < alone["one + two"] < 0.05
     assert alone.sum() > 0.85
-    group = table.query("measure == 'voxels' and explained == 'alone' and participant == 'group'").set_index("by")
+    group = both.query("measure == 'voxels' and explained == 'alone' and participant == 'group'").set_index("by")
     assert (group.loc[["one", "two"], "low"] > 0).all() and set(group.loc[["one", "two"], "significant"]) == {True}
+    assert table.query("resampled != 'both'")["significant"].isna().all()
     assert group.at["one", "r2_share"] == pytest.approx(group.at["one", "r2"] / 0.97, abs=0.02)
-    for _, family in table[table["explained"] == "alone"].groupby("measure"):  # which q is of
+    for _, family in table[table["explained"] == "alone"].groupby(["measure", "resampled"]):  # which q is of
         assert_allclose(family["q"], control_false_discoveries(family["p"].to_numpy(float)))
     assert table.query("explained == 'together'")["q"].isna().all()
     table = table.assign(tested=table["r"].where(table["measure"] == "voxels", table["r2"]))
     people = table[table["participant"] != "group"].groupby(["measure", "explained", "by"])["tested"]
-    for row in table[table["participant"] == "group"].itertuples():
+    for row in table[table["resampled"] == "participants"].itertuples():
         values = people.get_group((row.measure, row.explained, row.by)).to_numpy()
         t = values.mean() / (values.std(ddof=1) / np.sqrt(len(values)))
         if row.explained == "alone" and "+" in row.by:
@@ -81,9 +88,23 @@ def test_true_parts_are_found_and_add_up(divided):
             assert row.p == pytest.approx(1 - scipy.stats.t.cdf(t, len(values) - 1), abs=1e-12)  # above 0
 
 
+def test_intervals_over_participants_and_stimuli_are_wider(divided):
+    *_, table = divided
+    group = table.query("measure == 'voxels' and participant == 'group'").set_index(["explained", "by", "resampled"])
+    assert len(group) == 12 and group[["low", "high"]].notna().all(axis=None)
+    for value, (low, high) in {"r2": ("low", "high"), "r": ("r_low", "r_high")}.items():
+        known = group.dropna(subset=[value])
+        assert ((known[low] < known[value]) & (known[value] < known[high])).all()
+        width = (known[high] - known[low]).unstack()
+        assert len(width) == (6 if value == "r2" else 5) and (width["both"] > width["participants"]).mean() > 0.7
+    p = group["p"].unstack()
+    assert p["both"].notna().sum() == 5 and (p.loc["alone", "both"].dropna() < 0.05).all()
+
+
 def test_single_models_are_those_of_encoding(divided):
     folder, _, table = divided
-    together = table.query("measure == 'voxels' and explained == 'together'").set_index(["participant", "by"])["r2"]
+    together = choose_over(table, "both").query("measure == 'voxels' and explained == 'together'")
+    together = together.set_index(["participant", "by"])["r2"]
     for model in MODELS:
         rows = read_csv(folder / f"{model}.csv").set_index("participant")["mean_r2"]
         for who in ("group", *PARTICIPANTS):
@@ -104,7 +125,7 @@ def test_layers_of_voxels_are_those_of_mean_r_and_of_rsms_those_of_versa_r(tmp_p
     settings = {key: SETTINGS[key] for key in ("penalties", "standardize", "projection", "seed")}
     partition_models(
         *map(list, zip(*files, strict=True)), brain, tmp_path / "partitions.csv", name="objects", fdr=0.05,
-        sets=[["both", "few"], ["both", "all"]], **settings,
+        sets=[["both", "few"], ["both", "all"]], n_bootstrap=20, **settings,
     )  # fmt: skip
     table = read_csv(tmp_path / "partitions.csv").query("explained == 'together'")
     rows = table.drop_duplicates(["measure", "by", "participant"]).set_index(["measure", "by"])["r2"]
@@ -146,11 +167,11 @@ def test_a_third_model_changes_nothing_of_two(divided, tmp_path):
     files = [[folder / f"{model}{kind}" for model in MODELS] for kind in ("_activations.h5", ".h5", "_rsm.h5")]
     partition_models(
         *files, folder / "brain.h5", tmp_path / "partitions.csv", name="objects", sets=[[*MODELS, "categories"]], fdr=0.05,
-        categories={"source": str(path), "images": "", "order": None}, **settings,
+        categories={"source": str(path), "images": "", "order": None}, n_bootstrap=20, **settings,
     )  # fmt: skip
     key = ["measure", "explained", "participant", "by"]
     found, expected = (
-        each.query("explained == 'together'").set_index(key)["r2"]
+        choose_over(each, "both").query("explained == 'together'").set_index(key)["r2"]
         for each in (read_csv(tmp_path / "partitions.csv"), table)
     )
     assert len(found) == 2 * 7 * 4 and len(expected) == 2 * 3 * 4
@@ -179,13 +200,10 @@ def test_categories_stand_beside_a_model(divided, tmp_path):
     settings = {key: SETTINGS[key] for key in ("penalties", "standardize", "projection", "seed")}
     partition_models(
         *([file] for file in files), brain, tmp_path / "partitions.csv", name="objects", sets=[["one", "categories"]],
-        categories={"source": str(path), "images": "", "order": None}, fdr=0.05, **settings,
+        categories={"source": str(path), "images": "", "order": None}, fdr=0.05, n_bootstrap=20, **settings,
     )  # fmt: skip
-    table = (
-        read_csv(tmp_path / "partitions.csv")
-        .set_index(["measure", "explained", "participant", "by"])["r2"]
-        .sort_index()
-    )
+    table = choose_over(read_csv(tmp_path / "partitions.csv"), "both")
+    table = table.set_index(["measure", "explained", "participant", "by"])["r2"].sort_index()
     alone = table["voxels", "alone", "group"]
     assert 0.4 < alone["one"] < 0.65 and 0.4 < alone["categories"] < 0.65 and abs(alone["one + categories"]) < 0.15
     assert table["rsm", "alone", "group", "categories"] > 0.1

@@ -355,7 +355,11 @@ def test_encoding_is_shown_beside_rsa(browser, encoded, view):
         t => [t.meta.model ?? `${t.meta.heldOut}, held out`, t.x, t.y])""")
     drawn = {name: (x, y) for name, x, y in drawn}
     assert_allclose(drawn["first"][1], read_group(files["scores"][0], "IT", "median_r")["median_r"], atol=1e-5)
-    best = pd.read_csv(files["best"][0]).query("measure == 'median_r'").set_index(["model", "region"])
+    best = (
+        pd.read_csv(files["best"][0])
+        .query("measure == 'median_r' and resampled == 'both'")
+        .set_index(["model", "region"])
+    )
     assert drawn["first, held out"][0] == [1 / 3]
     assert drawn["first, held out"][1] == pytest.approx([best.at[("first", "IT"), "r_held_out"]], abs=1e-5)
     bands = "document.getElementById('curves-1').layout.shapes.filter(s => s.type === 'rect').map(s => [s.y0, s.y1])"
@@ -372,8 +376,8 @@ def test_encoding_is_shown_beside_rsa(browser, encoded, view):
         shown["IT, held out"] == f"{best.at[('first', 'IT'), 'r_held_out']:.3f}"
         and shown["layer IT, held out"] == "conv.1"
     )
-    parts = pd.read_csv(files["partitions"][0]).query("participant == 'group' and region == 'IT' and measure == 'rsm'")
-    table = page.locator("#parts table", has=page.get_by_text("IT, RSM"))
+    parts = pd.read_csv(files["partitions"][0]).query("region == 'IT' and measure == 'voxels' and resampled == 'both'")
+    table = page.locator("#parts table", has=page.get_by_text("IT, voxels"))
     names, numbers = (table.locator(f"tbody {part}").all_inner_texts() for part in ("th", "td:nth-child(3)"))
     assert names == ["first alone", "pixels alone", "first + pixels, shared", "all together"]
     expected = [*parts.query("explained == 'alone'")["r2"], parts.query("explained == 'together'")["r2"].iloc[-1]]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...files import open_hdf5, read_csv
+from ...files import open_hdf5
 from ...rsa.similarity import find_best
-from ..encoding import MEASURES, VERSA, measure_ceilings, read_held_out, read_layers
+from ..encoding import MEASURES, VERSA, measure_ceilings, read_held_out, read_layers, read_partitions
 from .values import list_rows, list_values
 
 File = str | Path
@@ -56,7 +56,7 @@ def add_encoding(shown: dict, sources: EncodingFiles, ceilings: dict[tuple[str],
     models = list(next(iter(shown["brains"].values()))["models"])
     layers = read_layers(sources.scores, brains, models)
     held_out = read_held_out(sources.rsa_best, sources.best)
-    partitions = pd.concat([read_csv(path) for path in sources.partitions]) if sources.partitions else None
+    partitions = pd.concat([read_partitions(path) for path in sources.partitions]) if sources.partitions else None
     for brain, file in brains.items():
         described = shown["brains"][brain]
         for model in models:

@@ -263,11 +263,12 @@ function describeHeldOut(region) {
   const known = all.filter(([, held]) => held.r != null).sort((a, b) => b[1].r - a[1].r);
   if (!known.length) return ["Diamonds: the layers that were chosen on other stimuli."];
   const [name, { layer, r, low, high }] = known[0];
-  const interval = low == null ? "" : `, 95% interval over participants ${format(low)} to ${format(high)}`;
+  const interval = low == null ? "" : `, 95% interval over participants and stimuli ${format(low)} to ${format(high)}`;
   return [`Diamonds: layers chosen on other stimuli, judged on those held out; highest: ${name}, ${getBrain().models[name].layers[layer]}, ${format(r)}${interval}.`];
 }
 
 function explainMissing(ceilings) {
+  if (state.measure === "versa_r") return ": that of RSA is of another RSM";
   if (state.measure in MEASURES) {
     return ceilings.some((row) => row.comparator === state.measure) ? "" : ": what was measured once has none";
   }

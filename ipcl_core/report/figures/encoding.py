@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ...encoding.resampling import BOTH
 from ...files import read_csv
-from ..encoding import RSA, measure_ceilings, read_held_out, read_layers
+from ..encoding import RSA, measure_ceilings, read_held_out, read_layers, read_partitions
 from .style import CHARACTER, GREY, TICKS, WIDTH, File, find_limits, finish, read_tables, save
 
 COLUMNS = {RSA: "RSA\nr", "median_r": "encoding\nmedian r of voxels", "versa_r": "veRSA\nr"}
@@ -146,7 +147,7 @@ def _draw_curve(ax: Axes, own: pd.DataFrame, held_out: pd.DataFrame, name: str, 
 def plot_partitions(table1: File, partitions: File, *, brain: str, title: str, fdr: float) -> Figure:
     """Return the Figure of `draw_figure_partitions`."""
     table, _, colors = read_tables(table1, brain)
-    rows = read_csv(partitions).query("brain == @brain")
+    rows = read_partitions(partitions).query("brain == @brain")
     parts = _list_parts(rows)
     regions = list(rows["region"].unique())
     labels = 0.2 + CHARACTER * max(map(len, (label for _, _, label in parts)))
@@ -197,7 +198,7 @@ def _draw_parts(
         ax.plot(single["r2"], np.full(len(single), y), label=f"{label}, participants", zorder=2, **DOT)
         if pd.notna(group["low"]):
             ax.plot([group["low"], group["high"]], [y, y], color="k", lw=1.0, zorder=3, label=f"{label}, interval")
-        if group["q"] <= fdr:
+        if group["resampled"] == BOTH and group["q"] <= fdr:
             ax.plot(1.02, y, transform=ax.get_yaxis_transform(), clip_on=False, label=f"{label}, significant", **STAR)
         ticks.append(y)
         y += 1.0 if after and after[0] == models else 1.6
