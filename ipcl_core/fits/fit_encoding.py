@@ -55,10 +55,12 @@ def fit_encoding(
         ValueError: the stimuli of the model and of the brain differ; the brain has no voxel patterns, or a participant no
             voxel that is kept; `divide_stimuli`; two stimuli that share a picture are not in the same fold.
     """
-    stimuli, regions = read_brain(brain)
+    stimuli, regions = read_brain(brain, tiled=True)
     held_out = divide_stimuli(stimuli, folds or read_folds(brain), n_folds=n_folds, seed=seed)
     targets = _read_targets(brain, [region.name for region in regions], held_out, min_ceiling, n_splits, seed)
     responses = torch.cat([target.responses for target in targets], 1)
+    for target in targets:  # what they hold is held once
+        target.responses = responses[:, target.columns]
     best, rows = HeldOutLayers(targets, held_out), []
     with open_hdf5(activations) as file:
         shown, options = list_conditions(file), {"standardize": standardize, "projection": projection, "seed": seed}

@@ -58,9 +58,8 @@ class HeldOutLayers:
         keys = [(measure, region) for measure in MEASURES for region in self.regions]
         self.scores = {key: np.full(len(held_out), -np.inf) for key in keys}
         self.layers = {key: [""] * len(held_out) for key in keys}
-        shape = held_out.shape[1], targets[-1].columns.stop
-        self.predictions = {measure: np.full(shape, np.nan) for measure in MEASURES}
-        """(n_stimuli, voxels of all targets); NaN where no fold holds a stimulus out."""
+        self.predictions: dict[tuple[str, str], list[NDArray | None]] = {key: [None] * len(held_out) for key in keys}
+        """Of each fold, (n_test, voxels of the region); None where no layer predicts anything."""
 
     def score_training(self, fold: Fold, train: NDArray) -> Scores:
         """Return how well the training stimuli of a fold are predicted, each from the others: (measure, region) -> score.
@@ -89,13 +88,14 @@ class HeldOutLayers:
             scores: of each fold, see `score_training`; NaN is never the highest.
             predictions: of each fold, (n_test, voxels of all targets).
         """
-        for (measure, region), highest in self.scores.items():
-            each = self.regions[region]
+        for region, each in self.regions.items():
             columns = slice(each[0].columns.start, each[-1].columns.stop)
-            for number, score in enumerate(one[measure, region] for one in scores):
-                if score > highest[number]:
-                    highest[number], self.layers[measure, region][number] = score, layer
-                    self.predictions[measure][self.held_out[number], columns] = predictions[number][:, columns]
+            for number, found in enumerate(scores):
+                better = [one for one in MEASURES if found[one, region] > self.scores[one, region][number]]
+                predicted = predictions[number][:, columns].copy() if better else None  # one for all measures
+                for key in ((measure, region) for measure in better):
+                    self.scores[key][number], self.layers[key][number] = found[key], layer
+                    self.predictions[key][number] = predicted
 
     def write(self, path: File, brain_name: str, model: str, stimuli: list[str]) -> None:
         """Write the layers and what they predict of the stimuli that a fold holds out.
@@ -112,14 +112,25 @@ class HeldOutLayers:
             for (measure, region), layers in self.layers.items():
                 file[f"layers/{measure}/{region}"] = layers
                 first = next(one for one in MEASURES if self.layers[one, region] == layers)
+                start = self.regions[region][0].columns.start
                 for target in self.regions[region]:
                     places = [f"predictions/{one}/{region}/{target.participant}" for one in (measure, first)]
-                    predicted = self.predictions[measure][:, target.columns]
-                    file[places[0]] = predicted if first == measure else file[places[1]]
+                    columns = slice(target.columns.start - start, target.columns.stop - start)
+                    file[places[0]] = (
+                        self._join_folds(measure, region, columns) if first == measure else file[places[1]]
+                    )
             for target in self.targets:
                 place = f"{target.region}/{target.participant}"
                 file[f"kept/{place}"] = target.kept
                 file[f"ceilings/{place}"] = target.ceilings
+
+    def _join_folds(self, measure: str, region: str, columns: slice) -> NDArray:
+        """Return what is predicted of some of a region's voxels, (n_stimuli, n_voxels); NaN where nothing is."""
+        joined = np.full((self.held_out.shape[1], columns.stop - columns.start), np.nan)
+        for test, part in zip(self.held_out, self.predictions[measure, region], strict=True):
+            if part is not None:
+                joined[test] = part[:, columns]
+        return joined
 
 
 def read_layers(predictions: File, measure: str, region: str) -> list[str]:
