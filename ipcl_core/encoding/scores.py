@@ -17,7 +17,11 @@ from ..rsa.similarity import compute_rsm, vectorize_rsm
 
 def find_constant(values: Tensor) -> Tensor:
     """Return which columns are constant but for rounding: (n, k) -> (k,) bool."""
-    norms = (values - values.mean(0)).norm(dim=0)
+    return _is_rounding((values - values.mean(0)).norm(dim=0), values)
+
+
+def _is_rounding(norms: Tensor, values: Tensor) -> Tensor:
+    """Return which columns' norms, (k,), of the (n, k) values less their means, are rounding."""
     return norms <= 1e-12 * values.abs().amax(0) * len(values) ** 0.5
 
 
@@ -27,8 +31,10 @@ def correlate_columns(predictions: Tensor, responses: Tensor) -> Tensor:
     0 where predictions are constant but for rounding, NaN where responses are.
     """
     p, y = predictions - predictions.mean(0), responses - responses.mean(0)
-    r = ((p * y).sum(0) / (p.norm(dim=0) * y.norm(dim=0))).clamp(-1, 1)
-    return torch.where(find_constant(responses), torch.nan, torch.where(find_constant(predictions), 0, r))
+    p_norm, y_norm = p.norm(dim=0), y.norm(dim=0)
+    r = ((p * y).sum(0) / (p_norm * y_norm)).clamp(-1, 1)
+    defined = torch.where(_is_rounding(p_norm, predictions), 0, r)
+    return torch.where(_is_rounding(y_norm, responses), torch.nan, defined)
 
 
 def correlate_added(predictions: Tensor, others: Tensor, responses: Tensor) -> Tensor:
