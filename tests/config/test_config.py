@@ -75,7 +75,7 @@ def test_configuration_cannot_be_changed_afterwards():
         study.knn.k = 5
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "config/demo.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "config/demo.yaml", "config/visual_diet.yaml"])
 def test_configuration_file_of_the_project_is_accepted(name):
     load_config(yaml.safe_load((ROOT / name).read_text()))
 
@@ -118,6 +118,19 @@ def test_seeds_are_laid_over_the_demo():
     n_models = len(study["models"])
     update_config(study, yaml.safe_load((ROOT / "config" / "seeds.yaml").read_text()))
     assert len(load_config(study).models) > n_models
+
+
+def test_models_of_the_miniature_differ_in_their_seeds_alone():
+    study = load_config(yaml.safe_load((ROOT / "config" / "cifar10.yaml").read_text()))
+    found = {}
+    for name, model in study.models.items():
+        kind, _, seed = name.rpartition("_seed")
+        assert model.seed == int(seed)
+        found.setdefault(kind, []).append(model.model_dump(exclude={"seed"}))
+    assert list(found) == ["ipcl", "wusnet", "supervised", "untrained"]
+    assert all(len(models) == 3 and models.count(models[0]) == 3 for models in found.values())
+    objective = study.recipes["ipcl"].objective
+    assert objective.queue_size == objective.n_views * study.recipes["ipcl"].batch_size
 
 
 def test_every_model_has_an_origin():
