@@ -6,7 +6,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from ..rsa.noise_ceiling import list_halves
+from ..rsa.noise_ceiling import correct_length, list_halves
 
 NOISE = 0.05
 """Share of voxels without a signal that may be taken for voxels with one."""
@@ -52,9 +52,8 @@ def measure_explainable(runs: NDArray) -> NDArray:
 def measure_split_half(runs: NDArray, *, n_splits: int, seed: int) -> NDArray:
     """Return the reliability of the runs' mean from halves of the runs, of each voxel.
 
-    It is 2 r / (r + sqrt(r^2 + 4 p q (1 - r^2))), of an even number of runs 2 r / (1 + r) (Spearman-Brown): r is the mean,
-    over `n_splits` random halvings or all that there are, of the correlation over stimuli of the halves' means, p and q are
-    the halves' shares of the runs. A share of the variance as `measure_explainable`, by another way; below 0 where halves do
+    Made by `correct_length` from the mean, over `n_splits` random halvings or all that there are, of the correlation over
+    stimuli of the halves' means. A share of the variance as `measure_explainable`, by another way; below 0 where halves do
     not agree.
 
     Args:
@@ -62,8 +61,6 @@ def measure_split_half(runs: NDArray, *, n_splits: int, seed: int) -> NDArray:
 
     Returns:
         (n_voxels,); NaN with one run, where a half is constant, and where r is not above -1 / 2.
-
-    Source: Horst 1951, Psychometrika 16, 153-156 (halves of unequal length).
     """
     runs = np.asarray(runs, np.float64)
     if len(runs) < 2:
@@ -75,6 +72,4 @@ def measure_split_half(runs: NDArray, *, n_splits: int, seed: int) -> NDArray:
         a, b = a - a.mean(0), b - b.mean(0)
         with np.errstate(invalid="ignore", divide="ignore"):
             r += (a * b).sum(0) / np.sqrt((a**2).sum(0) * (b**2).sum(0)) / len(halves)
-    share = halves[0].mean()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(r > -0.5, 2 * r / (r + np.sqrt(r**2 + 4 * share * (1 - share) * (1 - r**2))), np.nan)
+    return correct_length(r, len(runs), least=-0.5)

@@ -225,7 +225,7 @@ def measure_noise_ceilings(
         lower, upper = measure_leave_one_out(usable)
         values = {
             SPLIT_HALF: (half.r, *splits),
-            f"{SPLIT_HALF}, Spearman-Brown corrected": (correct_length(half.r), *splits),
+            f"{SPLIT_HALF}, Spearman-Brown corrected": (float(correct_length(half.r, n)), *splits),
             "leave-one-out, lower": (lower, None, None),
             "leave-one-out, upper": (upper, None, None),
         }

@@ -109,7 +109,7 @@ def measure_ceilings(ceilings: pd.DataFrame, predictions: File) -> pd.DataFrame:
         predictions: HDF5 of `fit_encoding` of any model; the voxels are the same.
     """
     halves = choose_ceilings(ceilings).dropna(subset=["r"]).reset_index()
-    halves = halves.assign(low=halves["r"], high=np.sqrt(halves["r"].map(correct_length).astype(float)))
+    halves = halves.assign(low=halves["r"], high=np.sqrt(correct_length(halves["r"], halves["n_participants"])))
     halves = halves.assign(kind=EXPECTED, measure=RSA, r=halves["high"])
     rows = [halves[["region", "measure", "kind", "r", "low", "high"]].dropna()]
     with open_hdf5(predictions) as file:

@@ -80,9 +80,21 @@ def list_halves(n: int, n_splits: int, seed: int) -> tuple[NDArray, bool]:
     return first, exhaustive
 
 
-def correct_length(r: float) -> float:
-    """Return the reliability of the whole group from that of halves (Spearman-Brown): 2 r / (1 + r); NaN unless r > 0."""
-    return 2 * r / (1 + r) if r > 0 else float("nan")
+def correct_length(r: ArrayLike, n: ArrayLike, *, least: float = 0) -> NDArray:
+    """Return the reliability of a mean over n participants, or runs, from the correlation of their halves' means.
+
+    2 r / (r + sqrt(r^2 + 4 p q (1 - r^2))), with p and q the halves' shares; of an even number 2 r / (1 + r) (Spearman-Brown).
+
+    Args:
+        r, n: of any shape; with odd n one half is larger by one.
+        least: where r is not above it, NaN is returned.
+
+    Source: Horst 1951, Psychometrika 16, 153-156 (halves of unequal length).
+    """
+    r, n = np.asarray(r, np.float64), np.asarray(n, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.floor(n / 2) / n
+        return np.where(r > least, 2 * r / (r + np.sqrt(r**2 + 4 * share * (1 - share) * (1 - r**2))), np.nan)
 
 
 def measure_leave_one_out(rsvs: ArrayLike | Tiled) -> tuple[float, float]:

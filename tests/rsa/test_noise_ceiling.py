@@ -39,8 +39,10 @@ def test_participants_that_cancel_out_have_no_upper_ceiling():
 
 def test_spearman_brown_by_hand():
     # half the participants share a variance of 1 with a noise of 1: r = 1/2; all: 1 / (1 + 1/2)
-    assert correct_length(0.5) == pytest.approx(2 / 3)
-    assert all(math.isnan(correct_length(r)) for r in (0, -0.5, -1, math.nan)), "halves that do not agree"
+    assert correct_length(0.5, 10) == pytest.approx(2 / 3)
+    # of three, one against two: r = 1 / sqrt(2 * 3/2); all: 1 / (1 + 1/3)
+    assert correct_length(1 / math.sqrt(3), 3) == pytest.approx(3 / 4)
+    assert np.isnan(correct_length([0, -0.5, -1, math.nan], 4)).all(), "halves that do not agree"
 
 
 def test_agreement_equals_the_interval_of_a_t_test():
