@@ -90,11 +90,10 @@ def _refuse_same(block: BIDSMaps, files: list[Path]) -> None:
         keys = ("contrast", "task", "ses") if block.events is None else ("task", "ses")
         runs = seen.setdefault(tuple(entities.get(key) for key in keys), {})
         run = _read_number(entities["run"]) if "run" in entities else None
-        other = runs.get(run) or (next(iter(runs.values())) if runs and (run is None or None in runs) else None)
-        if other:
+        if others := [other for number, other in runs.items() if run is None or number in (run, None)]:
             raise ValueError(
-                f"{path}: of the same run as {other.name}, or one of both is of all runs; they would count as repetitions. "
-                f"Narrow maps, now {block.maps}, to those of one kind"
+                f"{path}: of the same run as {others[0].name}, or one of both is of all runs; they would count as "
+                f"repetitions. Narrow maps, now {block.maps}, to those of one kind"
             )
         runs[run] = path
 

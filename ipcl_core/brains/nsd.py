@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import h5py
 import numpy as np
 import pandas as pd
 import scipy
@@ -85,17 +86,18 @@ def import_nsd(
 def _find_pictures(folder: Path, images: list[int]) -> Iterator[tuple[Path, list[str]]]:
     """Give the folder of the images' pictures, and their names there; of nsd_stimuli.hdf5, one that is removed at the end."""
     place = folder / "nsddata_stimuli/stimuli/nsd"
-    bricks, shared = place / "nsd_stimuli.hdf5", _read_design(folder)["sharedix"].tolist()
+    path, shared = place / "nsd_stimuli.hdf5", _read_design(folder)["sharedix"].tolist()
     names = [f"shared{shared.index(image) + 1:04d}_nsd{image:05d}.png" for image in images]
     lost = [name for name in names if not (place / "shared1000" / name).is_file()]
     if not lost:
         yield place / "shared1000", names
         return
-    if not bricks.is_file():
+    if not path.is_file():
         raise ValueError(f"{place}: needs shared1000/{lost[0]}, or nsd_stimuli.hdf5 with all images")
-    with TemporaryDirectory() as made, open_hdf5(bricks) as file:
+    with TemporaryDirectory() as made, open_hdf5(path) as file:
+        bricks = _find_dataset(file, "imgBrick")  # (73,000, side, side, 3) uint8
         for image, name in zip(images, names, strict=True):
-            Image.fromarray(file["imgBrick"][image - 1]).save(Path(made) / name)
+            Image.fromarray(bricks[image - 1]).save(Path(made) / name)
         yield Path(made), names
 
 
@@ -131,6 +133,7 @@ def _list_trials(folder: Path, participant: str) -> list[int | None]:
 
 
 def _read_design(folder: Path) -> dict[str, np.ndarray]:
+    """Return masterordering (30,000,), sharedix (1,000,) and subjectim (8, 10,000), whose numbers are all from 1."""
     path, names = folder / "nsddata/experiments/nsd/nsd_expdesign.mat", ["masterordering", "sharedix", "subjectim"]
     try:
         design = scipy.io.loadmat(path, squeeze_me=True, variable_names=names)
@@ -145,9 +148,13 @@ def _read_shape(folder: Path, participant: str) -> tuple[int, ...]:
     """Return the (z, y, x) of a participant's betas."""
     path = _find_betas(folder, participant) / "betas_session01.hdf5"
     with open_hdf5(path) as file:
-        if "betas" not in file:
-            raise ValueError(f"{path}: has no dataset betas, but {', '.join(file) or 'none'}")
-        return file["betas"].shape[1:]
+        return _find_dataset(file, "betas").shape[1:]
+
+
+def _find_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    if name not in file:
+        raise ValueError(f"{file.filename}: has no dataset {name}, but {', '.join(file) or 'none'}")
+    return file[name]
 
 
 def _read_mask(
@@ -193,7 +200,7 @@ def _read_betas(
         path = _find_betas(folder, participant) / f"betas_session{session + 1:02d}.hdf5"
         values = [np.empty((N_TRIALS, 0), np.int16)]
         with open_hdf5(path) as file:
-            raw = file["betas"]
+            raw = _find_dataset(file, "betas")
             if raw.shape != (N_TRIALS, *shape):
                 raise ValueError(f"{path}: found betas of shape {raw.shape}, needs {(N_TRIALS, *shape)}")
             for plane in np.unique(planes):

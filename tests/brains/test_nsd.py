@@ -12,6 +12,7 @@ import scipy.io
 import yaml
 from numpy.testing import assert_allclose
 from PIL import Image
+from published_sets import save_volume
 
 from ipcl_core.brains.nsd import import_nsd
 from ipcl_core.brains.store import read_brain, read_folds, read_patterns
@@ -23,11 +24,6 @@ REGIONS = {"EarlyV": "prf-visualrois=1,2", "all": "nsdgeneral", "OTC": OTC}
 SHARED = np.sort(np.random.default_rng(0).permutation(73_000)[:1000]) + 1
 OFTEN = (7, 100, 500, 999)  # places in SHARED of images that both see three times in two sessions; 3 is seen twice
 COCO = (512, 90, 300, 17)  # their numbers there
-
-
-def save_volume(path: Path, values: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
 
 
 @pytest.fixture
@@ -159,6 +155,11 @@ def turn(path: Path) -> None:
         values = file["betas"][:].transpose(0, 3, 2, 1)
         del file["betas"]
         file["betas"] = values
+
+
+def rename(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file.move("betas", "data")
 
 
 @pytest.mark.parametrize(
