@@ -74,7 +74,9 @@ def list_archives(place: str | Path) -> list[Path]:
         files = [path] if path.exists() else []
     kinds = {file.suffix for file in files}
     if len(kinds) > 1 or not kinds <= set(KINDS):
-        raise ValueError(f"{place}: needs .tar or .parquet files, of one kind; found {', '.join(sorted(kinds))}")
+        raise ValueError(
+            f"{place}: needs .tar or .parquet files, of one kind, not compressed; found {', '.join(sorted(kinds))}"
+        )
     refuse_archives_of_several_splits(place, files)
     return files
 
@@ -114,6 +116,9 @@ def index_archives(place: str | Path, *, digits: int = DIGITS, needs_class: bool
 
 def _read_index(file: Path, read: Callable):
     try:
+        with open(file, "rb") as opened:
+            if opened.read(2) == b"\x1f\x8b":
+                raise ValueError("compressed by gzip; images are read where they lie, so gunzip it first")
         return read(file)
     except (tarfile.TarError, EOFError, OSError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: cannot be read: {type(error).__name__}: {error}") from None

@@ -1,5 +1,6 @@
 """The same few pictures in folders and in the archives in which people have ImageNet."""
 
+import gzip
 import io
 import json
 import re
@@ -167,7 +168,8 @@ def test_names_that_are_counted_anew_in_each_archive(tmp_path):
     [
         ("a.tar", b"no archive", r"a\.tar: cannot be read: ReadError"),
         ("a.parquet", b"no archive", r"a\.parquet: cannot be read: ArrowInvalid"),
-        ("a.tar.gz", b"", "needs .tar or .parquet files, of one kind; found .gz"),
+        ("a.tar.gz", b"", "needs .tar or .parquet files, of one kind, not compressed; found .gz"),
+        ("b.tar", gzip.compress(b""), r"b\.tar: cannot be read: .*compressed by gzip; .* gunzip it first"),
         (None, b"", "a.tar: its archives hold no image"),
     ],
 )
