@@ -9,7 +9,8 @@ Labelled images inside archives: where each lies, so that none has to be unpacke
                                         ILSVRC2012_img_val.tar
     .parquet files of Hugging Face      column label (or cls, class, wnid); the images are the column with the field bytes
 
-Archives are a file, a folder of them, or a pattern such as /data/train-*.parquet. A class that is a number has four digits, or
+Archives are a file, a folder of them, or a pattern such as /data/train-*.parquet. Of a numbered series none may be missing,
+unless a pattern with ? or [ ] chooses some. A class that is a number has four digits, or
 as many as the largest has, so that classes sort as numbers do. Images are listed as if they lay in class folders:
 <class>/<name>.
 """
@@ -58,7 +59,8 @@ def list_archives(place: str | Path) -> list[Path]:
     """Return the archives of a split in the order of their names; none where it is a folder of images.
 
     Raises:
-        ValueError: no file has the pattern, they are not all of one kind, .tar or .parquet, or they are of several splits.
+        ValueError: no file has the pattern, they are not all of one kind, .tar or .parquet, they are of several splits, or one
+            of a numbered series is missing.
     """
     path = Path(place)
     if re.search(r"\{.*\}", str(place)) and not path.exists():
@@ -78,7 +80,30 @@ def list_archives(place: str | Path) -> list[Path]:
             f"{place}: needs .tar or .parquet files, of one kind, not compressed; found {', '.join(sorted(kinds))}"
         )
     refuse_archives_of_several_splits(place, files)
+    if not path.is_file() and not re.search(r"[?[]", str(place)):
+        _refuse_missing(place, files)
     return files
+
+
+def _refuse_missing(place: str | Path, files: list[Path]) -> None:
+    """Make sure that archives which are numbered from 0 or 1, or say how many they are (00000-of-00294), are all there."""
+    series: dict[tuple[str, ...], set[int]] = {}
+    for file in files:
+        name = re.search(r"^(.*?)(\d+)(-of-\d+)", file.name) or re.search(r"^(.*?)(\d+)(\D*)$", file.name)
+        if name:
+            series.setdefault((name[1], name[3]), set()).add(int(name[2]))
+    for (start, rest), numbers in series.items():
+        total = int(rest.removeprefix("-of-")) if rest.startswith("-of-") else None
+        first = min(numbers) if total is None else int(0 not in numbers and total in numbers)
+        if total is None and first > 1:
+            continue  # years, WordNet's numbers
+        missing = sorted(set(range(first, max(numbers) + 1 if total is None else first + total)) - numbers)
+        if missing:
+            names = ", ".join(map(str, missing[:3])) + (" and others" if len(missing) > 3 else "")
+            raise ValueError(
+                f"{place}: missing archives of {start}N{rest}: {len(missing)}, number {names}; fetch them, or choose "
+                "some of them by a pattern with ? or [ ]"
+            )
 
 
 def index_archives(place: str | Path, *, digits: int = DIGITS, needs_class: bool = True) -> pd.DataFrame:

@@ -44,13 +44,21 @@ def import_block(name: str, data: Path) -> tuple[list[str], dict[str, np.ndarray
 
 
 @pytest.mark.parametrize("save", [lambda path, **variables: scipy.io.savemat(path, variables), save_mat73])
-def test_algonauts_2019(tmp_path, save):
+@pytest.mark.parametrize(
+    ("block", "files", "pictures"),
+    [
+        ("algonauts92", "Training_Data/92_Image_Set", "Training_Data/92_Image_Set/92images"),
+        ("algonauts118", "Training_Data/118_Image_Set", "Training_Data/118_Image_Set/118images"),
+        ("algonauts78", "Test_Data", "Test_Data/78images"),
+    ],
+)
+def test_algonauts_2019(tmp_path, save, block, files, pictures):
     """target_fmri.mat, of version 5 as of 7.3: EVC_RDMs and IT_RDMs, 15 people x images x images, 1 - r."""
-    place, names = tmp_path / "Training_Data/92_Image_Set", [f"image_{i:02d}.jpg" for i in range(1, 7)]
-    save_pictures(place / "92images", names)
+    names = [f"image_{i:02d}.jpg" for i in range(1, 7)]
+    save_pictures(tmp_path / pictures, names)
     rsms = {"EVC": draw_rsms(15, 6), "IT": draw_rsms(15, 6)[::-1] ** 3}
-    save(place / "target_fmri.mat", **{f"{region}_RDMs": 1 - rsm for region, rsm in rsms.items()})
-    stimuli, found = import_block("algonauts92", tmp_path)
+    save(tmp_path / files / "target_fmri.mat", **{f"{region}_RDMs": 1 - rsm for region, rsm in rsms.items()})
+    stimuli, found = import_block(block, tmp_path)
     assert stimuli == [f"{i:02d}_image_{i:02d}" for i in range(1, 7)]
     for region, expected in rsms.items():
         assert_allclose(found[region], [rsm[np.tril_indices(6, -1)] for rsm in expected], rtol=0, atol=1e-12)

@@ -182,6 +182,42 @@ def test_archive_that_cannot_be_read_is_refused(tmp_path, name, content, message
         index_archives(path)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("train-00000-of-00003 train-00002-of-00003", "train-N-of-00003: 1, number 1;"),
+        (
+            "train-00000-of-00009-a1b2 train-00001-of-00009-c3d4",
+            "train-N-of-00009: 7, number 2, 3, 4 and others;",
+        ),
+        ("t-1-of-3 t-3-of-3", "t-N-of-3: 1, number 2;"),
+        ("train-0000 train-0003", r"train-N\.parquet: 2, number 1, 2;"),
+        ("1 2 4", r"N\.parquet: 1, number 3;"),
+        ("t-1-of-2 t-2-of-2", None),
+        ("train-00000-of-00002-a1b2 train-00001-of-00002-c3d4", None),
+        ("0 1 2", None),
+        ("cats dogs", None),
+        ("photographs-2021 photographs-2023", None),
+        ("n01440764 n02100735", None),
+    ],
+)
+def test_missing_archive_of_a_series_is_refused(tmp_path, names, message):
+    """Once as a folder, once by a pattern; by a pattern that chooses, and alone, archives are taken as they are."""
+    files = [tmp_path / f"{name}.parquet" for name in names.split()]
+    for file in files:
+        file.touch()
+    for place in (tmp_path, f"{tmp_path}/*.parquet"):
+        if message is None:
+            assert list_archives(place) == files
+            continue
+        with pytest.raises(
+            ValueError, match=f"missing archives of {message} fetch them, or choose some of them by a pattern"
+        ):
+            list_archives(place)
+    assert list_archives(f"{tmp_path}/?*.parquet") == files
+    assert list_archives(files[-1]) == files[-1:]
+
+
 def test_picture_without_class_among_others_is_refused(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name in ("0.jpg", "0.cls", "1.jpg"):
