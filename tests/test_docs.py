@@ -160,10 +160,17 @@ def test_numbers_of_jobs_and_submissions(jobs):
     assert f"{jobs['train_model']} trainings" in said
 
 
-@pytest.mark.parametrize("start, n", [(r"\d+ x \d \|", 12), (r"\d00 \|", 7), (r"\d+% \|", 7)])
+@pytest.mark.parametrize("start, n", [(r"\d+ x \d \|", 12), (r"\d+% \| -", 3), (r"\d+% \| \d+% \|", 7)])
 def test_tables_of_encoding_are_the_benchmarks(start, n):
     rows = [line for line in read("benchmarks/encoding_tests.md").splitlines() if re.match(rf"\| {start}", line)]
     assert len(rows) == n and "\n".join(rows) in read("docs/encoding.md")
+
+
+def test_power_of_the_tests_of_encoding_is_the_benchmarks():
+    two, one = re.search(
+        r"\| 72 \| 10 \| 2% \|.*\| (\d+%) \|[^|]*\| (\d+%) \|", read("benchmarks/encoding_tests.md")
+    ).groups()
+    assert f"2% are found in {one} of the studies, and told from nothing in\n{two}" in read("docs/encoding.md")
 
 
 def test_everything_on_adds_less_than_a_third_of_the_jobs(jobs, tmp_path):
