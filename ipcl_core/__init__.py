@@ -52,18 +52,21 @@ __version__ = "0.1.0"
 
 
 def _place_caches() -> None:
-    """Give compiled code a temporary folder where its own cannot be written, as on a node without home directories.
+    """Give compiled code a place where its own cannot be written, as on a node without home directories.
 
-    numba keeps it beside the source, else under the user's caches, and stops where it can do neither; Triton keeps it in
-    the home directory. The processes that this one starts use the same folder.
+    numba keeps it beside the source, here else in the home directory; Triton keeps it in the home directory. Where there is
+    none they get a temporary folder. The processes that this one starts use the same.
     """
     home = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))  # noqa: PTH111, which may raise
     has_home = home.is_absolute() and _can_be_written(home)
-    lacking = [] if has_home or _can_be_written(Path(__file__).parent / "views/__pycache__") else ["NUMBA_CACHE_DIR"]
+    lacking = [] if _can_be_written(Path(__file__).parent / "views/__pycache__") else ["NUMBA_CACHE_DIR"]
     lacking += [] if has_home else ["TRITON_CACHE_DIR"]
     if lacking := [name for name in lacking if name not in os.environ]:
-        folder = tempfile.mkdtemp(prefix="ipcl_core_")  # not one of a known name: what lies in it is run
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        if has_home:
+            folder = str(home / "ipcl_core")
+        else:
+            folder = tempfile.mkdtemp(prefix="ipcl_core_")  # not one of a known name: what lies in it is run
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ.update(dict.fromkeys(lacking, folder))
 
 

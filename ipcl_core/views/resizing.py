@@ -4,24 +4,102 @@ Antialiased bilinear and bicubic resizing, in compiled code: torchvision's arith
 A resized image is kept in blocks of 16 rows, each (3, width * 16) float32: 16 pixels of one column stand side by side.
 So the filter along y runs over whole rows of the source and the filter along x over 16 rows at once, and both, like the
 colour adjustments, are loops over neighbouring numbers that the compiler can vectorise. Rows behind the image's last
-repeat it.
+repeat it. What it would do number by number, or with many checks, is written as instructions on vectors (`intrinsic`),
+which LLVM has for any processor.
 """
 
 import math
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 FASTMATH = {"contract", "nsz", "nnan", "ninf"}
 """Without reassociation: sums would have another order in kernels that numba reads from its cache, and so other bits than
 in the process that compiled them."""
-ROWS = 16
-"""Rows of a block."""
+ROWS, TILE = 16, 8
+"""Rows of a block, and of what is transposed at once."""
 
 BILINEAR, BICUBIC = 1, 2
 """Radius of the filter in pixels of the smaller of both scales."""
 RADII = {"bilinear": BILINEAR, "bicubic": BICUBIC}
 """By their names in the configuration."""
+
+
+def _find_arrays(context, builder, signature, arguments) -> list:
+    """Return the arguments of an intrinsic, pointers to the first number in place of arrays."""
+    return [
+        context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+        for kind, value in zip(signature.args, arguments, strict=True)
+    ]
+
+
+def _find_vector(builder, array, place, n: int):
+    """Return a pointer to the n float32 that begin at a place of an array."""
+    return builder.bitcast(builder.gep(array, [place]), ir.VectorType(ir.FloatType(), n).as_pointer())
+
+
+@intrinsic
+def _transpose_tile(typing_context, source, at, step, target, to, stride):
+    """Write 8 x 8 numbers: target[to + j * stride + i] = source[at + i * step + j].
+
+    Args:
+        source, target: (n,) float32.
+        at, step, to, stride: int64.
+    """
+
+    def generate(context, builder, signature, arguments):
+        source, at, step, target, to, stride = _find_arrays(context, builder, signature, arguments)
+        index, int64 = ir.VectorType(ir.IntType(32), TILE), ir.IntType(64)
+
+        def find(array, begin, step, i):
+            return _find_vector(builder, array, builder.add(begin, builder.mul(step, int64(i))), TILE)
+
+        rows = [builder.load(find(source, at, step, i), align=4) for i in range(TILE)]
+        for bit in (1, 2, 4):  # of i and j, which change places
+            order = [[j & ~bit | i & bit | (TILE if j & bit else 0) for j in range(TILE)] for i in range(TILE)]
+            rows = [builder.shuffle_vector(rows[i & ~bit], rows[i | bit], index(order[i])) for i in range(TILE)]
+        for j in range(TILE):
+            builder.store(rows[j], find(target, to, stride, j), align=4)
+        return context.get_dummy_value()
+
+    int64 = types.int64
+    return types.void(source, int64, int64, target, int64, int64), generate
+
+
+@intrinsic
+def _filter_rows(typing_context, columns, x, stride, weights, i, n, out, to):
+    """Write out[to + r] = sum over j < n of weights[i + j] * columns[x + j * stride + r], for r < 16.
+
+    Args:
+        columns, weights, out: (m,) float32.
+        x, stride, i, to: int64.
+        n: int64, >= 2.
+    """
+
+    def generate(context, builder, signature, arguments):
+        columns, x, stride, weights, i, n, out, to = _find_arrays(context, builder, signature, arguments)
+        row, int32, int64 = ir.VectorType(ir.FloatType(), ROWS), ir.IntType(32), ir.IntType(64)
+        contract = ("contract",)
+
+        def weigh(j):
+            weight = builder.load(builder.gep(weights, [builder.add(i, j)]))
+            weight = builder.insert_element(row(ir.Undefined), weight, int32(0))
+            weight = builder.shuffle_vector(weight, row(ir.Undefined), ir.VectorType(int32, ROWS)([0] * ROWS))
+            place = builder.add(x, builder.mul(j, stride))
+            column = builder.load(_find_vector(builder, columns, place, ROWS), align=4)
+            return builder.fmul(weight, column, flags=contract)
+
+        total = cgutils.alloca_once_value(builder, builder.fadd(weigh(int64(0)), weigh(int64(1)), flags=contract))
+        with cgutils.for_range_slice(builder, int64(2), n, int64(1)) as (j, _):
+            builder.store(builder.fadd(builder.load(total), weigh(j), flags=contract), total)
+        builder.store(builder.load(total), _find_vector(builder, out, to, ROWS), align=4)
+        return context.get_dummy_value()
+
+    int64 = types.int64
+    return types.void(columns, int64, int64, weights, int64, int64, out, int64), generate
 
 
 @njit(cache=True)
@@ -93,7 +171,8 @@ def resize_block(image, top, left, y_filter, x_filter, b, block):
     width = min(first_x[-1] + n_x, image.shape[1] - left) - begin
     source = image.reshape(image.shape[0], -1)
     begin, n = 3 * (left + begin), 3 * width
-    rows = np.empty((ROWS, n), np.float32)
+    n_tiled = -(-n // TILE) * TILE
+    rows = np.empty((ROWS, n_tiled), np.float32)
     for r in range(ROWS):
         i = min(b * ROWS + r, len(first_y) - 1)
         y, row = top + first_y[i], rows[r]
@@ -111,26 +190,17 @@ def resize_block(image, top, left, y_filter, x_filter, b, block):
             w2, row2 = weights_y[i, j], source[y + j, begin : begin + n]
             for k in range(n):
                 row[k] += w2 * row2[k]
-    columns = np.zeros((width + 1) * ROWS, np.float32)
+    columns = np.empty((n_tiled + 3) * ROWS, np.float32)  # ROWS numbers of each channel of each pixel
+    numbers, weights = rows.reshape(-1), weights_x.reshape(-1)
+    for r in range(0, ROWS, TILE):
+        for k in range(0, n_tiled, TILE):
+            _transpose_tile(numbers, r * n_tiled + k, n_tiled, columns, k * ROWS + r, ROWS)
+    columns[n * ROWS :] = 0  # a second input of weight 0, where an axis has one pixel
     for c in range(3):
         out = block[c]
-        for x in range(width):
-            for r in range(ROWS):
-                columns[x * ROWS + r] = rows[r, 3 * x + c]
         for i in range(len(first_x)):
-            x, to = (first_x[i] - first_x[0]) * ROWS, i * ROWS
-            w0, w1 = weights_x[i, 0], weights_x[i, 1]
-            if n_x == 3:
-                w2 = weights_x[i, 2]
-                for r in range(ROWS):
-                    out[to + r] = w0 * columns[x + r] + w1 * columns[x + ROWS + r] + w2 * columns[x + 2 * ROWS + r]
-                continue
-            for r in range(ROWS):
-                out[to + r] = w0 * columns[x + r] + w1 * columns[x + ROWS + r]
-            for j in range(2, n_x):
-                w2 = weights_x[i, j]
-                for r in range(ROWS):
-                    out[to + r] += w2 * columns[x + j * ROWS + r]
+            x = (3 * (first_x[i] - first_x[0]) + c) * ROWS
+            _filter_rows(columns, x, 3 * ROWS, weights, i * n_x, n_x, out, i * ROWS)
 
 
 @njit(cache=True, fastmath=FASTMATH)
