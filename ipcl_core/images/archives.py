@@ -89,11 +89,12 @@ def _refuse_missing(place: str | Path, files: list[Path]) -> None:
     """Make sure that archives which are numbered from 0 or 1, or say how many they are (00000-of-00294), are all there."""
     series: dict[tuple[str, ...], set[int]] = {}
     for file in files:
-        name = re.search(r"^(.*?)(\d+)(-of-\d+)", file.name) or re.search(r"^(.*?)(\d+)(\D*)$", file.name)
+        name = re.search(r"^(.*?)(\d+)([-_]of[-_]\d+)", file.name) or re.search(r"^(.*?)(\d+)(\D*)$", file.name)
         if name:
             series.setdefault((name[1], name[3]), set()).add(int(name[2]))
     for (start, rest), numbers in series.items():
-        total = int(rest.removeprefix("-of-")) if rest.startswith("-of-") else None
+        said = re.fullmatch(r"[-_]of[-_](\d+)", rest)
+        total = int(said[1]) if said else None
         first = min(numbers) if total is None else int(0 not in numbers and total in numbers)
         if total is None and first > 1:
             continue  # years, WordNet's numbers
