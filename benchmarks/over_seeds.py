@@ -25,6 +25,13 @@ def read(path: Path) -> pd.DataFrame:
     return table
 
 
+def read_layers(results: Path) -> pd.DataFrame:
+    """Return r of every layer of every model, with its intervals."""
+    models = read(results / "table1.csv")["model"].unique()
+    places = sorted((results / "statistics").iterdir())
+    return pd.concat([read(place / f"{model}.csv") for place in places for model in models], ignore_index=True)
+
+
 def say(values: pd.Series, digits: int) -> str:
     """Return the mean and, of several values, the range."""
     values = values.dropna()
@@ -41,30 +48,28 @@ def print_table(rows: list[dict]) -> None:
 
 
 def list_models(results: Path) -> list[dict]:
-    """Accuracies in %, and the best layers' r with each region."""
-    rows, table = [], read(results / "table1.csv")
-    for (brain, kind), models in table.groupby(["brain", "kind"], sort=False):
-        row = {"brain": brain, "model": kind, "n": len(models)}
+    """Accuracies in %."""
+    rows, table = [], read(results / "table1.csv").drop_duplicates("model")
+    for kind, models in table.groupby("kind", sort=False):
+        row = {"model": kind, "n": len(models)}
         for column, name in {
             "knn_top1": "kNN",
             "linear_probe_l_bfgs_top1": "linear probe",
             "softmax_top1": "softmax",
         }.items():
             row[f"{name} (%)"] = say(models[column], 1) if column in models else ""
-        for column in [column for column in models if column.endswith("_r") and models[column].notna().any()]:
-            row[f"r {column.removesuffix('_r')}"] = say(models[column], 3)
         rows.append(row)
     return rows
 
 
 def list_layers(results: Path) -> list[dict]:
     """Of each model and region the best layer, its interval, and r of the layer that other stimuli chose."""
-    rows, statistics = [], read(results / "statistics.csv")
+    rows, statistics = [], read_layers(results)
     best = pd.concat([read(path) for path in sorted(results.glob("statistics/*/best_layers.csv"))])
     at_best = statistics.loc[statistics.groupby(["brain", "model", "region"])["r"].idxmax()]
     for (brain, region, kind), chosen in best.groupby(["brain", "region", "kind"], sort=False):
         found = at_best.query("brain == @brain and region == @region and kind == @kind")
-        over = next(kind for kind in ("both", "stimuli") if found[f"{kind}_low"].notna().all())
+        over = next(what for what in ("both", "stimuli") if found[f"{what}_low"].notna().all())
         rows.append(
             {
                 "brain": brain,
@@ -105,7 +110,7 @@ def list_claims(results: Path) -> list[dict]:
 
 def draw_layers(results: Path, path: str) -> None:
     """Draw the mean r over seeds of every layer, their range as a band, and the split-half ceiling; a panel a region."""
-    table = read(results / "statistics.csv")
+    table = read_layers(results)
     ceilings = pd.concat([pd.read_csv(one) for one in sorted(results.glob("statistics/*/noise_ceilings.csv"))])
     ceilings = ceilings[ceilings["kind"] == "split-half over participants"].set_index(["brain", "region"])["r"]
     regions = list(table.groupby(["brain", "region"], sort=False))

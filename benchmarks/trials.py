@@ -29,9 +29,9 @@ from ipcl_core.views.loader import ViewLoader
 
 CONFIGURATION = Path(__file__).parents[1] / "config/cifar10.yaml"
 EVERY, BATCH = 5, 500
-SGD = {"name": "sgd", "lr": 0.03, "momentum": 0.9, "weight_decay": 1e-4}
+SGD = {"name": "sgd", "momentum": 0.9, "weight_decay": 1e-4}
 TRIALS = {  # name -> recipe, minibatches, learning rate, optimizer, objective
-    "the release's rate": ("ipcl", 180, 0.03, SGD, {"queue_size": 4096}),
+    "the release's rate (SGD)": ("ipcl", 180, 0.03, SGD, {"queue_size": 4096}),
     "AdamW, queue 4096": ("ipcl", 180, 3e-4, {}, {"queue_size": 4096}),
     "AdamW, queue 4096, slow": ("ipcl", 180, 1e-4, {}, {"queue_size": 4096}),
     "NCE": ("ipcl", 180, 1e-4, {}, {"queue_size": 4096, "loss": "nce"}),

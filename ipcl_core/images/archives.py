@@ -10,17 +10,18 @@ Labelled images inside archives: where each lies, so that none has to be unpacke
     .parquet files of Hugging Face      column label (or cls, class, wnid); the images are the column with the field bytes
 
 Archives are a file, a folder of them, or a pattern such as /data/train-*.parquet. Of a numbered series none may be missing,
-unless a pattern with ? or [ ] chooses some. A class that is a number has four digits, or
+unless a pattern chooses some. A class that is a number has four digits, or
 as many as the largest has, so that classes sort as numbers do. Images are listed as if they lay in class folders:
 <class>/<name>.
 """
 
 import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from glob import glob, has_magic
+from itertools import islice
 from os.path import commonpath
 from pathlib import Path
 
@@ -80,31 +81,42 @@ def list_archives(place: str | Path) -> list[Path]:
             f"{place}: needs .tar or .parquet files, of one kind, not compressed; found {', '.join(sorted(kinds))}"
         )
     refuse_archives_of_several_splits(place, files)
-    if not path.is_file() and not re.search(r"[?[]", str(place)):
+    if not path.is_file() and "[" not in str(place):
         _refuse_missing(place, files)
     return files
 
 
 def _refuse_missing(place: str | Path, files: list[Path]) -> None:
-    """Make sure that archives which are numbered from 0 or 1, or say how many they are (00000-of-00294), are all there."""
-    series: dict[tuple[str, ...], set[int]] = {}
+    """Make sure that archives which are numbered from 0 or 1, or say how many they are (00000-of-00294), are all there.
+
+    Where a pattern leaves some out that are there, they were chosen. Dates and other numbers with more gaps are no series.
+    """
+    there = _find_series(
+        path for folder in {file.parent for file in files} for path in folder.glob("*" + files[0].suffix)
+    )
+    for (start, rest), numbers in _find_series(files).items():
+        said = re.fullmatch(r"[-_]of[-_](\d+)", rest)
+        first = int(0 not in numbers) if said else min(numbers)
+        total = int(said[1]) if said else max(numbers) + 1 - first
+        n_missing = total - len(numbers)
+        is_series = said or (first <= 1 and n_missing <= total / 2 and not re.search(r"\d{4}[-_](\d\d[-_])?$", start))
+        if n_missing <= 0 or not is_series or numbers != there[start, rest]:
+            continue
+        inside = list(islice((str(i) for i in range(1, total) if i not in numbers), 3)) or [f"0 or {total}"]
+        raise ValueError(
+            f"{place}: {n_missing} of the {total} archives {start}N{rest} missing, the first N {', '.join(inside)}; "
+            "fetch them, or choose some of them by a pattern with [ ]"
+        )
+
+
+def _find_series(files: Iterable[Path]) -> dict[tuple[str, str], set[int]]:
+    """Return what stands before and behind the number of an archive's name -> the numbers."""
+    series: dict[tuple[str, str], set[int]] = {}
     for file in files:
         name = re.search(r"^(.*?)(\d+)([-_]of[-_]\d+)", file.name) or re.search(r"^(.*?)(\d+)(\D*)$", file.name)
         if name:
             series.setdefault((name[1], name[3]), set()).add(int(name[2]))
-    for (start, rest), numbers in series.items():
-        said = re.fullmatch(r"[-_]of[-_](\d+)", rest)
-        total = int(said[1]) if said else None
-        first = min(numbers) if total is None else int(0 not in numbers and total in numbers)
-        if total is None and first > 1:
-            continue  # years, WordNet's numbers
-        missing = sorted(set(range(first, max(numbers) + 1 if total is None else first + total)) - numbers)
-        if missing:
-            names = ", ".join(map(str, missing[:3])) + (" and others" if len(missing) > 3 else "")
-            raise ValueError(
-                f"{place}: missing archives of {start}N{rest}: {len(missing)}, number {names}; fetch them, or choose "
-                "some of them by a pattern with ? or [ ]"
-            )
+    return series
 
 
 def index_archives(place: str | Path, *, digits: int = DIGITS, needs_class: bool = True) -> pd.DataFrame:

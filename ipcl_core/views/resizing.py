@@ -21,6 +21,8 @@ FASTMATH = {"contract", "nsz", "nnan", "ninf"}
 in the process that compiled them."""
 ROWS, TILE = 16, 8
 """Rows of a block, and of what is transposed at once."""
+NUMBERS = types.float32[::1]
+"""(n,) float32 that stand side by side."""
 
 BILINEAR, BICUBIC = 1, 2
 """Radius of the filter in pixels of the smaller of both scales."""
@@ -66,7 +68,8 @@ def _transpose_tile(typing_context, source, at, step, target, to, stride):
         return context.get_dummy_value()
 
     int64 = types.int64
-    return types.void(source, int64, int64, target, int64, int64), generate
+    if source == target == NUMBERS:  # else numba says that there is no such function
+        return types.void(source, int64, int64, target, int64, int64), generate
 
 
 @intrinsic
@@ -99,7 +102,8 @@ def _filter_rows(typing_context, columns, x, stride, weights, i, n, out, to):
         return context.get_dummy_value()
 
     int64 = types.int64
-    return types.void(columns, int64, int64, weights, int64, int64, out, int64), generate
+    if columns == weights == out == NUMBERS:
+        return types.void(columns, int64, int64, weights, int64, int64, out, int64), generate
 
 
 @njit(cache=True)

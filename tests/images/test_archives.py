@@ -185,38 +185,48 @@ def test_archive_that_cannot_be_read_is_refused(tmp_path, name, content, message
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("train-00000-of-00003 train-00002-of-00003", "train-N-of-00003: 1, number 1;"),
+        ("train-00000-of-00003 train-00002-of-00003", "1 of the 3 archives train-N-of-00003 missing, the first N 1;"),
         (
             "train-00000-of-00009-a1b2 train-00001-of-00009-c3d4",
-            "train-N-of-00009: 7, number 2, 3, 4 and others;",
+            "7 of the 9 archives train-N-of-00009 missing, the first N 2, 3, 4;",
         ),
-        ("t_1_of_3 t_3_of_3", "t_N_of_3: 1, number 2;"),
-        ("train-0000 train-0003", r"train-N\.parquet: 2, number 1, 2;"),
-        ("1 2 4", r"N\.parquet: 1, number 3;"),
+        ("t_1_of_3 t_3_of_3", "1 of the 3 archives t_N_of_3 missing, the first N 2;"),
+        ("t-1-of-3 t-2-of-3", "1 of the 3 archives t-N-of-3 missing, the first N 0 or 3;"),
+        ("train-0000 train-0003", r"2 of the 4 archives train-N\.parquet missing, the first N 1, 2;"),
+        ("1 2 4", r"1 of the 4 archives N\.parquet missing, the first N 3;"),
         ("t-1-of-2 t-2-of-2", None),
         ("train-00000-of-00002-a1b2 train-00001-of-00002-c3d4", None),
         ("0 1 2", None),
+        ("1 2 3", None),
         ("cats dogs", None),
         ("part0_offset part1_offset", None),
         ("photographs-2021 photographs-2023", None),
+        ("2021-01 2021-03", None),
+        ("2021-01-01 2021-01-03", None),
         ("n01440764 n02100735", None),
+        ("1 3 48460", None),
     ],
 )
 def test_missing_archive_of_a_series_is_refused(tmp_path, names, message):
-    """Once as a folder, once by a pattern; by a pattern that chooses, and alone, archives are taken as they are."""
+    """As a folder and by patterns. Patterns that leave some out or have [ ], and one alone, are taken as they are."""
     files = [tmp_path / f"{name}.parquet" for name in names.split()]
     for file in files:
         file.touch()
-    for place in (tmp_path, f"{tmp_path}/*.parquet"):
+    for place in (tmp_path, f"{tmp_path}/*.parquet", f"{tmp_path}/?*.parquet"):
         if message is None:
             assert list_archives(place) == files
             continue
-        with pytest.raises(
-            ValueError, match=f"missing archives of {message} fetch them, or choose some of them by a pattern"
-        ):
+        with pytest.raises(ValueError, match=f": {message} fetch them, or choose some of them by a pattern"):
             list_archives(place)
-    assert list_archives(f"{tmp_path}/?*.parquet") == files
+    assert list_archives(f"{tmp_path}/[!.]*.parquet") == files
     assert list_archives(files[-1]) == files[-1:]
+
+
+def test_pattern_that_leaves_archives_out_is_taken(tmp_path):
+    files = [tmp_path / f"train-{i:05d}-of-00294.parquet" for i in (7, 8, 10)]
+    for file in files:
+        file.touch()
+    assert list_archives(f"{tmp_path}/train-0000*.parquet") == list_archives(f"{tmp_path}/*0000?-of*") == files[:2]
 
 
 def test_picture_without_class_among_others_is_refused(tmp_path):
