@@ -36,6 +36,8 @@ class Design(NamedTuple):
 
 
 N_FOLDS, N_VOXELS, N_UNITS = 5, 20, 60
+SCALES = np.exp(np.random.default_rng(0).standard_normal((3, 1, N_UNITS)))
+"""Standard deviations of the units of both models and of those of none, in all studies the same."""
 N_RESAMPLES, PENALTIES = 200, [1e-2, 1.0, 1e2]
 UNRELATED, N_NULL = [0, 0.6, 0.9], 1000
 """Shares of the variance that units of no model explain, where there is nothing to be found, and studies of each."""
@@ -70,8 +72,8 @@ def list_kept() -> list[list[str]]:
 
 
 def draw_units(rng: np.random.Generator, n_stimuli: int) -> list[np.ndarray]:
-    """Return the units of both models and those of none."""
-    return [rng.standard_normal((n_stimuli, N_UNITS)) * np.exp(rng.standard_normal(N_UNITS)) for _ in range(3)]
+    """Return the units of both models and those of none, (n_stimuli, N_UNITS) each."""
+    return list(rng.standard_normal((3, n_stimuli, N_UNITS)) * SCALES)
 
 
 def mix_units(
@@ -107,8 +109,8 @@ def judge(features: np.ndarray, responses: np.ndarray, held_out: np.ndarray, sti
     return HeldOut({"mean_r": "layer"}, {"mean_r": r[:, 0]}, 0.0, {"mean_r": r[:, 1:]})
 
 
-def simulate(shares: tuple[float, float], seed: int, design: Design) -> dict[str, float]:
-    """Return the p of each test of one study, and the mean r of the first model.
+def simulate(shares: tuple[float, float], seed: int, design: Design) -> tuple[dict[str, float], float, dict[str, dict]]:
+    """Return the p of each test of one study, the mean r of the first model, and what is resampled -> its interval.
 
     Args:
         shares: of the variance that the first model, and units of no model explain.
@@ -124,7 +126,7 @@ def simulate(shares: tuple[float, float], seed: int, design: Design) -> dict[str
     values, resampled = models[0].values["mean_r"], models[0].resampled["mean_r"]
     sure = infer_mean(values, resampled, drawn.participants, n, one_sided=True)
     found = {f"two models, over {row['resampled']}": row["p"] for row in rows}
-    return found | {f"one model, over {kind}": one["p"] for kind, one in sure.items()} | {"mean r": values.mean()}
+    return found | {f"one model, over {kind}": one["p"] for kind, one in sure.items()}, values.mean(), sure
 
 
 def simulate_parts(shares: tuple[float, float, float], seed: int) -> np.ndarray:
@@ -152,11 +154,16 @@ def simulate_parts(shares: tuple[float, float, float], seed: int) -> np.ndarray:
     return np.array(found).T
 
 
-def count_found(shares: tuple[float, float], n_runs: int, design: Design) -> tuple[float, dict[str, float]]:
-    """Return of n_runs studies the mean r of the first model, and in which share of them each test has p < .05."""
-    runs = [simulate(shares, seed, design) for seed in range(n_runs)]
-    rates = {key: float(np.mean([run[key] < 0.05 for run in runs])) for key in runs[0] if key != "mean r"}
-    return float(np.mean([run["mean r"] for run in runs])), rates
+def count_found(
+    shares: tuple[float, float], n_runs: int, design: Design
+) -> tuple[float, dict[str, float], dict[str, float]]:
+    """Return of n_runs studies the mean r of the first model, in which share of them each test has p < .05, and in which share
+    the first model's 95% interval holds that mean r."""
+    found, values, sure = zip(*(simulate(shares, seed, design) for seed in range(n_runs)), strict=True)
+    r = float(np.mean(values))
+    rates = {test: float(np.mean([one[test] < 0.05 for one in found])) for test in found[0]}
+    held = {kind: float(np.mean([one[kind]["low"] <= r <= one[kind]["high"] for one in sure])) for kind in sure[0]}
+    return r, rates, {f"interval, over {kind}": share for kind, share in held.items()}
 
 
 def draw_power(rates: dict[Design, list[dict[str, float]]], path: str) -> None:
@@ -183,16 +190,16 @@ def main() -> None:
     torch.set_num_threads(1)
     start, lines, power, power_lines = time.process_time(), [], {}, []
     for share in UNRELATED:
-        r, rates = count_found((0, share), N_NULL, Design())
-        lines.append([f"{share:.0%}", f"{r:.3f}", *(f"{x:.1%}" for x in rates.values())])
+        r, rates, held = count_found((0, share), N_NULL, Design())
+        lines.append([f"{share:.0%}", f"{r:.3f}", *(f"{x:.1%}" for x in [*rates.values(), *held.values()])])
     for design in DESIGNS:
         power[design] = []
         for share in SHARES:
-            r, rates = count_found((share, 0), N_POWER, design)
+            r, rates, held = count_found((share, 0), N_POWER, design)
             power[design].append(rates)
-            power_lines.append(
-                [*(str(n) for n in design), f"{share:.0%}", f"{r:.3f}", *(f"{x:.0%}" for x in rates.values())]
-            )
+            shares = [f"{x:.0%}" for x in [*rates.values(), *held.values()]]
+            power_lines.append([*(str(n) for n in design), f"{share:.0%}", f"{r:.3f}", *shares])
+    columns = " | ".join([*rates, *held])
     draw_power(power, sys.argv[1])
     print("""# Which voxels are kept
 
@@ -209,16 +216,17 @@ Made by
 `OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/encoding_tests.py docs/encoding_power.png > benchmarks/encoding_tests.md`
 on {datetime.date.today()}: 5 folds, participants of {N_VOXELS} voxels.
 The share of {N_NULL:,} studies with p < .05 where there is nothing to be found, by the share of the voxels' variance that
-units explain which no model has; 40 stimuli, 6 participants.
+units explain which no model has; 40 stimuli, 6 participants. Interval: the share of studies whose 95% interval of the first
+model's r holds the mean r of all.
 
-| no model has | mean r | {" | ".join(rates)} |
-|{"---|" * (len(rates) + 2)}""")
+| no model has | mean r | {columns} |
+|{"---|" * (len(rates) + len(held) + 2)}""")
     print("\n".join(f"| {' | '.join(line)} |" for line in lines))
     print(f"""
 And where the first model explains a share of it, the second nothing ({N_POWER} studies a row):
 
-| stimuli | participants | the first explains | mean r | {" | ".join(rates)} |
-|{"---|" * (len(rates) + 4)}""")
+| stimuli | participants | the first explains | mean r | {columns} |
+|{"---|" * (len(rates) + len(held) + 4)}""")
     print("\n".join(f"| {' | '.join(line)} |" for line in power_lines))
     print(f"""
 What the first model explains alone, given the second (partitions.csv), in {N_DRAWS * N_STUDIES:,} studies a row,
