@@ -10,9 +10,8 @@ Labelled images inside archives: where each lies, so that none has to be unpacke
     .parquet files of Hugging Face      column label (or cls, class, wnid); the images are the column with the field bytes
 
 Archives are a file, a folder of them, or a pattern such as /data/train-*.parquet. Of a numbered series none may be missing,
-unless a pattern chooses some. A class that is a number has four digits, or
-as many as the largest has, so that classes sort as numbers do. Images are listed as if they lay in class folders:
-<class>/<name>.
+unless a pattern chooses some. A class that is a number has four digits, or as many as the largest has, so that classes sort as
+numbers do. Images are listed as if they lay in class folders: <class>/<name>.
 """
 
 import re
@@ -96,10 +95,10 @@ def _refuse_missing(place: str | Path, files: list[Path]) -> None:
     )
     for (start, rest), numbers in _find_series(files).items():
         said = re.fullmatch(r"[-_]of[-_](\d+)", rest)
-        first = int(0 not in numbers) if said else min(numbers)
-        total = int(said[1]) if said else max(numbers) + 1 - first
+        total = int(said[1]) if said else max(numbers) + 1 - min(numbers)
         n_missing = total - len(numbers)
-        is_series = said or (first <= 1 and n_missing <= total / 2 and not re.search(r"\d{4}[-_](\d\d[-_])?$", start))
+        is_date = re.search(r"\d{4}[-_](\d\d[-_])?$", start)
+        is_series = said or (min(numbers) <= 1 and n_missing <= total / 2 and not is_date)
         if n_missing <= 0 or not is_series or numbers != there[start, rest]:
             continue
         inside = list(islice((str(i) for i in range(1, total) if i not in numbers), 3)) or [f"0 or {total}"]
