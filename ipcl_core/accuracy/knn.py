@@ -109,10 +109,10 @@ def find_nearest_on_cpu(queries: Tensor, blocks: Iterator[Tensor], k: int) -> tu
     start = 0
 
     def compare(chunk: Tensor, kept: tuple) -> None:
-        similarity = chunk.new_empty(len(chunk), TILE)
+        similarity = chunk.new_empty(len(chunk) * TILE)
         for first in range(0, len(block), TILE):
             tile = block[first : first + TILE]
-            out = similarity[:, : len(tile)]
+            out = similarity[: len(chunk) * len(tile)].view(len(chunk), len(tile))
             keep_nearest(torch.mm(chunk, tile.T, out=out).numpy(), start + first, k, *kept)
 
     torch.set_num_threads(1)  # threads that wait between the blocks would keep the processor busy
@@ -159,7 +159,7 @@ def keep_nearest(similarity, start, k, kept, positions, n_kept, limits):
 @njit(cache=True, nogil=True)
 def choose_largest(values, positions, k):
     """Move the k largest values and their positions to the front, in their order, the first of equal ones; return the k-th."""
-    limit = np.partition(values, len(values) - k)[len(values) - k]
+    limit = find_largest(values, k)
     n_equal = k - (values > limit).sum()
     n = 0
     for j in range(len(values)):
@@ -169,6 +169,29 @@ def choose_largest(values, positions, k):
             values[n], positions[n] = values[j], positions[j]
             n += 1
     return limit
+
+
+@njit(cache=True, nogil=True)
+def find_largest(values, k):
+    """Return the k-th largest of some values (n,): Hoare's algorithm FIND. numba would compile `np.partition` for 12 seconds."""
+    values, low, high = values.copy(), 0, len(values) - 1
+    while low < high:
+        middle, i, j = values[(low + high) // 2], low, high
+        while i <= j:
+            while values[i] > middle:
+                i += 1
+            while values[j] < middle:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i, j = i + 1, j - 1
+        if k - 1 <= j:
+            high = j
+        elif k - 1 >= i:
+            low = i
+        else:
+            break
+    return values[k - 1]
 
 
 def find_nearest_on_gpu(queries: Tensor, blocks: Iterator[Tensor], k: int) -> tuple[Tensor, Tensor]:

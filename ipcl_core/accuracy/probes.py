@@ -14,27 +14,29 @@ logger = logging.getLogger(__name__)
 
 ROWS = 16384
 """Images whose logits are in memory at once."""
+NOT_COUNTED = -1
+"""Label of images that a fit leaves out."""
 
 
 def fit_logistic(
-    features: Tensor, labels: Tensor, rows: Tensor, *, n_classes: int, l2: float, max_iter: int
+    features: Tensor, labels: Tensor, *, n_classes: int, l2: float, max_iter: int
 ) -> tuple[Tensor, Tensor]:
     """Fit a multinomial logistic regression by L-BFGS, in float32.
 
     Minimises the mean cross entropy + l2 / 2 * the sum of the squared weights (not the biases), beginning at zero;
-    scikit-learn's C is 1 / (n l2). Where l2 > 0 there is one minimum.
+    scikit-learn's C is 1 / (m l2) for m images. Where l2 > 0 there is one minimum.
 
     Args:
         features: (n, d) float32.
-        labels: (n,) int64 in [0, n_classes).
-        rows: (m,) int64, the images that count.
+        labels: (n,) int64 in [0, n_classes), or NOT_COUNTED.
         l2: strength of the penalty, >= 0.
         max_iter: iterations of L-BFGS at most.
 
     Returns:
-        (d, n_classes) weights and (n_classes,) biases.
+        (n_classes, d) weights and (n_classes,) biases.
     """
-    weight = features.new_zeros(features.shape[1], n_classes, requires_grad=True)
+    n_counted = (labels != NOT_COUNTED).sum()
+    weight = features.new_zeros(n_classes, features.shape[1], requires_grad=True)
     bias = features.new_zeros(n_classes, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=max_iter, max_eval=2 * max_iter, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
@@ -45,9 +47,9 @@ def fit_logistic(
         loss = l2 / 2 * weight.square().sum()
         loss.backward()
         total = loss.detach()
-        for part in rows.split(ROWS):
-            logits = features[part] @ weight + bias  # (ROWS, d) -> (ROWS, n_classes)
-            loss = F.cross_entropy(logits, labels[part], reduction="sum") / len(rows)
+        for part, targets in zip(features.split(ROWS), labels.split(ROWS), strict=True):
+            logits = F.linear(part, weight, bias)  # (ROWS, d) -> (ROWS, n_classes)
+            loss = F.cross_entropy(logits, targets, reduction="sum", ignore_index=NOT_COUNTED) / n_counted
             loss.backward()
             total = total + loss.detach()
         return total
@@ -83,13 +85,14 @@ def fit_probe(features: Tensor, labels: Tensor, queries: Tensor, *, n_classes: i
     std = torch.where(std > 1e-6 * mean.abs(), std, torch.inf)
     features.sub_(mean).div_(std)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(settings.seed)).to(features.device)
-    held_out, others = order[:n_held_out], order[n_held_out:]
+    held_out = order[:n_held_out]
+    counted = labels.index_fill(0, held_out, NOT_COUNTED)
     fit = {"n_classes": n_classes, "max_iter": settings.max_iter}
     scores = {}
     for l2 in sorted(settings.l2, reverse=True):
-        weight, bias = fit_logistic(features, labels, others, l2=l2, **fit)
-        hits = [(features[i] @ weight + bias).argmax(1) == labels[i] for i in held_out.split(ROWS)]
+        weight, bias = fit_logistic(features, counted, l2=l2, **fit)
+        hits = [F.linear(features[i], weight, bias).argmax(1) == labels[i] for i in held_out.split(ROWS)]
         scores[l2] = torch.cat(hits).float().mean().item()
         logger.info("L-BFGS probe, l2 %g: %.2f %% of %d held-out images", l2, 100 * scores[l2], n_held_out)
-    weight, bias = fit_logistic(features, labels, order, l2=max(scores, key=scores.get), **fit)
-    return (queries - mean) / std @ weight + bias
+    weight, bias = fit_logistic(features, labels, l2=max(scores, key=scores.get), **fit)
+    return F.linear((queries - mean) / std, weight, bias)
