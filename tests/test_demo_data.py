@@ -99,6 +99,7 @@ def test_efficientnet_fits_it_as_known(brain, tmp_path):
     subset, folder = brain
     study = load_config(yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())).model_dump()
     model = study["models"]["efficientnet_lite0"]
+    model["preprocessing"]["image_size"] = 224  # as it was trained, and where the figures are known; the demo's is 160
     fetch_weights(model["weights"], tmp_path / "fetched")
     spec = convert_weights(tmp_path / "fetched", model, tmp_path / "weights.safetensors")
     assert (spec.dim, spec.l2norm) == (1000, False)
