@@ -173,7 +173,7 @@ def choose_largest(values, positions, k):
 
 @njit(cache=True, nogil=True)
 def find_largest(values, k):
-    """Return the k-th largest of some values (n,): Hoare's algorithm FIND. numba would compile `np.partition` for 12 seconds."""
+    """Return the k-th largest of some values (n,), by Hoare's FIND: numba would compile `np.partition` for 12 seconds."""
     values, low, high = values.copy(), 0, len(values) - 1
     while low < high:
         middle, i, j = values[(low + high) // 2], low, high
