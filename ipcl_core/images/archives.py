@@ -97,7 +97,7 @@ def _refuse_missing(place: str | Path, files: list[Path]) -> None:
         said = re.fullmatch(r"[-_]of[-_](\d+)", rest)
         total = int(said[1]) if said else max(numbers) + 1 - min(numbers)
         n_missing = total - len(numbers)
-        is_date = re.search(r"\d{4}[-_](\d\d[-_])?$", start)
+        is_date = re.search(r"\d{4}[-_](\d\d[-_])?$", start) or re.match(r"[-_](\d\d[-_])?\d{4}\b", rest)
         is_series = said or (min(numbers) <= 1 and n_missing <= total / 2 and not is_date)
         if n_missing <= 0 or not is_series or numbers != there[start, rest]:
             continue
@@ -109,12 +109,19 @@ def _refuse_missing(place: str | Path, files: list[Path]) -> None:
 
 
 def _find_series(files: Iterable[Path]) -> dict[tuple[str, str], set[int]]:
-    """Return what stands before and behind the number of an archive's name -> the numbers."""
+    """Return what stands before and behind a number in archives' names -> the numbers there.
+
+    Of a name that says how many there are, the number before that; else each number, as in train_0_512px.tar.
+    """
     series: dict[tuple[str, str], set[int]] = {}
     for file in files:
-        name = re.search(r"^(.*?)(\d+)([-_]of[-_]\d+)", file.name) or re.search(r"^(.*?)(\d+)(\D*)$", file.name)
-        if name:
-            series.setdefault((name[1], name[3]), set()).add(int(name[2]))
+        if said := re.search(r"^(.*?)(\d+)([-_]of[-_]\d+)", file.name):
+            found = [said.groups()]
+        else:
+            numbers = re.finditer(r"\d+", file.name)
+            found = [(file.name[: one.start()], one[0], file.name[one.end() :]) for one in numbers]
+        for start, number, rest in found:
+            series.setdefault((start, rest), set()).add(int(number))
     return series
 
 
