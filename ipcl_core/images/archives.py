@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .splits import refuse_archives_of_several_splits
+from .splits import is_hidden, refuse_archives_of_several_splits
 from .tars import LABELS, index_tars, name_class, scan_tar
 
 KINDS = (".tar", ".parquet")
@@ -70,7 +70,7 @@ def list_archives(place: str | Path) -> list[Path]:
         if not files:
             raise ValueError(f"{place}: there is no such file")
     elif path.is_dir():
-        inside = list(path.glob("[!.]*"))
+        inside = [one for one in path.iterdir() if not is_hidden(one.name)]
         files = [] if any(one.is_dir() for one in inside) else sorted(one for one in inside if one.suffix in KINDS)
     else:
         files = [path] if path.exists() else []

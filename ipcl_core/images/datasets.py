@@ -22,7 +22,7 @@ from PIL import Image
 from ..downloads import read_members
 from .archives import DIGITS, count_digits, index_archives, list_archives, locate, refuse_shared
 from .decoding import IMAGE_SUFFIXES
-from .splits import find_splits, report_beside, say_keys
+from .splits import find_splits, is_hidden, report_beside, say_keys
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def list_split(place: str | Path, labels: str | Path | None = None, *, digits: i
 
 
 def list_images(folder: str | Path) -> pd.DataFrame:
-    """List the images of one split; names that begin with a dot are passed over.
+    """List the images of one split; what `is_hidden` is passed over.
 
     What lies beside the class folders is passed over with a warning.
 
@@ -163,13 +163,13 @@ def list_images(folder: str | Path) -> pd.DataFrame:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; it should hold one sub-folder of images a class")
-    classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))
     if len(classes) < 2:
         raise ValueError(f"{folder}: found {len(classes)} class folder(s); at least two are needed")
     if len(splits := find_splits(classes)) > 1:
         places = {split: folder / name for split, name in splits.items()}
         raise ValueError(f"{folder}: its sub-folders are splits, not classes; write {say_keys(places)}")
-    beside = sorted(c.name for c in folder.iterdir() if not c.name.startswith(".") and not c.is_dir())
+    beside = sorted(c.name for c in folder.iterdir() if not is_hidden(c.name) and not c.is_dir())
     report_beside(folder, beside, [name for name in beside if Path(name).suffix.lower() in IMAGE_SUFFIXES])
     rows = []
     for name in classes:
@@ -225,7 +225,7 @@ def compare_images(folder: str | Path, manifest: str | Path) -> str:
         pieces = dict(zip(table["path"], locate(folder, table), strict=True))
         there = set(pieces)
     elif in_classes:  # which may be links to folders
-        classes = [child for child in Path(folder).iterdir() if child.is_dir() and not child.name.startswith(".")]
+        classes = [child for child in Path(folder).iterdir() if child.is_dir() and not is_hidden(child.name)]
         there = {f"{child.name}/{path}" for child in classes for path in _find_images(child)}
     else:
         there = set(_find_images(Path(folder)))
@@ -254,7 +254,7 @@ def _find_images(folder: Path) -> list[str]:
 
     for place, folders, names in os.walk(folder, onerror=fail):
         below = Path(place).relative_to(folder)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not is_hidden(name)]
         if linked := [name for name in folders if Path(place, name).is_symlink()]:
             raise ValueError(
                 f"{Path(place, min(linked))}: is a link to a folder; its images are not followed: put them there"

@@ -14,6 +14,14 @@ SPLITS |= {"test": "test", "testing": "test"}
 FEW = 3
 """So many images beside the class folders are passed over with a warning; more are an error."""
 
+SYSTEMS = {"@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
+"""Folders that file servers and operating systems make, those of thumbnails (Synology's @eaDir) among them."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is passed over."""
+    return name.startswith(".") or name in SYSTEMS
+
 
 def find_splits(names: Iterable[str]) -> dict[str, str]:
     """Return train, val, test -> the first of the names that is a name of this split."""

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from .decoding import IMAGE_SUFFIXES
-from .splits import find_splits, report_beside, say_keys
+from .splits import find_splits, is_hidden, report_beside, say_keys
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def _put_below(folder: str, name: str) -> str:
 
 
 def _list_files(file: BinaryIO, start: int, end: int) -> dict[str, tuple[int, int]]:
-    """Return path -> (where it begins, bytes) of the files in an archive; those whose names begin with a dot are left out.
+    """Return path -> (where it begins, bytes) of the files in an archive; those that are hidden are left out.
 
     Args:
         file: what the archive lies in.
@@ -158,7 +158,7 @@ def _list_files(file: BinaryIO, start: int, end: int) -> dict[str, tuple[int, in
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
+    return any(map(is_hidden, name.split("/")))
 
 
 def index_tars(contents: dict[Path, Contents], *, needs_class: bool) -> list[tuple]:

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import tarfile
 from typing import get_args
 
@@ -12,12 +13,14 @@ from torchvision.datasets import imagenet
 
 from ipcl_core.config import Torchvision
 from ipcl_core.files import compute_sha256
+from ipcl_core.images.archives import list_archives
 from ipcl_core.images.datasets import (
     compare_images,
     export_torchvision,
     label_splits,
     list_flat_images,
     list_images,
+    list_split,
     read_labels,
 )
 from ipcl_core.images.shards import CorruptImageError
@@ -88,6 +91,19 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path):
     for name in ("cat/a.png", "dog/a.png", "dog/.a.png", ".git/a.png", "dog/.cache/a.png"):
         save(tmp_path / name)
     assert list_images(tmp_path)["path"].tolist() == ["cat/a.png", "dog/a.png"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_folders_of_a_system_are_no_classes(tmp_path, packed):
+    """Synology's thumbnails are pictures in folders of their own, beside the classes and in them."""
+    for name in ("cat/a.png", "dog/a.png", "@eaDir/b.png", "dog/@eaDir/a.png/SYNOFILE_THUMB_M.jpg", "__MACOSX/cat/a.png"):
+        save(tmp_path / "train" / name)
+    if packed:
+        shutil.make_archive(str(tmp_path / "x"), "tar", tmp_path / "train")
+    assert list_split(tmp_path / ("x.tar" if packed else "train"))["path"].tolist() == ["cat/a.png", "dog/a.png"]
+    (tmp_path / "@eaDir").mkdir()
+    shutil.rmtree(tmp_path / "train")
+    assert list_archives(tmp_path) == ([tmp_path / "x.tar"] if packed else [])
 
 
 def test_what_is_no_image_by_its_name_is_told(tmp_path, caplog):
