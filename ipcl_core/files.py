@@ -22,6 +22,26 @@ NAMES = re.compile(r"(?:^|_)(?:model|framework|dataset|brain|region|layer|partic
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EPERM}
 """Errors by which a file system says that it does not know an operation: flush a folder, lock, change a mode."""
 
+BEGIN = 64
+"""Bytes by which `say_kind` tells what a file is."""
+KINDS = {
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file itself; fetch that by git lfs pull",
+    b"/annex/objects/": "is a pointer of git-annex, not the file itself; fetch that by datalad get or git annex get",
+    b"<!doctype html": "is a web page, not the file itself; download that again",
+    b"<html": "is a web page, not the file itself; download that again",
+    b"\x1f\x8b": "is compressed by gzip; it is read where it lies, so gunzip it first",
+    b"BZh": "is compressed by bzip2; it is read where it lies, so bunzip2 it first",
+    b"\xfd7zxz": "is compressed by xz; it is read where it lies, so unxz it first",
+    b"\x28\xb5\x2f\xfd": "is compressed by Zstandard; it is read where it lies, so unzstd it first",
+}
+"""How a file begins (letters in lower case) that is something else than its name says -> what it is."""
+
+
+def say_kind(begin: bytes) -> str:
+    """Say what a file is that begins so, where it is a common mistake for the file that is wanted; else ""."""
+    begin = begin.lower()
+    return next((kind for start, kind in KINDS.items() if begin.startswith(start.lower())), "")
+
 
 @contextmanager
 def write_whole(path: str | Path) -> Iterator[Path]:

@@ -27,11 +27,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..files import BEGIN, say_kind
+from .decoding import IMAGE_SUFFIXES
 from .splits import is_hidden, refuse_archives_of_several_splits
 from .tars import LABELS, index_tars, name_class, scan_tar
 
 KINDS = (".tar", ".parquet")
 DIGITS = 4
+PACKED = re.compile(
+    r"\.(tar|parquet)(\.(gz|bz2|xz|zst|lz4|part[\w-]*|a[a-z]|\d+|crdownload|download|incomplete|aria2|tmp))?$"
+    r"|\.(tgz|tbz2?|txz|zip|7z|rar)$",
+    re.IGNORECASE,
+)
+"""Names of archives that are compressed, in parts or not yet whole."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +73,15 @@ def list_archives(place: str | Path) -> list[Path]:
     path = Path(place)
     if re.search(r"\{.*\}", str(place)) and not path.exists():
         raise ValueError(f"{place}: braces are not expanded; write {re.sub(r'{.*}', '*', str(place))}")
-    if has_magic(str(place)):
+    is_pattern = has_magic(str(place)) and not path.exists()
+    if is_pattern:
         files = sorted(map(Path, glob(str(place))))
         if not files:
             raise ValueError(f"{place}: there is no such file")
     elif path.is_dir():
-        inside = [one for one in path.iterdir() if not is_hidden(one.name)]
-        files = [] if any(one.is_dir() for one in inside) else sorted(one for one in inside if one.suffix in KINDS)
+        inside = sorted(one for one in path.iterdir() if not is_hidden(one.name))
+        files = [] if any(one.is_dir() for one in inside) else [one for one in inside if one.suffix in KINDS]
+        _refuse_packed(place, inside, files)
     else:
         files = [path] if path.exists() else []
     kinds = {file.suffix for file in files}
@@ -80,9 +90,20 @@ def list_archives(place: str | Path) -> list[Path]:
             f"{place}: needs .tar or .parquet files, of one kind, not compressed; found {', '.join(sorted(kinds))}"
         )
     refuse_archives_of_several_splits(place, files)
-    if not path.is_file() and "[" not in str(place):
+    if not path.is_file() and not (is_pattern and "[" in str(place)):
         _refuse_missing(place, files)
     return files
+
+
+def _refuse_packed(place: str | Path, inside: list[Path], files: list[Path]) -> None:
+    """Refuse archives that cannot be read, where a folder holds no class folders: beside such as can, or alone."""
+    packed = [one for one in inside if one not in files and PACKED.search(one.name)]
+    others = [one for one in inside if one.suffix.lower() in IMAGE_SUFFIXES or one.is_dir()]
+    if packed and (files or not others):
+        raise ValueError(
+            f"{packed[0]}: is no whole .tar or .parquet file by its name, as which archives are read. Make it one (unpack, join, "
+            f"fetch or rename it), move it out of {place}, or name the others by a pattern"
+        )
 
 
 def _refuse_missing(place: str | Path, files: list[Path]) -> None:
@@ -161,8 +182,11 @@ def index_archives(place: str | Path, *, digits: int = DIGITS, needs_class: bool
 def _read_index(file: Path, read: Callable):
     try:
         with open(file, "rb") as opened:
-            if opened.read(2) == b"\x1f\x8b":
-                raise ValueError("compressed by gzip; images are read where they lie, so gunzip it first")
+            begin = opened.read(BEGIN)
+        if begin.startswith(b"PK\3\4"):
+            raise ValueError("is a zip archive; unpack it")
+        if kind := say_kind(begin):
+            raise ValueError(kind)
         return read(file)
     except (tarfile.TarError, EOFError, OSError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: cannot be read: {type(error).__name__}: {error}") from None

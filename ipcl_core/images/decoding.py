@@ -13,6 +13,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ..files import BEGIN, say_kind
+
 IMAGE_SUFFIXES = {".avif", ".bmp", ".dib", ".eps", ".exr", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe"}
 IMAGE_SUFFIXES |= {".jpeg", ".jpg", ".jxl", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".svg", ".tga"}
 IMAGE_SUFFIXES |= {".tif", ".tiff", ".webp"}
@@ -161,7 +163,8 @@ def _encode(path: Path, shortest_side: int | None, write_mode: str, jpeg_quality
     except MemoryError:
         raise
     except UnidentifiedImageError:  # Pillow's words would hold an address in memory
-        return EncodedImage(refused=f"UnidentifiedImageError: {len(content)} bytes that are no {', '.join(FORMATS)}")
+        refused = f"UnidentifiedImageError: {len(content)} bytes that are no {', '.join(FORMATS)}"
+        return EncodedImage(refused="; it ".join(filter(None, [refused, say_kind(content[:BEGIN])])))
     except Exception as error:  # of damaged files, decoders raise errors of many kinds
         return EncodedImage(refused=f"{type(error).__name__}: {error}")
     return EncodedImage(hashlib.sha256(content).hexdigest(), "", jpeg, image.height, image.width, stored)

@@ -1,8 +1,10 @@
 """The same few pictures in folders and in the archives in which people have ImageNet."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import re
 import shutil
 import tarfile
@@ -20,6 +22,7 @@ from ipcl_core.images.archives import index_archives, list_archives, locate
 from ipcl_core.images.datasets import compare_images, label_splits
 from ipcl_core.images.decoding import encode_images
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 Files = list[tuple[str, bytes]]
 assert flat  # a fixture
 
@@ -171,6 +174,11 @@ def test_names_that_are_counted_anew_in_each_archive(tmp_path):
         ("a.tar.gz", b"", "needs .tar or .parquet files, of one kind, not compressed; found .gz"),
         ("b.tar", gzip.compress(b"", mtime=0), r"b\.tar: cannot be read: .*compressed by gzip; .* gunzip it first"),
         (None, b"", "a.tar: its archives hold no image"),
+        ("c.tar", bz2.compress(b""), r"c\.tar: cannot be read: .*compressed by bzip2; .* bunzip2 it first"),
+        ("d.tar", lzma.compress(b""), r"d\.tar: cannot be read: .*compressed by xz; .* unxz it first"),
+        ("e.tar", b"PK\x03\x04", r"e\.tar: cannot be read: .*is a zip archive; unpack it"),
+        ("f.tar", b"<!DOCTYPE html>", r"f\.tar: cannot be read: .*is a web page, not the file itself"),
+        ("g.parquet", POINTER, r"g\.parquet: cannot be read: .*is a pointer of Git LFS, .* by git lfs pull"),
     ],
 )
 def test_archive_that_cannot_be_read_is_refused(tmp_path, name, content, message):
@@ -194,7 +202,10 @@ def test_archive_that_cannot_be_read_is_refused(tmp_path, name, content, message
         ("t-1-of-3 t-2-of-3", "1 of the 3 archives t-N-of-3 missing, the first N 0 or 3;"),
         ("train-0000 train-0003", r"2 of the 4 archives train-N\.parquet missing, the first N 1, 2;"),
         ("1 2 4", r"1 of the 4 archives N\.parquet missing, the first N 3;"),
-        ("train_0_512px train_1_512px train_3_512px", r"1 of the 4 archives train_N_512px\.parquet missing, the first N 2;"),
+        (
+            "train_0_512px train_1_512px train_3_512px",
+            r"1 of the 4 archives train_N_512px\.parquet missing, the first N 2;",
+        ),
         ("t-000000.v2 t-000002.v2", r"1 of the 3 archives t-N\.v2\.parquet missing, the first N 1;"),
         ("v1-0-a v1-1-a v2-0-a v2-2-a", r"1 of the 3 archives v2-N-a\.parquet missing, the first N 1;"),
         ("train_0_512px train_1_512px train_2_512px", None),
@@ -235,6 +246,46 @@ def test_pattern_that_leaves_archives_out_is_taken(tmp_path):
     for file in files:
         file.touch()
     assert list_archives(f"{tmp_path}/train-0000*.parquet") == list_archives(f"{tmp_path}/*0000?-of*") == files[:2]
+
+
+@pytest.mark.parametrize(
+    ("names", "refused"),
+    [
+        ("a-0.tar a-1.tar a-2.tar.gz", "a-2.tar.gz"),
+        ("a-0.tar a-1.tar a-2.tar.part", "a-2.tar.part"),
+        ("a-0.parquet a-1.parquet.crdownload", "a-1.parquet.crdownload"),
+        ("a-0.tar a-1.TAR", "a-1.TAR"),
+        ("a.tgz", "a.tgz"),
+        ("train.tar.partaa train.tar.partab", "train.tar.partaa"),
+        ("train.tar.aa train.tar.ab", "train.tar.aa"),
+        ("train.zip labels.csv", "train.zip"),
+        ("a-0.tar a-1.tar a-0.idx a-1.tar.json sizes.json README.md a-0.tar.md5", None),
+        ("1.jpg 2.jpg val.zip", None),
+    ],
+)
+def test_archives_that_are_not_whole_are_not_passed_over(tmp_path, names, refused):
+    """In a folder; a pattern says which ones are meant. Lists and sums may lie beside them."""
+    for name in names.split():
+        (tmp_path / name).touch()
+    readable = [tmp_path / name for name in names.split() if name.endswith((".tar", ".parquet"))]
+    if refused is None:
+        assert list_archives(tmp_path) == readable
+        return
+    with pytest.raises(
+        ValueError, match=rf"{re.escape(refused)}: is no whole \.tar or \.parquet file .* move it out of "
+    ):
+        list_archives(tmp_path)
+    if readable:
+        assert list_archives(f"{tmp_path}/*{readable[0].suffix}") == readable
+
+
+def test_folder_with_magic_characters_in_its_path(tmp_path):
+    for name in ("[a]/x-0.tar", "b*c/x-0.tar", "[a]/x-2.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_archives(tmp_path / "b*c") == list_archives(tmp_path / "b*c/x-0.tar") == [tmp_path / "b*c/x-0.tar"]
+    with pytest.raises(ValueError, match=r"1 of the 3 archives x-N\.tar missing"):
+        list_archives(tmp_path / "[a]")
 
 
 def test_picture_without_class_among_others_is_refused(tmp_path):

@@ -96,7 +96,13 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path):
 @pytest.mark.parametrize("packed", [False, True])
 def test_folders_of_a_system_are_no_classes(tmp_path, packed):
     """Synology's thumbnails are pictures in folders of their own, beside the classes and in them."""
-    for name in ("cat/a.png", "dog/a.png", "@eaDir/b.png", "dog/@eaDir/a.png/SYNOFILE_THUMB_M.jpg", "__MACOSX/cat/a.png"):
+    for name in (
+        "cat/a.png",
+        "dog/a.png",
+        "@eaDir/b.png",
+        "dog/@eaDir/a.png/SYNOFILE_THUMB_M.jpg",
+        "__MACOSX/cat/a.png",
+    ):
         save(tmp_path / "train" / name)
     if packed:
         shutil.make_archive(str(tmp_path / "x"), "tar", tmp_path / "train")

@@ -259,6 +259,10 @@ ODD = {  # name -> content of the picture, what is expected: (height, width), or
     "truncated.png": (lambda p: make_bytes(p, "PNG")[:-400], "OSError: image file is truncated"),
     "empty.jpg": (lambda p: b"", "UnidentifiedImageError: 0 bytes that are no JPEG, PNG"),
     "text.jpg": (lambda p: b"<html>404</html>", "bytes that are no JPEG, PNG, GIF, WEBP, BMP, TIFF, PPM"),
+    "pointer.jpg": (
+        lambda p: b"version https://git-lfs.github.com/spec/v1",
+        "PPM; it is a pointer of Git LFS, not the file",
+    ),
     "postscript.jpg": (lambda p: make_bytes(p, "EPS"), "bytes that are no JPEG, PNG, GIF, WEBP, BMP, TIFF, PPM"),
     "bomb.png": (make_bomb, "DecompressionBombWarning: Image size (169000000 pixels) exceeds limit of 89478485"),
     "long.png": (lambda p: make_bytes(Image.new("L", (1, 70_000)), "PNG"), "1 x 70000 pixels; no side may have more"),
