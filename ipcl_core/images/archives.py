@@ -101,8 +101,8 @@ def _refuse_packed(place: str | Path, inside: list[Path], files: list[Path]) -> 
     others = [one for one in inside if one.suffix.lower() in IMAGE_SUFFIXES or one.is_dir()]
     if packed and (files or not others):
         raise ValueError(
-            f"{packed[0]}: is no whole .tar or .parquet file by its name, as which archives are read. Make it one (unpack, join, "
-            f"fetch or rename it), move it out of {place}, or name the others by a pattern"
+            f"{packed[0]}: is no whole .tar or .parquet file by its name, which is what can be read. Make it one (unpack, "
+            f"join, fetch or rename it), move it out of {place}, or name the others by a pattern"
         )
 
 

@@ -23,6 +23,7 @@ from ..downloads import read_members
 from .archives import DIGITS, count_digits, index_archives, list_archives, locate, refuse_shared
 from .decoding import IMAGE_SUFFIXES
 from .splits import find_splits, is_hidden, report_beside, say_keys
+from .tars import WNID
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def list_images(folder: str | Path) -> pd.DataFrame:
 
     Raises:
         ValueError: there is no folder, no class, fewer than two classes, a class without images, a name that is not UTF-8,
-            or more than FEW images beside the class folders.
+            more than FEW images beside the class folders, or one of ImageNet's archives of a class that has no folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -170,6 +171,14 @@ def list_images(folder: str | Path) -> pd.DataFrame:
         places = {split: folder / name for split, name in splits.items()}
         raise ValueError(f"{folder}: its sub-folders are splits, not classes; write {say_keys(places)}")
     beside = sorted(c.name for c in folder.iterdir() if not is_hidden(c.name) and not c.is_dir())
+    packed = [
+        name for name in beside if name.endswith(".tar") and WNID.fullmatch(name[:-4]) and name[:-4] not in classes
+    ]
+    if packed and any(map(WNID.fullmatch, classes)):
+        raise ValueError(
+            f"{folder / packed[0]}: is one of {len(packed)} archives of classes that have no folder, as others have; was the "
+            "unpacking interrupted? Unpack it, or move it elsewhere"
+        )
     report_beside(folder, beside, [name for name in beside if Path(name).suffix.lower() in IMAGE_SUFFIXES])
     rows = []
     for name in classes:

@@ -77,6 +77,8 @@ def scan_tar(path: Path) -> Contents:
                 if suffix == ".tar":
                     inside = _list_files(file, at, at + size)
                     images = [one for one in inside if PurePosixPath(one).suffix.lower() in IMAGE_SUFFIXES]
+                    if not images:
+                        raise ValueError("holds no image")
                     found.pictures += [Picture(_put_below(stem, one), str(path), *inside[one]) for one in images]
                 elif suffix in IMAGE_SUFFIXES:
                     found.pictures.append(Picture(name, str(path), at, size))
@@ -178,6 +180,8 @@ def index_tars(contents: dict[Path, Contents], *, needs_class: bool) -> list[tup
         _refuse_splits([one for found in contents.values() for one in found.pictures])
         return [row for path, found in contents.items() for row in _index_webdataset(path, found)]
     one_a_class = len(contents) > 1 and all(WNID.fullmatch(path.stem) for path in contents)
+    if one_a_class and (empty := [path for path, found in contents.items() if not found.pictures]):
+        raise ValueError(f"{empty[0]}: holds no image")
     pictures = [
         one._replace(name=_put_below(path.stem, one.name)) if one_a_class else one
         for path, found in contents.items()

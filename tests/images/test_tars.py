@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pyarrow
@@ -32,6 +33,11 @@ def write_tar(path: Path, members: dict[str, bytes]) -> Path:
         for name, content in members.items():
             add(archive, name, content)
     return path
+
+
+def archive(members: dict[str, bytes]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return write_tar(Path(folder) / "x.tar", members).read_bytes()
 
 
 def write_parquet(path: Path, images: list, **columns: list) -> Path:
@@ -102,6 +108,17 @@ PICTURES = {"a/1.jpg": b"1", "b/1.jpg": b"2"}
         (
             lambda f: write_tar(f / "x.tar", {"a.tar": bytes(1024) + b"more"}),
             r"a\.tar: something follows its end at byte 512",
+        ),
+        (
+            lambda f: write_tar(f / "x.tar", {"a.tar": archive({"1.jpg": b"1"}), "b.tar": archive({"1.txt": b"1"})}),
+            r"x\.tar: .*b\.tar: holds no image",
+        ),
+        (
+            lambda f: (
+                write_tar(f / "n01440764.tar", {"1.jpg": b"1"})
+                and write_tar(f / "n01443537.tar", {"1.txt": b""}).parent
+            ),
+            r"n01443537\.tar: holds no image",
         ),
         (lambda f: write_tar(f / "x.tar", {"a/../b/1.jpg": b""}), r"a/\.\./b/1\.jpg is there twice, or has \.\."),
         (
