@@ -280,22 +280,27 @@ def _find_images(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def _strip_suffix(name: str) -> str:
+    """Return the name of an image in a list, which may have a suffix, without folders and suffix."""
+    return Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else Path(name).name
+
+
 def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
     """Read the classes of ImageNet's validation images.
 
     Args:
         path: a CSV with a header and the columns image (with or without suffix) and class, where only the first word of
             the class counts, as in Kaggle's LOC_val_solution.csv (ImageId,PredictionString); or the development kit's
-            ILSVRC2012_validation_ground_truth.txt beside its meta.mat, or the whole kit (.tar.gz): a number a line, in the
-            order of the images' names, which meta.mat translates into a synset. (The numbers are not in the order of the
-            synsets' names.)
-        names: of the images without suffix, sorted.
+            ILSVRC2012_validation_ground_truth.txt beside its meta.mat, or the whole kit (.tar.gz): a number a line, line N
+            for the image with the number N in its name, which meta.mat translates into a synset. (The numbers are not in the
+            order of the synsets' names.)
+        names: of the images without suffix.
 
     Returns:
         Name of an image without suffix -> name of its class, for example n01440764.
 
     Raises:
-        ValueError: the file is of no such kind; or of the second kind with another number of lines than there are images.
+        ValueError: the file is of no such kind; or of the second kind and the images are not numbered as its lines are.
     """
     path = Path(path)
     if path.suffix == ".csv":
@@ -305,7 +310,7 @@ def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
             raise ValueError(f"{path}: cannot be read as a table in UTF-8: {error}") from None
         if len(table.columns) != 2:
             raise ValueError(f"{path}: found the columns {', '.join(table)}; needs an image and its class")
-        stems, classes = table.iloc[:, 0].map(lambda name: Path(name).stem), table.iloc[:, 1].str.split().str[0]
+        stems, classes = table.iloc[:, 0].map(_strip_suffix), table.iloc[:, 1].str.split().str[0]
         if wrong := stems[classes.isna() | stems.duplicated()].tolist():
             raise ValueError(f"{path}: {wrong[0]!r} has no class or is there twice")
         return dict(zip(stems, classes, strict=True))
@@ -332,4 +337,11 @@ def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
         raise ValueError(f"{path}: {len(numbers)} lines for {len(names)} images")
     if unknown := [number for number in numbers if not number.isdigit() or int(number) not in wnid]:
         raise ValueError(f"{path}: {unknown[0]!r} is not among the {len(wnid)} numbers of {meta}")
-    return {name: wnid[int(number)] for name, number in zip(names, numbers, strict=True)}
+    counts = zip(*(map(int, re.findall(r"\d+", name)) for name in names), strict=False)
+    lines = next((found for found in counts if sorted(found) == list(range(1, len(names) + 1))), None)
+    if lines is None:
+        raise ValueError(
+            f"{path}: line N is the class of the image with the number N in its name, as ILSVRC2012_val_00000001 has; "
+            f"{names[0]} and the others are not numbered from 1 to {len(names)}. Give their own names, or a .csv"
+        )
+    return {name: wnid[int(numbers[line - 1])] for name, line in zip(names, lines, strict=True)}

@@ -2,6 +2,7 @@ import hashlib
 import os
 import shutil
 import tarfile
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -364,6 +365,40 @@ def write_idx(path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     path.write_bytes(header + array.tobytes())
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["val/val_{}.JPEG", "val/{}_n0144{}.JPEG", "val/{odd}/ILSVRC2012_val_{:08d}.JPEG", "val/2012_{}.JPEG"],
+)
+def test_ground_truth_goes_by_the_numbers_in_the_names(flat, names):
+    """Also where the names sort otherwise: 10 before 2, or in folders."""
+    shutil.rmtree(flat / "val")
+    numbers = [1, 3, 2, 1, 2, 3, 1, 1, 2, 3, 3]
+    for i in range(1, 12):
+        save(flat / names.format(i, i, odd="b" if i % 2 else "a"))
+    labels = flat / "ILSVRC2012_validation_ground_truth.txt"
+    labels.write_text("".join(f"{number}\n" for number in numbers))
+    val = list_flat_images(flat / "val", labels)
+    stems = val["path"].str.replace(r".*/", "", regex=True)
+    for i, number in enumerate(numbers, 1):
+        name = Path(names.format(i, i, odd="")).name
+        assert val["class"][stems == name].tolist() == [SYNSETS[number]]
+
+
+def test_ground_truth_of_images_that_are_numbered_otherwise_is_refused(flat):
+    (flat / "val" / f"{NAMES[0]}.JPEG").rename(flat / "val" / "ILSVRC2012_val_00000007.JPEG")
+    with pytest.raises(
+        ValueError, match=r"ground_truth\.txt: line N is .*_00000002 and the others are not numbered from 1 to 5"
+    ):
+        list_flat_images(flat / "val", flat / "ILSVRC2012_validation_ground_truth.txt")
+
+
+def test_names_with_dots_in_a_list(tmp_path):
+    for name in ("x.1.jpg", "x.2.PNG", "y.jpeg"):
+        save(tmp_path / "val" / name)
+    (tmp_path / "l.csv").write_text("image,class\nx.1,a\nold/x.2.PNG,b\ny,c\n")
+    assert list_flat_images(tmp_path / "val", tmp_path / "l.csv")["class"].tolist() == ["a", "b", "c"]
 
 
 def test_fashion_mnist_is_exported(tmp_path):
