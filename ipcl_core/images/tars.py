@@ -94,7 +94,7 @@ def scan_tar(path: Path) -> Contents:
 
 def _add_label(found: Contents, stem: str, suffix: str, content: bytes) -> None:
     if suffix == ".cls":
-        found.labels[stem] = name_class(content.decode())
+        found.labels[stem] = name_class(content.decode("utf-8-sig"))
         return
     said = json.loads(content)
     said = said if isinstance(said, dict) else {}

@@ -226,6 +226,12 @@ def test_samples_whose_class_is_not_clear_are_refused(members, message, tmp_path
         list_split(write_tar(tmp_path / "x.tar", {"0.jpg": b""} | members))
 
 
+def test_mark_of_utf8_is_no_part_of_a_class(tmp_path):
+    """As editors on Windows write it."""
+    members = {"0.jpg": b"", "0.cls": b"\xef\xbb\xbf0\r\n", "1.jpg": b"", "1.json": b'\xef\xbb\xbf{"label": 1}'}
+    assert list_split(write_tar(tmp_path / "x.tar", members))["class"].tolist() == ["0000", "0001"]
+
+
 @pytest.mark.parametrize(
     ("labels", "classes"),
     [
