@@ -75,6 +75,8 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background
             deep = any(
                 ";16" in str(tile[3]) for tile in image.tile
             )  # 16 bits a channel, of which Pillow takes the upper 8
+            if image.format in ("JPEG", "MPO"):
+                _refuse_zeros(image.fp)
             image.load()
             turn = TURNS.get(_read_orientation(image))
     if turn is not None:
@@ -103,6 +105,22 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background
         size = tuple(max(shortest_side, round(side * ratio)) for side in image.size)
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
     return image
+
+
+def _refuse_zeros(file: BinaryIO) -> None:
+    """Refuse a JPEG file of which zeros stand in place of the rest, as unfinished downloads and full disks leave it.
+
+    Its decoder takes them for a grey part of the picture.
+    """
+    at = file.tell()
+    file.seek(0)
+    content = file.read()
+    file.seek(at)
+    n_zeros = len(content) - len(content.rstrip(b"\0"))
+    if n_zeros >= 16 and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):  # no end behind the last scan
+        raise ValueError(
+            f"the last {n_zeros} of {len(content)} bytes are zeros and the picture has no end; fetch it again"
+        )
 
 
 def _refuse_dark(lightest: int, white: int) -> None:

@@ -206,6 +206,24 @@ def test_truncated_file_cannot_be_decoded(tmp_path, picture):
             read_image(tmp_path / name)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_zeros_in_place_of_the_rest_of_a_picture_are_refused(tmp_path, photo, progressive):
+    """As an unfinished download or a full disk leaves them; the decoder makes grey of them. Behind the end they are let be."""
+    thumbnail, buffer = Image.Exif(), BytesIO()
+    photo.resize((60, 40)).save(buffer, "JPEG")
+    thumbnail[0x927C] = buffer.getvalue()  # a whole picture with an end of its own, before the scans
+    photo.save(tmp_path / "a.jpg", progressive=progressive, exif=thumbnail)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(whole + b"trailer" + bytes(100))
+    assert np.array_equal(read_image(tmp_path / "b.jpg"), read_image(tmp_path / "a.jpg"))
+    n = len(whole) // 4
+    (tmp_path / "c.jpg").write_bytes(whole[:-n] + bytes(n))
+    with pytest.raises(
+        ValueError, match=rf"the last {n} of {len(whole)} bytes are zeros and the picture has no end; fetch"
+    ):
+        read_image(tmp_path / "c.jpg")
+
+
 # ---- odd files among others: what becomes of each, and that it stops none of the others ------------------------------
 
 
