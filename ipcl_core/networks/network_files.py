@@ -58,8 +58,10 @@ def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path
         ValueError: the weights do not fit the network or are not finite; the message begins with `source`.
     """
     for name, tensor in state.items():
-        if tensor.is_quantized:
-            raise ValueError(f"{source}: {name} is quantised; give the weights as they were before")
+        if tensor.is_quantized or (tensor.is_floating_point() and tensor.itemsize == 1):
+            raise ValueError(f"{source}: {name} is quantised ({tensor.dtype}); give the weights as they were before")
+        if tensor.layout is not torch.strided:
+            raise ValueError(f"{source}: {name} is sparse; give it as an ordinary tensor, by its to_dense()")
         if tensor.is_meta:
             raise ValueError(f"{source}: {name} was saved from the device meta and holds no numbers")
         if not torch.isfinite(tensor).all():
@@ -79,8 +81,10 @@ def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path
         shortened = {name.partition(".")[2]: tensor for name, tensor in shortened.items()}
     if shortened.keys() <= wanted and len(shortened) == len(state):
         state = shortened
+    _refuse_other_types(network, spec, state, source)
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
+        missing = _leave_out_shared(network, spec, state, missing, source)
         found = {"missing": missing, "too many": unexpected}
         faults = [f"{what} {len(names)}: {', '.join(names[:5])}" for what, names in found.items() if names]
     except RuntimeError as error:  # sizes
@@ -89,6 +93,41 @@ def fill_network(spec: NetworkSpec, state: dict[str, Tensor], source: str | Path
         share = f"{len(wanted & state.keys())} of its {len(state)} names are among the network's {len(wanted)}"
         raise ValueError(f"{source}: does not fit {spec.architecture}: {'; '.join(faults)} ({share})")
     return network
+
+
+def _refuse_other_types(network: nn.Module, spec: NetworkSpec, state: dict[str, Tensor], source: str | Path) -> None:
+    """Refuse whole or complex numbers for weights that are floating-point numbers: torch would convert them without a word."""
+    for name, tensor in network.state_dict().items():
+        found = state.get(name)
+        if found is None or not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            continue
+        if not found.is_floating_point():
+            raise ValueError(
+                f"{source}: {name} holds numbers of type {found.dtype}, where {spec.architecture} has {tensor.dtype}; give "
+                "the weights as floating-point numbers, as they were before a conversion"
+            )
+
+
+def _leave_out_shared(
+    network: nn.Module, spec: NetworkSpec, state: dict[str, Tensor], missing: list[str], source: str | Path
+) -> list[str]:
+    """Return the missing names without those whose tensor is there under another name, as safetensors writes shared ones.
+
+    Raises:
+        ValueError: the file has two tensors for what is one in the network.
+    """
+    given: dict[tuple, str] = {}
+    places = {
+        name: (tensor.data_ptr(), tensor.shape, tensor.stride())
+        for name, tensor in network.state_dict().items()
+        if isinstance(tensor, Tensor) and tensor.layout is torch.strided
+    }
+    for name in places.keys() & state.keys():
+        first = given.setdefault(places[name], name)
+        if not torch.equal(state[first], state[name]):
+            one, other = sorted((first, name))
+            raise ValueError(f"{source}: {one} and {other} differ, which are one tensor in {spec.architecture}")
+    return [name for name in missing if places.get(name) not in given]
 
 
 def load_network(path: str | Path, model: dict | None = None) -> tuple[nn.Module, NetworkSpec]:

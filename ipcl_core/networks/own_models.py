@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..files import compute_sha256
+from ..files import BEGIN, compute_sha256, say_kind
 from .architectures import NetworkSpec, build_network, initialize_network
 from .layers import Layers
 from .network_files import fill_network, list_tensors, load_network, save_network
@@ -94,17 +94,21 @@ def _refuse_other_draws(network: nn.Module, spec: NetworkSpec, model: dict) -> N
 
 
 def read_own_state(file: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from a safetensors file, or from one of torch.save with plain tensors.
+    """Read a state dict from a safetensors file, or from one of torch.save with plain tensors, whatever its suffix.
 
     Raises:
         ValueError: it is neither; see `published_weights.load_state`.
     """
-    if Path(file).suffix != ".safetensors":
+    with open(file, "rb") as opened:
+        begin = opened.read(BEGIN)
+    is_safetensors = begin[8:9] == b"{"  # behind the length of its header
+    if not is_safetensors and Path(file).suffix != ".safetensors":
         return load_state(file)
     try:
         return load_file(file)
     except SafetensorError as error:
-        raise ValueError(f"{file}: is no whole safetensors file ({error})") from None
+        kind = "is one of torch.save, so call it .pth" if begin.startswith(b"PK") else say_kind(begin)
+        raise ValueError(f"{file}: is no whole safetensors file{kind and '; it '}{kind} ({error})") from None
 
 
 def _count_outputs(model: dict, state: dict[str, Tensor]) -> int:
@@ -112,7 +116,7 @@ def _count_outputs(model: dict, state: dict[str, Tensor]) -> int:
     if ":" in model["architecture"]:
         return 0
     last = list(build_network(NetworkSpec.from_model(model, n_classes=2)).state_dict())[-1]
-    return next((len(tensor) for name, tensor in state.items() if name.endswith(last)), 2)
+    return next((tensor.numel() for name, tensor in state.items() if name.endswith(last)), 2)
 
 
 def _find_version(architecture: str) -> dict[str, str]:

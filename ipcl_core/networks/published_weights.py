@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from ..downloads import extract_member
+from ..files import BEGIN, say_kind
 from .architectures import NetworkSpec, build_network
 from .network_files import fill_network, save_network
 from .tf_checkpoint import Checkpoint
@@ -115,12 +116,10 @@ def load_state(file: str | Path, *, skip_objects: bool = False) -> dict[str, Ten
     """
     try:
         content = _load_tensors(file) if skip_objects else torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(
-            f"{file}: is no file of plain tensors; one that holds other objects may run code and is not read. If you "
-            f"trust it, load it yourself and save its state dict alone, with torch.save. ({reason})"
-        ) from None
+    except Exception as error:  # of files that are something else, of many kinds
+        if isinstance(error, OSError) and error.filename:  # which is not there, or may not be read
+            raise
+        raise ValueError(f"{file}: {_say_fault(file, error)}") from None
     parts = content if isinstance(content, dict) else {}
     states = {key: part for key, part in [("", content), *parts.items()] if _is_state(part)}
     if (usual := states.get("state_dict")) and not any(len(s) == len(usual) for s in states.values() if s is not usual):
@@ -135,8 +134,24 @@ def load_state(file: str | Path, *, skip_objects: bool = False) -> dict[str, Ten
     return next(iter(states.values()))
 
 
+def _say_fault(file: str | Path, error: Exception) -> str:
+    """Say why torch reads no tensors from a file, without its advice to run the file's code."""
+    with open(file, "rb") as opened:
+        kind = say_kind(opened.read(BEGIN))
+    if kind:
+        return f"is no file of plain tensors; it {kind}"
+    named = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+    first = str(error).partition(" In PyTorch 2.6")[0].partition("\n")[0].rstrip(" .")
+    reason = f"found {named[1]}" if named else f"{type(error).__name__}: {first}".rstrip(": ")
+    return (
+        "is no file of plain tensors; one that holds other objects may run code and is not read. If you trust it, load it "
+        f"yourself and save its state dict alone, with torch.save. ({reason})"
+    )
+
+
 def _is_state(part) -> bool:
-    return isinstance(part, dict) and bool(part) and all(isinstance(tensor, Tensor) for tensor in part.values())
+    named = part.items() if isinstance(part, dict) else ()
+    return bool(named) and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in named)
 
 
 def _load_tensors(file: str | Path):
