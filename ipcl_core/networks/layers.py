@@ -121,8 +121,9 @@ def record_layers(
     Outputs are cloned when they are made, so that an in-place ReLU behind a layer does not change what is recorded. A
     module that runs more than once in a pass is recorded as name, name#2, name#3, ...; with released_code its last call
     alone is, as name. Where a module returns a tuple, list, dictionary or dataclass, its first tensor is taken. The axis
-    that counts the images, found by two passes of one and two zero images, becomes the first. Modules that are not called,
-    return no tensor, or have no such axis (windows of several images in one axis) are left out, which is logged.
+    that counts the images, found by two passes of one and two zero images, becomes the first; one number an image becomes
+    (B, 1). Modules that are not called, return no tensor, or have no such axis (windows of several images in one axis) are
+    left out, which is logged.
 
     Args:
         network: in evaluation mode.
@@ -179,7 +180,8 @@ def _put_images_first(network: nn.Module, layer: str, tensor: Tensor | None, axi
             f"{type(network).__name__}: layer {layer} answers {found} of {n_images} images: which ones it is given depends on "
             "them. Name the layers to take, without this one"
         )
-    return tensor.movedim(axis, 0)
+    tensor = tensor.movedim(axis, 0)
+    return tensor[:, None] if tensor.ndim == 1 else tensor  # a number an image
 
 
 def find_tensor(output) -> Tensor | None:
@@ -205,7 +207,7 @@ def _find_image_axes(
             with torch.no_grad():
                 network(x)
         except Exception as error:
-            where = _find_failing_module(network, x)
+            where = find_failing_module(network, x)
             others = {str(p.dtype)[6:] for p in network.parameters() if p.is_floating_point()} - {"float32"}
             hint = (
                 f"are its weights, which are {min(others)}, to be float32?" if others else "is its preprocessing right?"
@@ -247,7 +249,7 @@ def _find_kind(tensor: Tensor | None) -> str:
     return next((kind for kind, found in kinds.items() if found), "")
 
 
-def _find_failing_module(network: nn.Module, x: Tensor) -> str:
+def find_failing_module(network: nn.Module, x: Tensor) -> str:
     """Return the name of the innermost module that was running when the network failed."""
     running: list[str] = []
 

@@ -130,13 +130,14 @@ def _leave_out_shared(
     return [name for name in missing if places.get(name) not in given]
 
 
-def load_network(path: str | Path, model: dict | None = None) -> tuple[nn.Module, NetworkSpec]:
+def load_network(path: str | Path, model: dict | None = None, *, seed: int = 0) -> tuple[nn.Module, NetworkSpec]:
     """Read a weights file written by `save_network`.
 
     Args:
         path: the safetensors file.
         model: `config.models.<name>`, as a dictionary. Needed where the network is not this project's: to build it runs code,
             which a weights file alone must not choose.
+        seed: of what is drawn while the network is built; the file's weights take its place.
 
     Returns:
         The network in evaluation mode, on the CPU, and its specification.
@@ -166,6 +167,6 @@ def load_network(path: str | Path, model: dict | None = None) -> tuple[nn.Module
                 f"{path}: would be built by {found}, the model's block says {allowed if model else 'nothing'}; to build it is "
                 "to run code, so the two must be the same"
             )
-    network = fill_network(spec, state, path)
+    network = fill_network(spec, state, path, seed=seed)
     network.eval()  # returns nothing where a network of the user's overrides train()
     return network, spec

@@ -2,13 +2,15 @@
 What a network does with a few pictures, before it is used: whether each picture is answered by itself, and the memory format.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from .architectures import NetworkSpec
-from .layers import Layers, find_tensor, record_layers
+from .layers import Layers, find_failing_module, find_tensor, record_layers
 
 TOLERANCE = 1e-3
 """Largest difference of two responses, as a share of the response's spread over units. float32 in another order of sums gives
@@ -35,7 +37,7 @@ def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_
 
     Raises:
         ValueError: the network cannot take pictures of this size; a layer is not there, is not called or returns no tensor;
-            a response is not finite, or depends on the other pictures or on those before.
+            the network fails with noise; a response is not finite, or depends on the other pictures or on those before.
     """
     side, preprocessing = spec.preprocessing.image_size, spec.preprocessing
     mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
@@ -44,23 +46,39 @@ def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_
     more = (torch.rand(BATCH - 3, 3, side, side, generator=generator) - mean) / std
     responses = {}
     for chosen in (layers, [*accuracy_layers, "output"]):
-        with record_layers(network, chosen, shape=(3, side, side)) as compute, torch.no_grad():
-            together = compute(pictures.clone())  # a network may write into its input
+        with record_layers(network, chosen, shape=(3, side, side)) as record, torch.no_grad():
+            compute = partial(_answer, network, spec, record)
+            together = compute(pictures)
             for layer, found in together.items():
                 if not found.isfinite().all():
                     raise ValueError(
                         f"{spec.architecture}: layer {layer} gives non-finite activations to a picture of noise"
                     )
             for i in range(len(pictures)):
-                alone = compute(pictures[i : i + 1].clone())
+                alone = compute(pictures[i : i + 1])
                 refuse_difference(network, spec, {layer: found[i : i + 1] for layer, found in together.items()}, alone)
             among = compute(torch.cat([pictures, more]))
             refuse_difference(
                 network, spec, together, {layer: found[: len(pictures)] for layer, found in among.items()}
             )
-            refuse_difference(network, spec, together, compute(pictures.clone()))
+            refuse_difference(network, spec, together, compute(pictures))
         responses |= together
     return responses
+
+
+def _answer(network: nn.Module, spec: NetworkSpec, record: Callable, pictures: Tensor) -> dict[str, Tensor]:
+    """Return every layer's response to pictures of noise, of which the network gets a copy, as it may write into its input."""
+    try:
+        return record(pictures.clone())
+    except ValueError:
+        raise
+    except Exception as error:
+        where = find_failing_module(network, pictures.clone())
+        raise ValueError(
+            f"{spec.architecture}: could take a picture of zeros, but not {len(pictures)} of noise, normalised by "
+            f"its preprocessing: {where} failed: {type(error).__name__}: {error}. "
+            f"It is shown up to {BATCH} at once, more on a GPU"
+        ) from error
 
 
 def find_difference(first: dict[str, Tensor], second: dict[str, Tensor], least: float = TOLERANCE) -> str | None:

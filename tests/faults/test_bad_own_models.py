@@ -188,6 +188,14 @@ def test_answer_to_a_picture_must_be_its_own(code, tmp_path, made, layers):
             "changed(forward=lambda s, x: s.fc((y := s.conv(x).mean((2, 3)))[: 1 + (len(y) > 2)]))",
             "no axis counts|answers 2",
         ),
+        (
+            "changed(forward=lambda s, x: [Network.forward(s, x)][x.min() < 0])",
+            r"could take a picture of zeros, but not 3 of noise, .*: Network failed: IndexError",
+        ),
+        (
+            "changed(forward=lambda s, x: [Network.forward(s, x)][len(x) > 8])",
+            r"could take a picture of zeros, but not 16 of noise, .* It is shown up to 16 at once",
+        ),
         ("Network().half()", "are its weights, which are float16, to be float32.*conv .Conv2d. failed"),
         ("Network().double()", "are its weights, which are float64, to be float32"),
         (
@@ -249,6 +257,27 @@ def test_networks_without_plain_layers_or_weights(code, tmp_path, made, message)
     with pytest.raises(ValueError, match=message):
         make(tmp_path, architecture=f"{name}:build")
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+HIDDEN = """
+class Hides(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.heads = nn.Conv2d(3, 4, 5, 4), [nn.Linear(4, 3)]
+    def forward(self, x): return self.heads[0](self.conv(x).mean((2, 3)))
+"""
+
+
+def test_modules_in_a_python_list_are_refused_whatever_the_seed(code, tmp_path):
+    """Their weights are in no state dict: they would be drawn, also for a network whose other weights were trained."""
+    name = code(HIDDEN)
+    network = build_own_network(f"{name}:Hides", arguments={}, code=".")
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    for given in ({}, {"seed": 1}, {"state_dict": str(tmp_path / "a.pth")}):
+        with pytest.raises(
+            ValueError, match="given its own state dict, the network returns something else, first in layer"
+        ):
+            make(tmp_path, architecture=f"{name}:Hides", **given)
 
 
 DRAWS = ("np.random.standard_normal((8, 3, 5, 5))", "[[[[random.gauss()] * 5] * 5] * 3] * 8")
@@ -314,6 +343,7 @@ class Exits(nn.Module):
         ),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Validating sparse")
 def test_state_dicts_that_do_not_fit(tmp_path, alter, message):
     state = initialize_network(make_spec(), 0).state_dict()
     alter(state)

@@ -308,3 +308,19 @@ def test_layers_are_checked_before_a_training():
     check_layers(make_spec(), "blocks", ["fc7.2", "conv_block_*", "output"], [])
     with pytest.raises(ValueError, match=r"fc7.9.*fc7\."):
         check_layers(make_spec(), ["fc8", "fc7.9"])
+
+
+def test_layer_of_one_number_an_image_has_two_axes():
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.mean = nn.Conv2d(3, 4, 3), nn.Identity()
+
+        def forward(self, x):
+            return self.mean(self.conv(x).mean((1, 2, 3))).argmax(0).expand(len(x))
+
+    with record_layers(Counts().eval(), ["mean", "output"], shape=(3, 8, 8)) as compute, torch.no_grad():
+        assert {layer: found.shape for layer, found in compute(torch.rand(5, 3, 8, 8)).items()} == {
+            "mean": (5, 1),
+            "output": (5, 1),
+        }
