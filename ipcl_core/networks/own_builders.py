@@ -242,6 +242,14 @@ def _build_timm(name: str, weights: str | None, arguments: dict) -> "nn.Module":
     if weights and weights not in tags:
         raise ValueError(f"timm:{name}: has no weights {weights}; there are {', '.join(tags) or 'none'}")
     full = f"{name}.{weights}" if weights else name
+    if "checkpoint_path" in arguments:
+        raise ValueError(f"timm:{name}: arguments.checkpoint_path: give the file as state_dict, whose hash is recorded")
+    n_outputs = timm.models.get_pretrained_cfg(full).num_classes if weights else None
+    if weights and arguments.get("num_classes", n_outputs) not in (0, n_outputs):
+        raise ValueError(
+            f"timm:{full}: arguments.num_classes: the weights have {n_outputs} outputs, in whose place timm would draw "
+            f"{arguments['num_classes']} at random; leave it out, or give 0 for none"
+        )
     return _call(lambda **given: timm.create_model(full, pretrained=bool(weights), **given), f"timm:{name}", arguments)
 
 

@@ -388,3 +388,20 @@ def test_networks_of_timm(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             make(tmp_path, architecture=name, weights="nobody's")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "weights", "message"),
+    [
+        (
+            {"num_classes": 10},
+            "a1_in1k",
+            r"a1_in1k: arguments\.num_classes: the weights have 1000 .* draw 10 at random",
+        ),
+        ({"checkpoint_path": "a.pth"}, None, r"resnet18: arguments\.checkpoint_path: give the file as state_dict"),
+    ],
+)
+def test_arguments_by_which_timm_would_draw_or_load_weights_are_refused(tmp_path, arguments, weights, message):
+    """Before anything is downloaded."""
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path, architecture="timm:resnet18", arguments=arguments, weights=weights)
