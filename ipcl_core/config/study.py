@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import json
 import os
 import re
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ from .data import CATEGORIES, Brain, Dataset, ImageFolder
 from .evaluation import KNN, Encoding, NoiseCeiling, Probes, Published, Statistics
 from .models import Fetched, Model, Trained, Untrained, Weights
 from .recipes import Recipe
-from .yaml_files import find_faults
+from .yaml_files import find_faults, is_json_text
 
 IMAGES = "a folder with one sub-folder of images a class, or to archives of images"
 Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./ -]*$")]
@@ -265,8 +266,8 @@ def check_block(kind: Any, raw: Any, name: str) -> Any:
 
 
 def read_config(*files: str | Path) -> Config:
-    """Read a configuration from YAML files, later ones laid over earlier ones as Snakemake does it: dictionaries are merged,
-    all else is replaced.
+    """Read a configuration from YAML or JSON files, later ones laid over earlier ones as Snakemake does it: dictionaries are
+    merged, all else is replaced.
 
     Raises:
         ConfigError: see `load_config`; a file cannot be read, or is no YAML.
@@ -280,7 +281,11 @@ def read_config(*files: str | Path) -> Config:
     raw: dict = {}
     for file in files:
         try:
-            raw = _merge(raw, yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {})
+            text = Path(file).read_text(encoding="utf-8")
+            found = (json.loads(text) if is_json_text(text) else yaml.safe_load(text)) or {}
+            if not isinstance(found, dict):
+                raise TypeError(f"it holds {_shorten(found)}")
+            raw = _merge(raw, found)
         except (OSError, UnicodeError, yaml.YAMLError, AttributeError, TypeError) as error:
             raise ConfigError(f"{file}: cannot be read as YAML with keys and values: {error}") from None
     return load_config(raw, files)
@@ -377,8 +382,9 @@ def _find_fault(path: str) -> str | None:
     except PermissionError:
         return f"{path}, which this user may not read"
     except FileNotFoundError:
-        braces = "; braces are not expanded, write * for what varies" if "{" in path else ""
-        return f"{path}, which is not there{braces}"
+        hint = "; braces are not expanded, write * for what varies" if "{" in path else ""
+        hint = "; ~ and $ are not expanded, write the path out" if path[0] == "~" or "$" in path else hint
+        return f"{path}, which is not there{hint}"
     except OSError as error:
         return f"{path}: {error.strerror}"
     return None

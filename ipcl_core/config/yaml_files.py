@@ -2,11 +2,13 @@
 What a YAML file must not hold, though Snakemake loads it without a word.
 
 A key that stands twice in one block: the loader takes the last. Digits behind a 0, which YAML 1.1 reads as an octal number,
-and digits around a colon, which it reads as minutes and seconds. A tag that names a Python object. Aliases of aliases, by
+and digits around a colon, which it reads as minutes and seconds. Text that looks like a value: 1e-4 and 1.0e5, numbers in
+other YAML, and None, which is null. A tag that names a Python object. Aliases of aliases, by
 which a kilobyte stands for more values than any memory holds. `__use_yte__`: Snakemake evaluates such a file's values as
 Python before this project sees it, so a configuration file from elsewhere deserves a look, as code does.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -16,12 +18,23 @@ MAX_VALUES = 100_000
 """Of a file, its aliases written out; the paper's has about a thousand."""
 
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+TEXT = "tag:yaml.org,2002:str"
+NO_NUMBER = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+")
 OTHER_NUMBER = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-9]+)+(\.[0-9_]*)?)")
 
 
+def is_json_text(text: str) -> bool:
+    """Whether Snakemake reads a file as JSON, in which 1e-4 is a number."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def find_faults(path: str | Path) -> list[str]:
-    """List the keys that stand twice in one block, numbers that YAML reads as others, Python objects, a request for templates,
-    and more than MAX_VALUES values.
+    """List the keys that stand twice in one block, numbers that YAML reads as others or as text, None, Python objects, a
+    request for templates, and more than MAX_VALUES values.
 
     A key that a merge (<<) brings, and the block itself sets anew, stands once.
 
@@ -48,6 +61,15 @@ def find_faults(path: str | Path) -> list[str]:
                 f"{path}, line {node.start_mark.line + 1}: {block[:-1]}: YAML reads {node.value} as "
                 f"{yaml.safe_load(node.value)}; write that, or quotes where it is text"
             )
+        is_plain = isinstance(node, yaml.ScalarNode) and node.tag == TEXT and node.style is None  # without quotes
+        if is_plain and not is_json:
+            number = NO_NUMBER.fullmatch(node.value)
+            if number or node.value == "None":
+                wanted = yaml.safe_dump(float(node.value)).split()[0] if number else "null"
+                found.append(
+                    f"{path}, line {node.start_mark.line + 1}: {block[:-1]}: YAML reads {node.value} as text; write {wanted}, "
+                    "or quotes where it is text"
+                )
         if isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 size += visit(item, block)
@@ -65,8 +87,9 @@ def find_faults(path: str | Path) -> list[str]:
         sizes[id(node)] = size
         return size
 
-    with open(path, encoding="utf-8") as file:
-        size = visit(yaml.compose(file, yaml.SafeLoader), "")
+    text = Path(path).read_text(encoding="utf-8")
+    is_json = is_json_text(text)
+    size = visit(yaml.compose(text, yaml.SafeLoader), "")
     if size > MAX_VALUES:
         found.append(f"{path}: holds {size:,} values, its aliases (*) written out; at most {MAX_VALUES:,} are read")
     return found

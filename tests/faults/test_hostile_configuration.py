@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jinja2 import Template
 from snakemake_runs import run_snakemake
 
-from ipcl_core.config import ConfigError, load_config
+from ipcl_core.config import ConfigError, load_config, read_config
 from ipcl_core.config.yaml_files import find_faults
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +118,9 @@ OTHERS = {
     "brains: {b: {participants: [007, 010]}}\n": "brains.b.participants: YAML reads 007 as 7;",
     "brains: {010: {}}\n": "brains.010: YAML reads 010 as 8;",
     "a: 1:30.5\n": "a: YAML reads 1:30.5 as 90.5;",
+    "models: {m: {arguments: {eps: 1e-5}}}\n": "models.m.arguments.eps: YAML reads 1e-5 as text; write 1.0e-05, or quotes",
+    "a: [0.5, 2.5e6]\n": "a: YAML reads 2.5e6 as text; write 2500000.0, or quotes where it is text",
+    "models: {m: {unavailable: None}}\n": "models.m.unavailable: YAML reads None as text; write null, or quotes",
 }
 
 
@@ -125,8 +128,8 @@ OTHERS = {
 def test_numbers_that_yaml_reads_as_others_are_refused(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
     assert find_faults(tmp_path / "a.yaml")[0].startswith(f"{tmp_path}/a.yaml, line 1: {OTHERS[text]}")
-    quoted = re.sub(r"\b0\d+|\d+:[\d.]+", r"'\g<0>'", text)
-    (tmp_path / "a.yaml").write_text(f"{quoted}n: [0, 10, 0.5, 1e-3, 08:xx, 2024-01-02, 1_000]\n")
+    quoted = re.sub(r"\b0\d+|\d+:[\d.]+|[\d.]+e[-\d]+|None", r"'\g<0>'", text)
+    (tmp_path / "a.yaml").write_text(f"{quoted}n: [0, 10, 0.5, 1.0e-3, e-3, 08:xx, 2024-01-02, 1_000]\n")
     assert find_faults(tmp_path / "a.yaml") == []
 
 
@@ -144,6 +147,22 @@ def test_numbers_that_yaml_reads_as_others_are_refused(tmp_path, text):
 def test_anchors_and_merges_repeat_nothing(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
     assert find_faults(tmp_path / "a.yaml") == []
+
+
+def test_json_is_read_as_snakemake_reads_it(tmp_path):
+    """In it 1e-1 is a number."""
+    (tmp_path / "a.yaml").write_text(TEXT)
+    (tmp_path / "b.json").write_text('{"knn": {"tau": 1e-1}}')
+    assert read_config(tmp_path / "a.yaml", tmp_path / "b.json").knn.tau == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("- a\n- b\n", r"\['a', 'b'\]"), ("words\n", "'words'"), ("[1]", r"\[1\]")]
+)
+def test_file_without_keys_is_refused(tmp_path, text, found):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"a\.yaml: cannot be read as YAML with keys and values: it holds {found}"):
+        read_config(tmp_path / "a.yaml")
 
 
 def test_merge_is_what_yaml_says():

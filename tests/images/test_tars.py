@@ -286,3 +286,5 @@ def test_braces_are_explained_before_a_study_starts(tmp_path):
     assert _find_fault(f"{tmp_path}/x-{{0..9}}.tar").endswith(
         "which is not there; braces are not expanded, write * for what varies"
     )
+    for path in ("~/imagenet/train", "$DATA/train"):
+        assert _find_fault(path) == f"{path}, which is not there; ~ and $ are not expanded, write the path out"
