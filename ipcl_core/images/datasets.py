@@ -22,7 +22,7 @@ from PIL import Image
 from ..downloads import read_members
 from .archives import DIGITS, count_digits, index_archives, list_archives, locate, refuse_shared
 from .decoding import IMAGE_SUFFIXES
-from .splits import find_splits, is_hidden, report_beside, say_keys
+from .splits import find_splits, is_hidden, refuse_parts, report_beside, say_keys
 from .tars import WNID
 
 log = logging.getLogger(__name__)
@@ -136,13 +136,16 @@ def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | No
 
 def list_split(place: str | Path, labels: str | Path | None = None, *, digits: int = DIGITS) -> pd.DataFrame:
     """List the images of one split; see `label_splits`, and for `digits` `archives.index_archives`."""
-    if not list_archives(place):
-        return list_flat_images(place, labels) if labels else list_images(place)
-    table = index_archives(place, digits=digits, needs_class=not labels)
+    is_packed = bool(list_archives(place))
+    if labels and not is_packed:
+        return list_flat_images(place, labels)
+    table = index_archives(place, digits=digits, needs_class=not labels) if is_packed else list_images(place)
     if labels:
         table["class"] = _look_up_classes(table["path"].tolist(), labels, place)
     elif table["class"].nunique() < 2:
         raise ValueError(f"{place}: found 1 class; at least two are needed")
+    else:
+        refuse_parts(place, table)
     return table
 
 
@@ -227,7 +230,7 @@ def compare_images(folder: str | Path, manifest: str | Path) -> str:
         manifest: CSV of `beton.join_shards`: path, class, sha256 of every image.
     """
     expected = pd.read_csv(manifest, dtype=str, keep_default_na=False).set_index("path")
-    in_classes = (expected.index.str.split("/").str[0] == expected["class"]).all()
+    in_classes = all(path.startswith(f"{label}/") for path, label in expected["class"].items())
     pieces = {}
     if list_archives(folder):
         table = index_archives(folder, digits=count_digits(expected["class"]), needs_class=in_classes)

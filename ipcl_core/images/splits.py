@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
+
 log = logging.getLogger(__name__)
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
@@ -16,6 +18,11 @@ FEW = 3
 
 SYSTEMS = {"@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 """Folders that file servers and operating systems make, those of thumbnails (Synology's @eaDir) among them."""
+
+PART = re.compile(
+    r"(train|val|test|data|images?|part|shard|chunk|batch|fold|volume|set|split)[-_. ]?\d+", re.IGNORECASE
+)
+"""Names of parts of a split."""
 
 
 def is_hidden(name: str) -> bool:
@@ -54,6 +61,25 @@ def refuse_archives_of_several_splits(place: str | Path, files: list[Path]) -> N
         patterns[split] = files[0].parent / f"{start}{word[0]}{rest}{files[0].suffix}"
     names = ", ".join(pattern.name for pattern in patterns.values())
     raise ValueError(f"{place}: names archives of several splits, {names}; write {say_keys(patterns)}")
+
+
+def refuse_parts(place: str | Path, images: pd.DataFrame) -> None:
+    """Refuse parts of a split that would be taken for classes: part0/cat, part0/dog, part1/cat.
+
+    Args:
+        place: folder or archives.
+        images: path (<class>/<name>) and class of each.
+    """
+    classes = images["class"].unique()
+    if not all(map(PART.fullmatch, classes)):
+        return
+    inside = {path.removeprefix(f"{label}/").rpartition("/")[0] for path, label in images[["path", "class"]].to_numpy()}
+    if len(inside) > 1 and "" not in inside:
+        parts, folders = (", ".join(sorted(names)[:3]) for names in (classes, inside))
+        raise ValueError(
+            f"{place}: {parts} would be the classes, and seem to be parts of a split, with the classes {folders}; put the "
+            "class folders of all parts into one folder, or make each archive of what is in its part"
+        )
 
 
 def say_keys(places: dict[str, Path]) -> str:

@@ -226,6 +226,44 @@ def test_samples_whose_class_is_not_clear_are_refused(members, message, tmp_path
         list_split(write_tar(tmp_path / "x.tar", {"0.jpg": b""} | members))
 
 
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ("part0/cat/1.jpg part0/dog/2.jpg part1/cat/3.jpg", "part0, part1 would be .* with the classes cat, dog; put"),
+        (
+            "train_0/cat/1.jpg train_1/dog/1.jpg",
+            "train_0, train_1 would be .* parts of a split, with the classes cat, dog",
+        ),
+        ("set1/1.jpg set2/1.jpg", ["set1", "set2"]),
+        ("set1/images/1.jpg set2/images/1.jpg", ["set1", "set2"]),
+        ("object1/day/1.jpg object1/night/2.jpg object2/day/3.jpg", ["object1", "object2"]),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_parts_of_a_split_are_no_classes(names, classes, packed, tmp_path):
+    """Each in an archive of its own, or in a folder."""
+    place = tmp_path / "place"
+    for name in names.split():
+        part = name.split("/")[0]
+        if packed:
+            members = {one: one.encode() for one in names.split() if one.startswith(f"{part}/")}
+            write_tar(place / f"{part}.tar", members)
+        else:
+            fill(place, name)
+    if isinstance(classes, list):
+        assert sorted(set(list_split(place)["class"])) == classes
+        return
+    with pytest.raises(ValueError, match=f"place: {classes}"):
+        list_split(place)
+
+
+def test_class_with_a_slash_is_compared_with_its_manifest(tmp_path):
+    members = {"0.jpg": b"a", "0.cls": b"cat/tabby", "1.jpg": b"b", "1.cls": b"cat"}
+    place = write_tar(tmp_path / "x.tar", members)
+    list_split(place).assign(sha256="").to_csv(tmp_path / "manifest.csv")
+    assert compare_images(place, tmp_path / "manifest.csv") == ""
+
+
 def test_mark_of_utf8_is_no_part_of_a_class(tmp_path):
     """As editors on Windows write it."""
     members = {"0.jpg": b"", "0.cls": b"\xef\xbb\xbf0\r\n", "1.jpg": b"", "1.json": b'\xef\xbb\xbf{"label": 1}'}
