@@ -117,6 +117,41 @@ def test_any_module_is_shown_the_pictures_as_it_says(pictures):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+class Drops(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5)
+
+
+@pytest.mark.parametrize("part", [nn.BatchNorm2d(8, track_running_stats=False), Drops()])
+def test_answers_that_depend_on_other_pictures_or_chance_are_refused(pictures, part):
+    """No rule has tried a network that is given so."""
+    network = ipcl.load_network(nn.Sequential(nn.Conv2d(3, 8, 5, 4), part), preprocessing={"image_size": 64})
+    with pytest.raises(ValueError, match="Sequential: layer 1 answers the same picture differently"):
+        ipcl.extract_activations(network, pictures)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (nn.Conv2d, "source: found an object of class type; give a torch.nn.Module .not its class, nor its state dict"),
+        ({"weight": torch.ones(1)}, "source: found an object of class dict; give a torch.nn.Module"),
+        (None, "source: found an object of class NoneType"),
+        (nn.Conv2d(3, 4, 5, device="meta"), "Conv2d: weight is on the device meta and holds no numbers"),
+    ],
+)
+def test_what_is_no_network_is_refused(source, message):
+    with pytest.raises(ValueError, match=message):
+        ipcl.load_network(source)
+
+
+def test_weights_without_their_network_are_refused(tmp_path):
+    torch.save(nn.Conv2d(3, 4, 5).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(
+        ValueError, match=r"a\.pth: does not say of which network .* name that, with state_dict='.*a\.pth'"
+    ):
+        ipcl.load_network(tmp_path / "a.pth")
+
+
 def test_initial_weights_are_those_of_the_seed():
     first, again, other = (ipcl.load_network("cornet_z", dim=4, seed=seed).module.state_dict() for seed in (1, 1, 2))
     assert torch.equal(first["fc.weight"], again["fc.weight"])

@@ -19,7 +19,7 @@ from ..images.decoding import list_stimuli, read_image
 from ..memory import keep_freed_memory
 from ..networks.layers import Layers, record_layers
 from ..networks.network_files import load_network
-from ..networks.trials import BATCH
+from ..networks.trials import ALIKE, BATCH, refuse_difference
 from ..views.on_cpu import make_center_views
 from ..views.resizing import RADII
 
@@ -93,8 +93,8 @@ def record_activations(
         attributes: of the file, beside `layers`.
 
     Raises:
-        ValueError: there are fewer than three stimuli, no layer has two units, a layer's activations are not finite numbers,
-            or `record_layers`.
+        ValueError: there are fewer than three stimuli, no layer has two units, a layer's activations are not finite numbers or
+            depend on other pictures or chance (those to the first picture are looked at); or `record_layers`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
@@ -110,7 +110,9 @@ def record_activations(
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
             views = torch.stack([transform_stimulus(path, preprocessing) for path in batch])
-            outputs = compute(views.to(device, memory_format=torch.contiguous_format))
+            views = views.to(device, memory_format=torch.contiguous_format)
+            one = views[:1].clone()  # a network may write into its input
+            outputs = compute(views)
             found = {layer: output.float().cpu().numpy() for layer, output in outputs.items() if output[0].numel() > 1}
             for layer, values in found.items():
                 finite = np.isfinite(values.reshape(len(batch), -1)).all(1)
@@ -120,6 +122,9 @@ def record_activations(
                 if start == 0:
                     file.create_dataset(f"layers/{layer}", (len(paths), *values.shape[1:]), np.float32)
                 file[f"layers/{layer}"][start : start + len(batch)] = values
+            if start == 0:  # a network of the library's users was not tried before
+                alone = compute(one)
+                refuse_difference(network, name, {layer: output[:1] for layer, output in outputs.items()}, alone, ALIKE)
         if single := ", ".join(layer for layer in outputs if layer not in found):
             logger.warning("%s: %s: one unit an image, for which no RSM is defined; left out", name, single)
         if not found:

@@ -78,12 +78,23 @@ def load_network(
     if isinstance(source, nn.Module):
         source.eval()
         name = name or type(source).__name__
+        if empty := next((key for key, tensor in source.named_parameters() if tensor.is_meta), None):
+            raise ValueError(f"{name}: {empty} is on the device meta and holds no numbers; build it on the CPU")
         return Network(name, source, chosen or Preprocessing(), json.dumps({"architecture": name}))
+    if not isinstance(source, str | Path):
+        raise ValueError(
+            f"source: found an object of class {type(source).__name__}; give a torch.nn.Module (not its class, nor its state "
+            "dict), a name or a path"
+        )
     path, study = Path(source), read_config(config) if config else None
     if study and str(source) in study.models and not path.exists():
         path = Path(study.pathvars.get("results", "results")) / f"models/{source}"
         if not (path / "weights.safetensors").is_file():
             return _make_network(study.models[str(source)], name or str(source), chosen)
+    if path.is_file() and path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".tar"):
+        raise ValueError(
+            f"{path}: does not say of which network it holds the weights; name that, with state_dict={str(path)!r}"
+        )
     if path.exists():
         folder = path if path.is_dir() else path.parent
         known = study.models[folder.name].model_dump() if study else None

@@ -5,6 +5,7 @@ What a network does with a few pictures, before it is used: whether each picture
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from .layers import Layers, find_failing_module, find_tensor, record_layers
 TOLERANCE = 1e-3
 """Largest difference of two responses, as a share of the response's spread over units. float32 in another order of sums gives
 1e-6 to 1e-4; a difference of this size moves a correlation by less than 1e-6."""
+
+ALIKE = 0.05
+"""The same for a network that was not tried, also on a GPU, which chooses its kernels by the number of pictures."""
 
 BATCH = 16
 """Pictures that are shown together where layers are recorded; a network that takes others into account may do so from a
@@ -98,16 +102,20 @@ def find_difference(first: dict[str, Tensor], second: dict[str, Tensor], least: 
 
 
 def refuse_difference(
-    network: nn.Module, spec: NetworkSpec, first: dict, second: dict, least: float = TOLERANCE
+    network: nn.Module, spec: NetworkSpec | str | Path, first: dict, second: dict, least: float = TOLERANCE
 ) -> None:
-    """Raise a ValueError where the same pictures were answered differently; see `find_difference`."""
+    """Raise a ValueError where the same pictures were answered differently; see `find_difference`.
+
+    Of the specification the message has the architecture; a name may stand for it.
+    """
     if layer := find_difference(first, second, least):
         training = [name for name, module in network.named_modules() if name and module.training]
         hint = (
             f" (in training mode although it was asked for evaluation: {', '.join(training[:3])})" if training else ""
         )
+        name = getattr(spec, "architecture", spec)
         raise ValueError(
-            f"{spec.architecture}: layer {layer} answers the same picture differently when it is alone, among others, or "
+            f"{name}: layer {layer} answers the same picture differently when it is alone, among others, or "
             f"shown again{hint}. An answer must not depend on other pictures, on those before, or on chance: BatchNorm needs "
             "running statistics, states must begin anew in each pass, noise and dropout must be off in evaluation mode"
         )

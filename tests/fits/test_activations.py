@@ -136,7 +136,7 @@ def test_batches_have_at_most_sixteen_stimuli(tmp_path, stimuli, monkeypatch):
     monkeypatch.setattr(AlexNet, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
     spec = make_spec()
     extract_activations(write_weights(tmp_path, initialize_network(spec, 0), spec), stimuli, tmp_path / "a.h5")
-    assert seen == [1, 2, 16, 4]  # the first two find the layers' shapes
+    assert seen == [1, 2, 16, 1, 4]  # the first two find the layers' shapes, the fourth is the first picture alone
 
 
 def test_non_finite_activations_name_the_layer(tmp_path, stimuli):
