@@ -46,7 +46,7 @@ def list_splits(folders: dict[str, str | Path], lists: dict[str, str | Path], *,
         storage: shortest_side, write_mode, jpeg_quality.
 
     Raises:
-        ValueError: the folders do not hold a labelled data set.
+        ValueError: the folders do not hold a labelled data set, or images none of which can be decoded.
         OSError: shards and .beton files need more space than there is.
     """
     images = label_splits(folders["train"], folders["val"], val_labels)
@@ -65,10 +65,22 @@ def list_splits(folders: dict[str, str | Path], lists: dict[str, str | Path], *,
 
 
 def estimate_bytes(places: list[Path | Piece], storage: dict) -> float:
-    """Estimate the bytes of a split's encoded images from a random sample of them (seed 0); damaged ones do not count."""
-    sample = np.random.default_rng(0).permutation(len(places))[:N_SAMPLE]
-    encoded = encode_images([places[i] for i in sample], **storage)
+    """Estimate the bytes of a split's encoded images from a random sample of them (seed 0); damaged ones do not count.
+
+    Raises:
+        CorruptImageError: none of the sample can be decoded. Where some cannot, a warning names one.
+    """
+    sample = [places[i] for i in np.random.default_rng(0).permutation(len(places))[:N_SAMPLE]]
+    encoded = encode_images(sample, **storage)
     sizes = [len(image.stored) for image in encoded if not image.refused]
+    refused = [f"{place}: {image.refused}" for place, image in zip(sample, encoded, strict=True) if image.refused]
+    if refused:
+        text = (
+            f"{len(refused)} of {len(sample)} images that were looked at cannot be decoded, among them {min(refused)}"
+        )
+        if not sizes:
+            raise CorruptImageError(text)
+        log.warning(text)
     return len(places) * float(np.mean(sizes)) if sizes else 0.0
 
 

@@ -206,6 +206,18 @@ def test_lists_and_estimate(image_folder, tmp_path, caplog):
     assert "train 24 images, about 0.00 GB; val 24 images" in caplog.text and "GB are free" in caplog.text
 
 
+def test_images_that_cannot_be_decoded_are_told_before_the_work(image_folder, tmp_path, caplog):
+    """By the sample: one is a warning, all are an error."""
+    list_both(image_folder, tmp_path)
+    assert "1 of 24 images that were looked at cannot be decoded, among them " in caplog.text
+    assert "b/broken.png: UnidentifiedImageError: 13 bytes that are no JPEG" in caplog.text
+    for name in ("a/1.jpg", "b/1.jpg"):
+        (tmp_path / "pointers" / name).parent.mkdir(parents=True)
+        (tmp_path / "pointers" / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n")
+    with pytest.raises(CorruptImageError, match=r"2 of 2 images .* among them .*a/1\.jpg: .* a pointer of Git LFS"):
+        list_both(tmp_path / "pointers", tmp_path)
+
+
 def test_full_disk_is_told_before_the_work(image_folder, tmp_path, monkeypatch):
     free = int(3.9 * estimate_bytes(list(image_folder.rglob("*.png")), STORAGE))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free))
