@@ -29,17 +29,11 @@ import pandas as pd
 
 from ..files import BEGIN, say_kind
 from .decoding import IMAGE_SUFFIXES
-from .splits import is_hidden, refuse_archives_of_several_splits
+from .splits import PACKED, is_hidden, refuse_archives_of_several_splits
 from .tars import LABELS, index_tars, name_class, scan_tar
 
 KINDS = (".tar", ".parquet")
 DIGITS = 4
-PACKED = re.compile(
-    r"\.(tar|parquet)(\.(gz|bz2|xz|zst|lz4|part[\w-]*|a[a-z]|\d+|crdownload|download|incomplete|aria2|tmp))?$"
-    r"|\.(tgz|tbz2?|txz|zip|7z|rar)$",
-    re.IGNORECASE,
-)
-"""Names of archives that are compressed, in parts or not yet whole."""
 
 
 @dataclass(frozen=True)

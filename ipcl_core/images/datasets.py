@@ -22,7 +22,7 @@ from PIL import Image
 from ..downloads import read_members
 from .archives import DIGITS, count_digits, index_archives, list_archives, locate, refuse_shared
 from .decoding import IMAGE_SUFFIXES
-from .splits import find_splits, is_hidden, refuse_parts, report_beside, say_keys
+from .splits import PACKED, find_splits, is_hidden, refuse_parts, report_beside, say_keys
 from .tars import WNID
 
 log = logging.getLogger(__name__)
@@ -174,9 +174,8 @@ def list_images(folder: str | Path) -> pd.DataFrame:
         places = {split: folder / name for split, name in splits.items()}
         raise ValueError(f"{folder}: its sub-folders are splits, not classes; write {say_keys(places)}")
     beside = sorted(c.name for c in folder.iterdir() if not is_hidden(c.name) and not c.is_dir())
-    packed = [
-        name for name in beside if name.endswith(".tar") and WNID.fullmatch(name[:-4]) and name[:-4] not in classes
-    ]
+    stems = {name: name.partition(".")[0] for name in beside if PACKED.search(name)}
+    packed = [name for name, stem in stems.items() if WNID.fullmatch(stem) and stem not in classes]
     if packed and any(map(WNID.fullmatch, classes)):
         raise ValueError(
             f"{folder / packed[0]}: is one of {len(packed)} archives of classes that have no folder, as others have; was the "

@@ -19,6 +19,12 @@ FEW = 3
 SYSTEMS = {"@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 """Folders that file servers and operating systems make, those of thumbnails (Synology's @eaDir) among them."""
 
+PACKED = re.compile(
+    r"\.(tar|parquet)(\.(gz|bz2|xz|zst|lz4|part[\w-]*|a[a-z]|\d+|crdownload|download|incomplete|aria2|tmp))?$"
+    r"|\.(tgz|tbz2?|txz|zip|7z|rar)$",
+    re.IGNORECASE,
+)
+"""Names of archives, also such as are compressed, in parts or not yet whole."""
 PART = re.compile(
     r"(train|val|test|data|images?|part|shard|chunk|batch|fold|volume|set|split)[-_. ]?\d+", re.IGNORECASE
 )

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from .decoding import IMAGE_SUFFIXES
-from .splits import find_splits, is_hidden, report_beside, say_keys
+from .splits import PACKED, find_splits, is_hidden, report_beside, say_keys
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,14 @@ def scan_tar(path: Path) -> Contents:
     Raises:
         OSError, EOFError, ValueError, tarfile.TarError: it is cut or damaged, or a member is not what it should be.
     """
-    found = Contents()
+    found, has_tars = Contents(), False
     with open(path, "rb") as file:
         for name, (at, size) in _list_files(file, 0, file.seek(0, os.SEEK_END)).items():
             stem, suffix = posixpath.splitext(name)
             suffix = suffix.lower()
             try:
                 if suffix == ".tar":
+                    has_tars = True
                     inside = _list_files(file, at, at + size)
                     images = [one for one in inside if PurePosixPath(one).suffix.lower() in IMAGE_SUFFIXES]
                     if not images:
@@ -89,6 +90,8 @@ def scan_tar(path: Path) -> Contents:
                     found.others.append(name)
             except (tarfile.TarError, EOFError, ValueError) as error:
                 raise ValueError(f"{name}: {error}") from None
+    if has_tars and (packed := [name for name in found.others if PACKED.search(name)]):
+        raise ValueError(f"{packed[0]}: beside .tar files, and cannot be read; unpack {path.name}, and this one in it")
     return found
 
 

@@ -154,16 +154,15 @@ def test_images_beside_the_class_folders_are_said_and_many_refused(tmp_path, cap
     assert said in caplog.text
 
 
-def test_interrupted_unpacking_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["n01484850.tar", "n01484850.tar.gz", "n01484850.zip"])
+def test_interrupted_unpacking_is_refused(tmp_path, name):
     """Of ImageNet's archives of classes each needs a folder, where some have one; one that has is passed over."""
-    for name in ("n01440764/a.png", "n01443537/a.png"):
-        save(tmp_path / name)
+    for folder in ("n01440764", "n01443537"):
+        save(tmp_path / folder / "a.png")
     (tmp_path / "n01440764.tar").touch()
     assert len(list_images(tmp_path)) == 2
-    (tmp_path / "n01484850.tar").touch()
-    with pytest.raises(
-        ValueError, match=r"n01484850\.tar: is one of 1 archives of classes that have no folder, as others"
-    ):
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=rf"{name}: is one of 1 archives of classes that have no folder, as others"):
         list_images(tmp_path)
 
 

@@ -114,6 +114,10 @@ PICTURES = {"a/1.jpg": b"1", "b/1.jpg": b"2"}
             r"x\.tar: .*b\.tar: holds no image",
         ),
         (
+            lambda f: write_tar(f / "x.tar", {"a.tar": archive({"1.jpg": b"1"}), "b.tar.gz": b"1"}),
+            r"x\.tar: .*b\.tar\.gz: beside \.tar files, and cannot be read; unpack x\.tar, and this",
+        ),
+        (
             lambda f: (
                 write_tar(f / "n01440764.tar", {"1.jpg": b"1"})
                 and write_tar(f / "n01443537.tar", {"1.txt": b""}).parent
