@@ -236,14 +236,23 @@ def _build_timm(name: str, weights: str | None, arguments: dict) -> "nn.Module":
             f"timm:{name}: the package timm is not installed; pip install timm, or add it to envs/torch.yaml "
             "where the workflow makes the environments"
         ) from None
+    if "." in name:  # timm itself takes the tag for a name too, and without `pretrained` no weights
+        name, _, tag = name.partition(".")
+        raise ValueError(
+            f"timm:{name}.{tag}: {tag} names weights; write timm:{name}, and weights: {tag} if it is to have them"
+        )
     if not timm.is_model(name):
         raise ValueError(f"timm:{name}: timm has no such network{_suggest(name, timm.list_models())}")
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
     if weights and weights not in tags:
         raise ValueError(f"timm:{name}: has no weights {weights}; there are {', '.join(tags) or 'none'}")
     full = f"{name}.{weights}" if weights else name
-    if "checkpoint_path" in arguments:
-        raise ValueError(f"timm:{name}: arguments.checkpoint_path: give the file as state_dict, whose hash is recorded")
+    for key, wanted in (
+        ("checkpoint_path", "state_dict, whose hash is recorded"),
+        ("pretrained_cfg", "weights, their tag"),
+    ):
+        if key in arguments:
+            raise ValueError(f"timm:{name}: arguments.{key}: leave it out and give {wanted}")
     n_outputs = timm.models.get_pretrained_cfg(full).num_classes if weights else None
     if weights and arguments.get("num_classes", n_outputs) not in (0, n_outputs):
         raise ValueError(

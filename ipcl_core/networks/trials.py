@@ -40,7 +40,7 @@ def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_
         Layer -> (3, ...) in the layer's own type; "output" is what the network returns.
 
     Raises:
-        ValueError: the network cannot take pictures of this size; a layer is not there, is not called or returns no tensor;
+        ValueError: the network cannot take pictures of this size; a layer is not there, not called, or returns no number;
             the network fails with noise; a response is not finite, or depends on the other pictures or on those before.
     """
     side, preprocessing = spec.preprocessing.image_size, spec.preprocessing
@@ -54,6 +54,11 @@ def try_network(network: nn.Module, spec: NetworkSpec, layers: Layers, accuracy_
             compute = partial(_answer, network, spec, record)
             together = compute(pictures)
             for layer, found in together.items():
+                if not found[0].numel():
+                    raise ValueError(
+                        f"{spec.architecture}: layer {layer} returns no number (shape {tuple(found.shape[1:])}); give it "
+                        "units, or leave it out of the network"
+                    )
                 if not found.isfinite().all():
                     raise ValueError(
                         f"{spec.architecture}: layer {layer} gives non-finite activations to a picture of noise"

@@ -196,6 +196,10 @@ def test_answer_to_a_picture_must_be_its_own(code, tmp_path, made, layers):
             "changed(forward=lambda s, x: [Network.forward(s, x)][len(x) > 8])",
             r"could take a picture of zeros, but not 16 of noise, .* It is shown up to 16 at once",
         ),
+        (
+            "changed(build=lambda s: setattr(s, 'fc', nn.Linear(8, 0)))",
+            r"layer fc returns no number \(shape \(0,\)\); give it",
+        ),
         ("Network().half()", "are its weights, which are float16, to be float32.*conv .Conv2d. failed"),
         ("Network().double()", "are its weights, which are float64, to be float32"),
         (

@@ -385,6 +385,7 @@ def test_networks_of_timm(tmp_path):
     for name, message in (
         ("timm:vit_tinny_patch16_224", "did you mean .*vit_tiny_patch16_224"),
         ("timm:resnet18", "a1_in1k"),
+        ("timm:resnet18.a1_in1k", r"a1_in1k names weights; write timm:resnet18, and weights: a1_in1k if"),
     ):
         with pytest.raises(ValueError, match=message):
             make(tmp_path, architecture=name, weights="nobody's")
@@ -398,7 +399,8 @@ def test_networks_of_timm(tmp_path):
             "a1_in1k",
             r"a1_in1k: arguments\.num_classes: the weights have 1000 .* draw 10 at random",
         ),
-        ({"checkpoint_path": "a.pth"}, None, r"resnet18: arguments\.checkpoint_path: give the file as state_dict"),
+        ({"checkpoint_path": "a.pth"}, None, r"resnet18: arguments\.checkpoint_path: leave it out and give state_dict"),
+        ({"pretrained_cfg": "a1_in1k"}, None, r"resnet18: arguments\.pretrained_cfg: leave it out and give weights"),
     ],
 )
 def test_arguments_by_which_timm_would_draw_or_load_weights_are_refused(tmp_path, arguments, weights, message):
