@@ -18,6 +18,16 @@ def _refuse_repetition(values: list) -> list:
     return values
 
 
+def _refuse_names_alike(blocks: dict) -> dict:
+    seen: dict[str, str] = {}
+    for name in blocks:
+        if (other := seen.setdefault(name.casefold(), name)) != name:
+            raise ValueError(
+                f"{other} and {name} differ in upper and lower case alone, which some file systems do not tell; rename one"
+            )
+    return blocks
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
 """One line of text."""
@@ -33,6 +43,8 @@ Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 Distinct = Annotated[list[T], AfterValidator(_refuse_repetition)]
 """A list in which nothing stands twice."""
+Blocks = Annotated[dict[Name, T], AfterValidator(_refuse_names_alike)]
+"""Blocks whose names are those of files or folders."""
 PerChannel = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 

@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, field_validator, model_validator
 
 from .architectures import ARCHITECTURES
-from .base import Distinct, Line, Name, Strict
+from .base import Blocks, Distinct, Line, Name, Strict
 from .data import CATEGORIES, Brain, Dataset, ImageFolder
 from .evaluation import KNN, Encoding, NoiseCeiling, Probes, Published, Statistics
 from .models import Fetched, Model, Trained, Untrained, Weights
@@ -40,13 +40,13 @@ class Config(Strict):
     """Heads the report."""
     pathvars: dict[Literal["results", "logs", "benchmarks"], Folder] = {}
     """Folders, each another one, relative to the working directory or absolute: results, logs, benchmarks."""
-    datasets: dict[Name, Dataset] = {}
+    datasets: Blocks[Dataset] = {}
     """Labelled images: to train on, and to measure category accuracy on."""
-    brains: dict[Name, Brain] = Field(min_length=1)
+    brains: Blocks[Brain] = Field(min_length=1)
     """Brain data with which every model's layers are compared."""
     recipes: dict[Name, Recipe] = {}
     """How networks are trained."""
-    models: dict[Name, Model] = Field(min_length=1)
+    models: Blocks[Model] = Field(min_length=1)
     """The rows of Table 1, in order."""
     figure2_models: Distinct[Name] = Field(min_length=1)
     """Models whose layers figure 2B shows, in order, each with its supervised twin where there is one."""

@@ -185,6 +185,15 @@ def test_repetition_is_refused(path, value, found):
     assert found in explain(change(path, value))
 
 
+@pytest.mark.parametrize("path", ["datasets.pictures", "brains.objects92", "models.first"])
+def test_names_that_differ_in_case_alone_are_refused(path):
+    """Their results would lie in one folder on macOS and many file servers."""
+    block, name = path.split(".")
+    study = copy.deepcopy(STUDY)
+    study[block][name.upper()] = study[block][name]
+    assert f"{block}: {name} and {name.upper()} differ in upper and lower case alone" in explain(study)
+
+
 @pytest.mark.parametrize(
     "path,where",
     [("recipes.ipcl.objective", "name"), ("brains.objects92", "source"), ("recipes.ipcl.optimizer", "name")],
