@@ -222,6 +222,19 @@ def test_labels_are_those_of_the_training_classes(tmp_path, caplog):
     assert "val: no image of 1 class(es) of" in caplog.text and "'bird'" in caplog.text
 
 
+@pytest.mark.parametrize(("names", "said"), [("0 1 2 10", "10 before 2"), ("00 01 02 10", ""), ("0 1 2 10 dog", "")])
+def test_numbers_that_are_sorted_as_texts_are_told(tmp_path, caplog, names, said):
+    """The labels are those of torchvision's ImageFolder all the same."""
+    for name in names.split():
+        for split in ("train", "val"):
+            save(tmp_path / split / name / f"{split}.png")
+    train = label_splits(tmp_path / "train", tmp_path / "val")["train"]
+    assert train["class"].tolist() == sorted(names.split()) and train["label"].tolist() == list(
+        range(len(names.split()))
+    )
+    assert said in caplog.text and bool(said) == ("order of texts" in caplog.text)
+
+
 def test_class_that_training_has_not_is_refused(tmp_path):
     folders = make_splits(tmp_path, "cat/1.png dog/1.png", "cat/2.png dog/2.png eel/2.png")
     with pytest.raises(ValueError, match=r"val: 1 class\(es\) that .*train has not, among them 'eel'"):
