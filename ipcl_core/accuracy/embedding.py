@@ -24,13 +24,10 @@ from ..files import write_hdf5
 from ..memory import keep_freed_memory
 from ..networks.layers import record_layers
 from ..networks.network_files import load_network
-from ..networks.trials import BATCH, place_network, refuse_difference
+from ..networks.trials import ALIKE, BATCH, place_network, refuse_difference
 
 GPU_BATCHES = 32
 """How many times BATCH images are taken at once on a GPU."""
-ALIKE = 1e-2
-"""Largest difference of an image's features alone and in a batch, see `trials.find_difference`: a GPU chooses its kernels by
-their size."""
 
 
 def pool_maps(activations: Tensor, max_dim: int | None) -> Tensor:

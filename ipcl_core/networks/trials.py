@@ -18,7 +18,7 @@ TOLERANCE = 1e-3
 1e-6 to 1e-4; a difference of this size moves a correlation by less than 1e-6."""
 
 ALIKE = 0.05
-"""The same for a network that was not tried, also on a GPU, which chooses its kernels by the number of pictures."""
+"""The same where a network is used, of a picture alone and in a batch: a GPU chooses its kernels by the number of pictures."""
 
 BATCH = 16
 """Pictures that are shown together where layers are recorded; a network that takes others into account may do so from a
