@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..rsa.inference import draw_permutations
-from .names import find_order
+from .names import find_stimuli
 
 MIN_HELD_OUT = 4
 """Fewest held-out stimuli, six pairs."""
@@ -76,7 +76,7 @@ def read_column(path: str | Path, stimuli: list[str], column: str) -> dict[str, 
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if lacking := [name for name in ("stimulus", column) if name not in table]:
         raise ValueError(f"{path}: lacks the column {lacking[0]}; needs stimulus and {column}")
-    order = find_order(list(table["stimulus"]), stimuli)
+    order = find_stimuli(list(table["stimulus"]), stimuli)
     for name, value, number in zip(table["stimulus"], table[column], order, strict=True):
         if number is None:
             raise ValueError(f"{path}: {name!r} is none of the {len(stimuli)} stimuli, such as {stimuli[0]}")

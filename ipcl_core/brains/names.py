@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from ..images.decoding import IMAGE_SUFFIXES
 from .labels import Labels
-from .stimuli import strip_suffix
+from .stimuli import drop_numbers, make_ascii, strip_suffix
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,20 @@ def find_order(labels: Sequence[str], names: Sequence[str]) -> list[int | None]:
                 return _look_up(a, b)
     held = _find_held(labels, names)
     return best if None in held or len(set(held)) < len(held) else held
+
+
+def find_stimuli(labels: Sequence[str], stimuli: Sequence[str]) -> list[int | None]:
+    """Return `find_order` of labels among names as in brain.h5, which begin with a number that the user's do not.
+
+    The number counts where labels are just these names, or the names hold no other.
+    """
+    if set(_read_strictly(labels)) <= set(stimuli):
+        return find_order(labels, stimuli)
+    bare = drop_numbers(stimuli)
+    readings = [find_order(labels, bare), _look_up([make_ascii(label) for label in _read_strictly(labels)], bare)]
+    if not _list_numbers(bare):
+        readings.append(find_order(labels, stimuli))
+    return min(readings, key=lambda found: found.count(None))
 
 
 def match_pictures(conditions: list[str], images: str | Path) -> list[tuple[str, list[str]]]:

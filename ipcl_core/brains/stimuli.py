@@ -15,6 +15,9 @@ from ..images.decoding import IMAGE_SUFFIXES, read_image
 
 logger = logging.getLogger(__name__)
 
+LONGEST = 200
+"""Letters of a name, which with its number and suffix may have 255."""
+
 
 def strip_suffix(name: str) -> str:
     """Return the name of an image in Unicode's NFC without its suffix, where it has that of an image.
@@ -96,9 +99,24 @@ def name_stimuli(conditions: Iterable[str]) -> list[str]:
 
 
 def _number(stems: Sequence[str]) -> list[str]:
-    """Return names of files that sort in this order, of letters that every file system takes."""
+    """Return names of files that sort in this order."""
     digits = max(2, len(str(len(stems))))
-    return [f"{i + 1:0{digits}d}_{re.sub(r'[^A-Za-z0-9_-]+', '_', stem)}" for i, stem in enumerate(stems)]
+    return [f"{i + 1:0{digits}d}_{make_ascii(stem)}" for i, stem in enumerate(stems)]
+
+
+def drop_numbers(names: Sequence[str]) -> list[str]:
+    """Return names of `name_stimuli` without the number that it puts before them; others as they are."""
+    return [name.removeprefix(f"{i + 1:0{len(name.split('_')[0])}d}_") for i, name in enumerate(names)]
+
+
+def make_ascii(stem: str) -> str:
+    """Return a name of letters, and of a length, that every file system takes.
+
+    Latin letters lose their accents, other letters become their code points, so that names in any script stay distinct.
+    """
+    stem = re.sub("([A-Za-z])[\u0300-\u036f]+", r"\1", unicodedata.normalize("NFD", stem))
+    stem = re.sub(r"[^\W_]", lambda letter: letter[0] if letter[0].isascii() else f"{ord(letter[0]):x}", stem)
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem)[:LONGEST]
 
 
 def _find_pictures(conditions: Sequence[Sequence[str]], images: Path) -> list[list[Path]]:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..config.templates import find_suffix, split_reference
-from .names import find_order
+from .names import find_stimuli
 from .own_files import read_values
 
 COLUMNS = ["stimulus_1", "stimulus_2", "stimulus_3", "odd"]
@@ -63,11 +63,7 @@ def _read_table(path: Path, stimuli: list[str]) -> tuple[NDArray, NDArray, NDArr
         raise ValueError(f"{path}: lacks the column {lacking[0]}; needs {FORMS}")
     cells = table[COLUMNS].to_numpy()
     labels = list(dict.fromkeys(cells.ravel()))
-    found = find_order(labels, stimuli)
-    if None in found:  # the names of brain.h5 begin with their number, which the user's do not
-        found = find_order(
-            labels, [name.removeprefix(f"{i + 1:0{len(name.split('_')[0])}d}_") for i, name in enumerate(stimuli)]
-        )
+    found = find_stimuli(labels, stimuli)
     if None in found and all(label.isdecimal() for label in labels):
         numbers = _count_from_zero(cells.astype(np.int64), len(stimuli), path)
     elif None in found:

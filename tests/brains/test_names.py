@@ -16,7 +16,8 @@ from rsatoolbox.data import Dataset
 from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist
 
-from ipcl_core.brains.names import Labels, check_order, find_order
+from ipcl_core.brains.names import Labels, check_order, find_order, find_stimuli
+from ipcl_core.brains.stimuli import name_stimuli
 
 SHUFFLED = [3, 1, 0, 2, 5, 4]
 
@@ -340,6 +341,32 @@ def test_names_beside_the_values_are_compared(own, variable, save, warnings_of):
     names = [NAMES[i] for i in SHUFFLED]
     own.write(lambda path, array: save(path, array[SHUFFLED], names), "{participant}_{region}" + suffix)
     refuse(own, r"by (\S+ )?\S*(names|names\(:,1\)|conditions) number 1 is chair, and mug.png by", files=files)
+
+
+# ---- names as in brain.h5 --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["3", "1", "2", "4"],
+        ["0004.png", "0003.png", "0002.png", "0001.png"],
+        ["img_4", "img_3", "img_2", "img_1"],
+        ["Käse", "Öl", "Straße", "ça"],
+        ["犬", "猫", "が", "か"],
+        ["кот", "дом", "пёс", "лес"],
+        ["mug", "bike", "cup", "kite"],
+        [letter * 250 for letter in "abcd"],
+    ],
+)
+def test_the_number_of_a_stimulus_is_no_name(names):
+    stimuli = name_stimuli(names)
+    assert all(name.isascii() and len(name) < 250 for name in stimuli)
+    for labels in (names, [f"{name.removesuffix('.png')}.jpg" for name in names], stimuli):
+        order = [1, 3, 0, 2]
+        assert find_stimuli([labels[i] for i in order], stimuli) == order
+    bare = all(not any(map(str.isdecimal, name)) for name in names)
+    assert (find_stimuli(["2", "4", "1", "3"], stimuli) == [1, 3, 0, 2]) is bare
 
 
 # ---- participants ----------------------------------------------------------------------------------------------------
