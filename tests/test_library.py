@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -240,6 +241,99 @@ def test_brain_of_a_block_a_name_and_a_file(own, tmp_path, monkeypatch):
     assert not place.exists()
     with pytest.raises(ValueError, match="there is no brain other, but objects"):
         ipcl.load_brain("other")
+
+
+@pytest.mark.parametrize("key", ["participant", "subject", "subj", "sub"])
+def test_rows_of_rsatoolbox_without_a_participant_are_told(patterns, key, caplog):
+    """`name` may be that of regions, which would be taken for people."""
+    distances = np.stack([(1 - np.corrcoef(one))[np.triu_indices(N, 1)] for one in patterns[:3]])
+    rdms = RDMs(distances - 1, "poisson_cv", rdm_descriptors={key: ["c", "a", "b"]})
+    assert ipcl.load_brain(rdms).regions[0].participants == ["c", "a", "b"]
+    assert "count as participants" not in caplog.text
+    ipcl.load_brain(RDMs(distances - 1, "poisson_cv", rdm_descriptors={"name": ["V1", "V4", "IT"]}))
+    assert (
+        "no descriptor is called participant or subject or subj or sub; name (V1, V4, IT) is not looked at"
+        in caplog.text
+    )
+
+
+def test_names_of_tables_are_compared(patterns):
+    """Of rows and columns, with those of other regions, participants and the stimuli that are given; of layers too."""
+    names, order = [f"p{i}" for i in range(N)], [2, 0, 1, *range(3, N)]
+    tables = [pd.DataFrame(1 - np.corrcoef(one), names, names) for one in patterns]
+    shuffled = tables[1].iloc[order, order]
+    brain = ipcl.load_brain({"V1": tables[0], "IT": tables[1:3], "V4": np.asarray(tables[3])})
+    assert brain.stimuli == names
+    assert ipcl.load_brain({"V1": tables[0].reset_index(drop=True).T.reset_index(drop=True)}).stimuli[0] == "1"
+    message = "another order: by the {} number 1 is p2, and p0 by"
+    for regions, where, stimuli in (
+        ({"V1": tables[0], "IT": shuffled}, "index", None),
+        ({"IT": [tables[0], shuffled]}, "index", None),
+        ({"IT": tables[0].iloc[:, order]}, "columns", None),
+        ({"IT": shuffled}, "index", np.array(names)),
+    ):
+        with pytest.raises(ValueError, match=message.format(where)):
+            ipcl.load_brain(regions, stimuli=stimuli)
+    expected = ipcl.compare({"a": patterns[0]}, brain)["r"]
+    assert list(ipcl.compare({"a": pd.DataFrame(patterns[0], names)}, brain)["r"]) == list(expected)
+    with pytest.raises(ValueError, match=f"layer a: the stimuli stand in {message.format('index')}"):
+        ipcl.compare({"a": pd.DataFrame(patterns[0], names).iloc[order]}, brain)
+
+
+def test_tables_of_stimuli_that_have_their_number(own, patterns):
+    """As brain.h5 of the workflow names them."""
+    own.import_all()
+    brain = ipcl.load_brain(own.brain)
+    table = pd.DataFrame(patterns[0][:6], brain.stimuli)
+    for index in (brain.stimuli, [name.split("_")[1] for name in brain.stimuli]):
+        assert len(ipcl.compare({"a": table.set_axis(index)}, brain)) == 2
+        with pytest.raises(ValueError, match="another order"):
+            ipcl.compare({"a": table.set_axis(index).iloc[::-1]}, brain)
+
+
+def test_tensors_masked_arrays_and_names_of_any_type(patterns):
+    torch = pytest.importorskip("torch")
+    rdm = 1 - np.corrcoef(patterns[0])
+    brain = ipcl.load_brain({"IT": torch.tensor(rdm, requires_grad=True)}, stimuli=np.arange(N))
+    assert brain.stimuli == [str(i) for i in range(N)]
+    assert np.array_equal(brain.regions[0].rsvs[0], similarity.vectorize_rsm(1 - rdm))
+    given = torch.tensor(patterns[1], dtype=torch.bfloat16, requires_grad=True)
+    fits = ipcl.compare({1: given, "two": patterns[1].tolist()}, brain)
+    assert list(fits["layer"]) == ["1", "two"] and np.ptp(fits["r"]) < 0.01
+    assert ipcl.load_brain({"IT": np.ma.array(rdm, mask=np.eye(N))}).regions[0].rsvs.shape == (1, N * (N - 1) // 2)
+    with pytest.raises(ValueError, match="IT, participant 01: 1 of 66 pairs hold no finite number"):
+        ipcl.load_brain({"IT": np.ma.array(rdm, mask=(rdm == rdm[2, 3]) | (rdm == rdm[3, 2]))})
+    with pytest.raises(ValueError, match="layer a: found non-finite activations to 2"):
+        ipcl.compare({"a": np.ma.array(patterns[0], mask=np.arange(N)[:, None] == 2 + np.zeros(30))}, brain)
+
+
+def test_keys_that_cannot_be_names(patterns):
+    rdms = [1 - np.corrcoef(one) for one in patterns]
+    for keys, message in (
+        (("LOC/left", "LOC"), "region LOC/left: cannot stand beside region LOC"),
+        (("", "IT"), "region '': cannot be the name"),
+        (("..", "IT"), r"region '\.\.': cannot be the name"),
+        ((1, "1"), "region 1: stands 2 times"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ipcl.load_brain(dict(zip(keys, rdms, strict=False)))
+        with pytest.raises(ValueError, match=message.replace("region", "layer")):
+            ipcl.compare(dict(zip(keys, patterns, strict=False)), ipcl.load_brain({"IT": rdms[0]}))
+    with pytest.raises(ValueError, match="network: found no layer"):
+        ipcl.compare({}, ipcl.load_brain({"IT": rdms[0]}))
+    with pytest.raises(ValueError, match="IT: is no array of numbers"):
+        ipcl.load_brain({"IT": [rdms[0], rdms[1][:5, :5]]})
+    with pytest.raises(ValueError, match="layers: are those of a network; leave it out"):
+        ipcl.compare({"a": patterns[0], "b": patterns[1]}, ipcl.load_brain({"IT": rdms[0]}), layers=["a"])
+    with pytest.raises(ValueError, match="statistics cannot be used:\n  unknown key 'splits'"):
+        ipcl.compare({"a": patterns[0]}, ipcl.load_brain({"IT": rdms[0]}), statistics={"splits": 9})
+    with pytest.raises(ValueError, match="stimuli: found 'abcdefghijkl'; give a list"):
+        ipcl.load_brain({"IT": rdms[0]}, stimuli="abcdefghijkl")
+    for path in ("nothing.h5", Path("nothing")):
+        with pytest.raises(
+            ValueError, match=r"nothing.*: is no file; give the path of a brain\.h5, or a name under brains of"
+        ):
+            ipcl.load_brain(path)
 
 
 def test_one_measurement_given_as_two_people_is_refused():

@@ -4,6 +4,7 @@ Brain data.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..brains.distances import make_rsv
 from ..brains.labels import Labels
@@ -20,8 +22,16 @@ from ..brains.published import import_kriegeskorte_2008, import_magri_konkle_201
 from ..brains.store import Region, read_brain, write_brain
 from ..config import Averaged, Brain, Kriegeskorte2008, MagriKonkle2019, OwnBrain, read_config
 from ..config.study import check_block
+from ..config.templates import SUFFIXES
 from ..downloads import PACKAGES, download_package
+from .arrays import check_keys, read_array, read_names
 
+logger = logging.getLogger(__name__)
+
+REGIONS, PARTICIPANTS = ("region", "roi"), ("participant", "subject", "subj", "sub")
+"""Descriptors of rsatoolbox's RDMs; its own examples have subj."""
+MEASURES = {"correlation": "correlation", "crossnobis": "crossvalidated", "poisson_cv": "crossvalidated"}
+"""rsatoolbox's names of distances that are not `other`, see `config.OwnData`."""
 MAKE_IT = "is not imported yet: snakemake --cores 1 results/brain/{name}/brain.h5"
 
 
@@ -53,15 +63,17 @@ def load_brain(
 
     Args:
         source: a name under `brains` of the configuration; such a block, as a dictionary; the path of a brain.h5 that the
-            workflow made; RDMs of rsatoolbox, whose descriptors region (or roi) and participant (or subject) are taken; or
-            region -> RDMs, (n_participants, n_stimuli, n_stimuli) correlation distances, or (n_stimuli, n_stimuli) of one.
+            workflow made; RDMs of rsatoolbox, whose descriptors region (or roi) and participant (subject, subj, sub) are
+            taken; or region -> RDMs, (n_participants, n_stimuli, n_stimuli) correlation distances, or (n_stimuli, n_stimuli)
+            of one: an array, a tensor, a table of pandas, whose names of rows and columns are compared, or a list of these.
         name: in tables and figures; left out: the one in the configuration, or brain.
         config: configuration in which `source` is a name. What the workflow has imported by it is taken from its results.
-        stimuli: names of the stimuli in the order of RDMs; left out: those of rsatoolbox's descriptors, or numbers.
+        stimuli: names of the stimuli in the order of RDMs; left out: those of rsatoolbox's descriptors, of the first table, or
+            numbers.
 
     Raises:
-        ValueError: there is no such name; a block or RDMs cannot be used, which the message explains; rsatoolbox's descriptors
-            name the stimuli in another order.
+        ValueError: there is no such name or file; a block or RDMs cannot be used, which the message explains; rsatoolbox's
+            descriptors, or tables, name the stimuli in another order.
         OSError: a file cannot be read.
 
     Source of the similarities 1 - d: see `brains.distances.make_rsv`.
@@ -76,24 +88,24 @@ def load_brain(
     if hasattr(source, "dissimilarities"):
         return _take_rdms(*_read_rsatoolbox(source, stimuli), name or "brain")
     if isinstance(source, Mapping) and "source" not in source:
-        arrays = {str(region): np.asarray(rdms) for region, rdms in source.items()}
-        if not arrays:
-            raise ValueError(f"{name or 'brain'}: found no region; give a dictionary, region -> RDMs")
-        for region, rdms in arrays.items():
+        regions = check_keys(source, "region", name or "brain")
+        arrays = {region: read_array(rdms, region) for region, rdms in zip(regions, source.values(), strict=True)}
+        for region, (rdms, _) in arrays.items():
             if rdms.ndim not in (2, 3) or rdms.shape[-1] != rdms.shape[-2] or not len(rdms):
                 raise ValueError(
                     f"{region}: found an array of shape {rdms.shape}, needs (participants, stimuli, stimuli), or (stimuli, "
                     "stimuli) of one; scipy's squareform makes matrices of pairs"
                 )
-        n = next(iter(arrays.values())).shape[-1]
-        parts = {region: (rdms.reshape(-1, *rdms.shape[-2:]), None) for region, rdms in arrays.items()}
-        return _take_rdms(list(stimuli or map(str, range(1, n + 1))), parts, "correlation", name or "brain")
+        parts = {region: (rdms.reshape(-1, *rdms.shape[-2:]), None) for region, (rdms, _) in arrays.items()}
+        return _take_rdms(_name_rows(arrays, stimuli), parts, "correlation", name or "brain")
     if isinstance(source, Mapping):
         return _import_brain(check_block(Brain, {"title": "brain", **source}, name or "brain"), name or "brain")
     if not isinstance(source, str | Path):
         raise ValueError(f"brain data: found {type(source).__name__}; of RDMs give a dictionary, region -> RDMs")
     if Path(source).is_file():
         return _open_brain(Path(source), name or Path(source).resolve().parent.name)
+    if isinstance(source, Path) or Path(source).suffix in SUFFIXES:
+        raise ValueError(f"{source}: is no file; give the path of a brain.h5, or a name under brains of {config}")
     study = read_config(config)
     if source not in study.brains:
         raise ValueError(f"{config}: there is no brain {source}, but {', '.join(study.brains)}")
@@ -133,23 +145,42 @@ def _import_brain(block: Brain, name: str) -> BrainData:
     return _open_brain(file, name, block, kept)
 
 
+def _name_rows(arrays: dict[str, tuple[NDArray, list[Labels]]], stimuli: Sequence[str] | None) -> list[str]:
+    """Return the names: those given, else of the first table's rows, else numbers; tables are compared with them."""
+    if stimuli is not None:
+        names = read_names(stimuli)
+    else:
+        tables = [labels[0].values for _, labels in arrays.values() if labels]
+        n = next(iter(arrays.values()))[0].shape[-1]
+        names = list(tables[0] if tables else map(str, range(1, n + 1)))
+    for region, (_, labels) in arrays.items():
+        check_order(labels, names, "stimulus", region, set())
+    return names
+
+
 def _read_rsatoolbox(rdms: Any, stimuli: Sequence[str] | None) -> tuple[list[str], dict, str]:
     """Return the stimuli's names, region -> (distances, participants), and which distance they are."""
     descriptors = {key.lower(): list(map(str, values)) for key, values in rdms.rdm_descriptors.items()}
     patterns = {key.lower(): list(map(str, values)) for key, values in rdms.pattern_descriptors.items()}
     keys = [key for key in ("stimuli", "stimulus", "conds", "conditions", "condition") if key in patterns]
-    names = list(stimuli) if stimuli is not None else patterns[(keys or sorted(patterns, key="index".__eq__))[0]]
+    names = read_names(stimuli) if stimuli is not None else patterns[(keys or sorted(patterns, key="index".__eq__))[0]]
     lists = [Labels(key, tuple(values), belongs="stimulus") for key, values in patterns.items()]
     check_order(lists, names, "stimulus", "the RDMs", set())
     n = len(rdms.dissimilarities)
-    regions = descriptors.get("region") or descriptors.get("roi") or ["brain"] * n
-    people = descriptors.get("participant") or descriptors.get("subject")
+    regions = next((descriptors[key] for key in REGIONS if key in descriptors), ["brain"] * n)
+    people = next((descriptors[key] for key in PARTICIPANTS if key in descriptors), None)
+    others = [key for key, values in descriptors.items() if key not in ("index", *REGIONS) and len(set(values)) > 1]
+    if people is None and others:
+        logger.warning(
+            "the RDMs: rows of a region count as participants, since no descriptor is called %s; %s (%s) is not looked at",
+            *(" or ".join(PARTICIPANTS), others[0], ", ".join(dict.fromkeys(descriptors[others[0]]))),
+        )
     parts = {}
     for region in dict.fromkeys(regions):
         rows = [i for i, one in enumerate(regions) if one == region]
         parts[region] = np.asarray(rdms.dissimilarities)[rows], people and [people[i] for i in rows]
     measure = str(rdms.dissimilarity_measure).lower()
-    return names, parts, {"correlation": "correlation", "crossnobis": "crossvalidated"}.get(measure, "other")
+    return names, parts, MEASURES.get(measure, "other")
 
 
 def _take_rdms(names: list[str], parts: dict, distance: str, name: str) -> BrainData:

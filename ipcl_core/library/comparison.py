@@ -7,18 +7,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from ..brains.labels import Labels
+from ..brains.names import check_order
+from ..brains.stimuli import drop_numbers
 from ..config import NoiseCeiling, Statistics
+from ..config.study import check_block
 from ..files import read_csv, write_hdf5
 from ..fits.fit_layers import fit_layers
 from ..fits.rsms import make_rsms
 from ..fits.statistics import measure_layers, measure_noise_ceilings
 from ..rsa.noise_ceiling import SPLIT_HALF
+from .arrays import check_keys, read_array
 from .brains import BrainData
 from .networks import Network, record
 
@@ -40,14 +45,15 @@ def compare(
     layers: str | Sequence[str] = "all",
     participants: bool = False,
     name: str | None = None,
-    statistics: Statistics | None = None,
-    noise_ceiling: NoiseCeiling | None = None,
+    statistics: Statistics | Mapping[str, Any] | None = None,
+    noise_ceiling: NoiseCeiling | Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Compare every layer's RSM with every region's.
 
     Args:
-        network: of `load_network`; or layer -> activations, (n_stimuli, ...) in the order of `brain.stimuli`; or the path of
-            the workflow's RSMs, `results/rsm/BRAIN/MODEL.h5`.
+        network: of `load_network`; or layer -> activations, (n_stimuli, ...) in the order of `brain.stimuli`: an array, a
+            tensor, or a table of pandas, whose names of rows are compared; or the path of the workflow's RSMs,
+            `results/rsm/BRAIN/MODEL.h5`.
         brain: of `load_brain`.
         layers: of a network, see `extract_activations`.
         participants: with a row for each participant besides the group's, the mean of their RSMs.
@@ -63,8 +69,8 @@ def compare(
         `rsa/BRAIN/MODEL.csv` and `noise_ceilings.csv`.
 
     Raises:
-        ValueError: network or brain is none of these; activations are of another number of stimuli, or of one unit; RSMs
-            are of other stimuli.
+        ValueError: network or brain is none of these; activations are of another number of stimuli, or in another order, or of
+            one unit; layers are named where activations are given; RSMs are of other stimuli.
 
     Source: section 4.2, appendix C.2; intervals and p: docs/statistics.md.
 
@@ -80,7 +86,12 @@ def compare(
     """
     if not isinstance(brain, BrainData):
         raise ValueError(f"brain: found {type(brain).__name__}; give what load_brain returns for it")
-    how, halves = statistics or Statistics(), noise_ceiling or NoiseCeiling()
+    if layers != "all" and not isinstance(network, Network):
+        raise ValueError(
+            "layers: are those of a network; leave it out, as all activations or RSMs that are given are compared"
+        )
+    how = check_block(Statistics, statistics or {}, "statistics")
+    halves = check_block(NoiseCeiling, noise_ceiling or {}, "noise_ceiling")
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if isinstance(network, str | Path):
@@ -107,11 +118,11 @@ def compare(
 
 
 def _write_activations(activations: Mapping[str, ArrayLike], brain: BrainData, path: Path) -> None:
-    n = len(brain.stimuli)
+    n, layers = len(brain.stimuli), check_keys(activations, "layer", "network")
     with write_hdf5(path) as file:
         file["stimuli"] = brain.stimuli
-        for layer, values in activations.items():
-            array = np.asarray(values)
+        for layer, values in zip(layers, activations.values(), strict=True):
+            array, labels = read_array(values, f"layer {layer}")
             if array.ndim < 2 or len(array) != n or array.dtype.kind not in "fiu":
                 raise ValueError(
                     f"layer {layer}: found an array of shape {array.shape} and type {array.dtype}, needs numbers of {n} "
@@ -123,8 +134,16 @@ def _write_activations(activations: Mapping[str, ArrayLike], brain: BrainData, p
                     f"non-finite activations to {brain.stimuli[finite.argmin()]}" if array[0].size > 1 else "one unit"
                 )
                 raise ValueError(f"layer {layer}: found {found}; an RSM needs finite numbers of two or more units")
+            _check_rows(labels, brain.stimuli, f"layer {layer}")
             file[f"layers/{layer}"] = array
-        file.attrs["layers"], file.attrs["network"] = list(activations), "{}"
+        file.attrs["layers"], file.attrs["network"] = layers, "{}"
+
+
+def _check_rows(labels: list[Labels], stimuli: list[str], who: str) -> None:
+    """Compare the names of a table's rows with the stimuli, which may have their number before them."""
+    for rows in (one for one in labels if one.axis == 0):
+        numbered = set(rows.values) <= set(stimuli)
+        check_order([rows], stimuli if numbered else drop_numbers(stimuli), "stimulus", who, set())
 
 
 def _add_intervals(fits: pd.DataFrame, sure: pd.DataFrame) -> pd.DataFrame:

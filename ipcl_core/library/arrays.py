@@ -1,0 +1,75 @@
+"""
+Arrays and tables that are given from Python -> numbers, and the names that stand beside them.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..brains.labels import Labels
+
+
+def read_array(given: Any, who: str) -> tuple[NDArray, list[Labels]]:
+    """Return the numbers of an array, a tensor, a table of pandas, or a list of these; and names of a table's axes.
+
+    Masked numbers become NaN.
+
+    Raises:
+        ValueError: they are no array, as rows of different lengths; the message begins with `who`.
+    """
+    if isinstance(given, list | tuple) and any(hasattr(one, "shape") for one in given):
+        parts = [read_array(one, who) for one in given]
+        return _make_array([array for array, _ in parts], who), [one for _, labels in parts for one in labels]
+    named = []
+    if isinstance(given, pd.DataFrame):
+        for axis, (where, names) in enumerate((("the index", given.index), ("the columns", given.columns))):
+            if not isinstance(names, pd.RangeIndex):  # pandas' own, where no names are given
+                named.append(Labels(where, tuple(map(str, names)), axis, "stimulus"))
+    elif hasattr(given, "detach"):  # torch
+        given = given.detach().cpu()
+        given = given.float() if str(given.dtype) == "torch.bfloat16" else given  # numpy has no such numbers
+    elif np.ma.is_masked(given):
+        given = given.astype(np.float64).filled(np.nan)
+    return _make_array(given, who), named
+
+
+def _make_array(given: Any, who: str) -> NDArray:
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{who}: is no array of numbers: {error}") from None
+
+
+def read_names(stimuli: Iterable[Any]) -> list[str]:
+    """Return names that are given as a list, an array or a column, of texts, numbers or paths.
+
+    Raises:
+        ValueError: one text is given in place of several.
+    """
+    if isinstance(stimuli, str | bytes):
+        raise ValueError(f"stimuli: found {stimuli!r}; give a list of names")
+    return [one.decode() if isinstance(one, bytes) else str(one) for one in stimuli]
+
+
+def check_keys(keys: Iterable[Any], what: str, who: str) -> list[str]:
+    """Return the names of regions or layers (`what`), which are those of datasets in HDF5 files.
+
+    Raises:
+        ValueError: there is none; one stands twice, is empty, or is what another begins with before a /.
+    """
+    names = list(map(str, keys))
+    if not names:
+        raise ValueError(f"{who}: found no {what}; give a dictionary, {what} -> array")
+    for name in names:
+        if not all(part.strip(".") for part in name.split("/")):
+            raise ValueError(f"{what} {name!r}: cannot be the name of a dataset; give another one")
+        if names.count(name) > 1:
+            raise ValueError(f"{what} {name}: stands {names.count(name)} times")
+        if longer := [other for other in names if other.startswith(f"{name}/")]:
+            raise ValueError(
+                f"{what} {longer[0]}: cannot stand beside {what} {name}; write another letter than / in it"
+            )
+    return names
