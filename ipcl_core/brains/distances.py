@@ -116,6 +116,8 @@ def _take_pairs(values: np.ndarray, triangle: str | None, kind: str, n: int, who
         values = values.ravel()
     if values.shape == (n, n):
         _check_diagonal(values, kind, who)
+        if np.isnan(values[0, -1]) != np.isnan(values[-1, 0]):  # one triangle is left out
+            values = np.where(np.isnan(values), values.T, values)
         try:
             return vectorize_rsm(values)
         except ValueError as error:

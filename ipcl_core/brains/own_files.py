@@ -4,6 +4,7 @@ Arrays of brain data from the files that laboratories keep them in. No pickle is
 
 import difflib
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 
 from ..config.templates import find_suffix, split_reference
 from ..files import check_readable, is_there, open_hdf5
+from .kinds import refuse_broken_link, refuse_kind
 from .labels import SMALL, Labels, list_labels
 from .matlab import NoVariableError, finish, follow, list_fields, read_mat
 
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 AFFINE = 1e-3
 """Largest difference of two affines, of a mask and of volumes, that is rounding: millimetres, and millimetres a voxel."""
+MISSING = ("nan", "na", "n/a")
+"""Cells of a table, in lower case, that stand for no number, as empty ones do."""
 NO_NIFTI = (
     "NIfTI files are read by nilearn and nibabel, which cannot be imported ({}); install the versions that "
     "envs/requirements.in names with pip, in the environment that this job runs in"
@@ -60,9 +64,11 @@ def read_values(reference: str, mask: str | None = None) -> Content:
     """
     path, name = split_reference(reference)
     if not is_there(path):
+        refuse_broken_link(path)
         raise NotThereError(f"{path}: there is no such file")
     try:
         check_readable(path)
+        refuse_kind(path, find_suffix(path))
         match find_suffix(path):
             case ".npy":
                 return Content(np.load(path, allow_pickle=False))
@@ -204,11 +210,14 @@ def _read_csv(path: Path) -> Content:
         with path.open(encoding="utf-8", errors="replace") as file:
             hint = _hint_at_separator(file.readline())
         raise ValueError(f"{path}: is no table: {str(error).strip()}{hint}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no text in UTF-8 ({error}); save it so") from None
     numbers = pd.to_numeric(cells.ravel(), errors="coerce").reshape(cells.shape)
-    wrong = np.isnan(numbers) & (np.char.lower(cells) != "nan")
-    corner = cells[0, 0] == "" and min(cells.shape) > 1
-    header = corner or wrong[0, 1 if cells.shape[1] > 1 else 0 :].all()
-    index = corner or (cells.shape[1] > 1 and wrong[int(header) :, 0].all())
+    blank = cells == ""
+    wrong = np.isnan(numbers) & ~blank & ~np.isin(np.char.lower(cells), MISSING)
+    corner = blank[0, 0] and min(cells.shape) > 1 and not _is_bare(blank, numbers)
+    header = corner or _are_names(wrong, blank, np.s_[0, 1 if cells.shape[1] > 1 else 0 :])
+    index = corner or (cells.shape[1] > 1 and _are_names(wrong, blank, np.s_[int(header) :, 0]))
     labels = [
         Labels("the first row", tuple(cells[0, int(index) :].tolist()), 1, "stimulus") if header else None,
         Labels("the first column", tuple(cells[int(header) :, 0].tolist()), 0, "stimulus") if index else None,
@@ -220,6 +229,7 @@ def _read_csv(path: Path) -> Content:
         hint = _hint_at_separator(cell)
         raise ValueError(f"{path}: row {row + 1}, column {column + 1} holds '{cell[:40]}', which is no number{hint}")
     numbers = numbers[int(header) :, int(index) :]
+    _refuse_decimal_commas(cells[int(header) :, int(index) :], numbers, path)
     names = [one for one in labels if one and numbers.shape[one.axis] > 1]
     if 1 in numbers.shape:
         return Content(numbers.ravel(), names)
@@ -228,9 +238,31 @@ def _read_csv(path: Path) -> Content:
     return Content(numbers, names)
 
 
+def _are_names(wrong: np.ndarray, blank: np.ndarray, place: tuple) -> bool:
+    """Whether a row or column holds names, some perhaps left out: nothing that stands there is a number."""
+    return bool((wrong | blank)[place].all() and wrong[place].any())
+
+
+def _is_bare(blank: np.ndarray, numbers: np.ndarray) -> bool:
+    """Whether a matrix, whose diagonal is left out, begins with fractions: its first row and column are no names."""
+    n = len(blank)
+    return blank.shape == (n, n) and np.diag(blank).all() and bool((numbers[0] % 1 > 0).any())
+
+
+def _refuse_decimal_commas(cells: np.ndarray, numbers: np.ndarray, path: Path) -> None:
+    """Stop at 1,05 in place of 1.05, which would be two cells: no program writes the number 05."""
+    found = re.search(r"(?:^|,)([+-]?0\d+)(?:,|$)", ",".join(cells[numbers % 1 == 0]))
+    if found:
+        raise ValueError(
+            f"{path}: a cell holds {found[1]}, with a 0 before the number, as behind a decimal comma (write points) or in names "
+            "(begin them with a letter)"
+        )
+
+
 def _hint_at_separator(text: str) -> str:
     """Say which other separator than commas stands in a line or a cell."""
     found = [name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in text]
+    found += ["spaces"] if re.fullmatch(r"[-+.\deE]+( +[-+.\deE]+)+", text.strip()) else []
     return f"; cells are separated by {found[0]}: give commas between cells, points in numbers" if found else ""
 
 
@@ -261,6 +293,7 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
     if mask is None:
         raise ValueError(f"{path}: needs a mask of the region; give masks in the configuration")
     if not is_there(mask):
+        refuse_broken_link(mask)
         raise NotThereError(f"{mask}: there is no such file")
     try:
         import nibabel

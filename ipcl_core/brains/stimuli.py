@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from ..images.decoding import IMAGE_SUFFIXES, read_image
+from ..images.decoding import FORMATS, IMAGE_SUFFIXES, read_image
+from .kinds import refuse_broken_link, refuse_kind
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +55,16 @@ def copy_stimuli(
         places = [name] if len(paths) == 1 else [f"{name}/{one}" for one in _number([path.stem for path in paths])]
         targets |= dict(zip(places, paths, strict=True))
     for name, path in targets.items():
+        refuse_broken_link(path)
+        refuse_kind(path, "")
         try:
             pixels = read_image(path, background=background)
             differ = (read_image(path, background="black") != read_image(path, background="white")).any()
         except MemoryError:
             raise
+        except UnidentifiedImageError:
+            size = path.stat().st_size
+            raise ValueError(f"{path}: cannot be decoded: {size} bytes that are no {', '.join(FORMATS)}") from None
         except Exception as error:  # of damaged files, decoders raise errors of many kinds
             raise ValueError(f"{path}: cannot be decoded: {error}") from None
         height, width = pixels.shape[:2]
@@ -155,7 +161,7 @@ def _list_images(folder: Path) -> dict[str, Path]:
     """Return stem -> image of a folder, hidden files left out."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir():
             if (stem := strip_suffix(path.name)) in found:
                 raise ValueError(f"{folder}: {found[stem].name} and {path.name} are images of one condition")
             found[stem] = path

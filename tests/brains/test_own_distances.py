@@ -32,7 +32,28 @@ def save_named(path, array) -> None:
     pd.DataFrame(1 - np.corrcoef(array), NAMES, [f"{name}.png" for name in NAMES]).to_csv(path)
 
 
+def leave_out(array, triangle=np.triu) -> pd.DataFrame:
+    """RDM without its diagonal, or without the lower triangle too."""
+    return pd.DataFrame(1 - np.corrcoef(array)).mask(triangle(np.ones((6, 6))) == 0).mask(np.eye(6) == 1)
+
+
+def save_half(path, array) -> None:
+    leave_out(array).set_axis(NAMES).set_axis(NAMES, axis=1).to_csv(path)
+
+
 DISTANCES = {
+    "npy, upper triangle of NaN": (".npy", lambda path, array: np.save(path, leave_out(array).T), {}),
+    "csv, empty cells": (
+        ".csv",
+        lambda path, array: leave_out(array, lambda one: one).to_csv(path, header=False, index=False),
+        {},
+    ),
+    "csv, half of it empty, with names": (".csv", save_half, {}),
+    "csv, NA as R writes": (
+        ".csv",
+        lambda path, array: leave_out(array).to_csv(path, header=False, index=False, na_rep="NA"),
+        {},
+    ),
     "npy": (".npy", lambda path, array: np.save(path, 1 - np.corrcoef(array)), {}),
     "npy, vector of pdist": (
         ".npy",

@@ -1,5 +1,6 @@
 """One's own brain data whose stimuli or files cannot be right: each case names the file, and what was found."""
 
+import gzip
 from pathlib import Path
 
 import h5py
@@ -220,7 +221,76 @@ FILES = {
         r"x\.mat: betas holds no numbers, but an object of MATLAB's class table, which only MATLAB can read",
     ),
     "folder": ("x.npy", lambda path: path.mkdir(), r"x\.npy: cannot be read"),
+    "npz as npy": (
+        "x.npy",
+        lambda path: rename(path, ".npz", np.savez),
+        r"x\.npy: is a zip archive, .*; name it \.npz",
+    ),
+    "npy as npz": ("x.npz", lambda path: rename(path, ".npy", np.save), r"x\.npz: is an array of numpy; name it \.npy"),
+    "HDF5 as mat": ("x.mat", write_h5, r"x\.mat: is HDF5, without MATLAB's header; name it \.h5"),
+    "mat as h5": ("x.h5", lambda path: rename(path, ".mat", save_mat), r"x\.h5: is a file of MATLAB; name it \.mat"),
+    "gzip": (
+        "x.csv",
+        lambda path: path.write_bytes(gzip.compress(b"1,2")),
+        r"x\.csv: is compressed by gzip; unpack it",
+    ),
+    "UTF-16": (
+        "x.csv",
+        lambda path: path.write_text("1,2\n", encoding="utf-16"),
+        r"x\.csv: is text in UTF-16; save it in",
+    ),
+    "Latin-1": (
+        "x.csv",
+        lambda path: path.write_text("ä,1,2\n", encoding="latin-1"),
+        r"x\.csv: is no text in UTF-8 \(",
+    ),
+    "pointer of LFS": (
+        "x.npy",
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        r"x\.npy: is a pointer of Git LFS in place of the file; git lfs pull fetches it",
+    ),
+    "pointer of git-annex": (
+        "x.mat",
+        lambda path: path.write_text("/annex/objects/MD5E-s5--0.mat\n"),
+        r"x\.mat: is a pointer of git-annex .* datalad get",
+    ),
+    "web page": (
+        "x.csv",
+        lambda path: path.write_text("\n<!DOCTYPE html>"),
+        r"x\.csv: is a page of a web server in place",
+    ),
+    "link": (
+        "x.npy",
+        lambda path: path.symlink_to("annex/x"),
+        r"x\.npy: is a link to annex/x, which is not there; git annex",
+    ),
+    "spaces": (
+        "x.csv",
+        lambda path: np.savetxt(path, np.ones((6, 9))),
+        "which is no number; cells are separated by spaces: give commas",
+    ),
+    "decimal commas": (
+        "x.csv",
+        lambda path: path.write_text("1,5,2,25,-3,05\n" * 6),
+        r"x\.csv: a cell holds 05, with a 0 before the number, as behind a decimal comma \(write points\)",
+    ),
+    "a voxel of NA": (
+        "x.csv",
+        lambda path: path.write_text("".join(f"NA,{i}.25,{i % 2}.5\n" for i in range(6))),
+        "the pattern of 6 stimuli .* not finite, in 1 of 3 voxels",
+    ),
 }
+
+
+def rename(path: Path, suffix: str, save) -> None:
+    """Save as a file of another kind."""
+    other = path.with_suffix(suffix)
+    save(other, np.ones((6, 9)))
+    other.rename(path)
+
+
+def save_mat(path: Path, array) -> None:
+    scipy.io.savemat(path, {"betas": array})
 
 
 def write_object(path: Path) -> None:
@@ -229,6 +299,32 @@ def write_object(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["betas"] = np.array([[3707764736], [2], [1], [1], [1], [1]], np.uint32)
         file["betas"].attrs.update(MATLAB_class=np.bytes_("table"), MATLAB_object_decode=np.int32(3))
+
+
+def test_link_to_nothing_is_no_missing_participant(own):
+    own.write(np.save)
+    path = own.folder / "sub-02_IT.npy"
+    path.unlink()
+    path.symlink_to("annex/x")
+    refuse(own, r"sub-02_IT\.npy: is a link to annex/x, which is not there", missing="leave_out")
+
+
+PICTURES = {
+    "empty": (lambda path: path.write_bytes(b""), r"mug\.png: cannot be decoded: 0 bytes that are no JPEG, PNG"),
+    "a web page": (lambda path: path.write_text("<html>"), r"mug\.png: is a page of a web server"),
+    "a pointer": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
+        r"mug\.png: is a pointer of Git LFS",
+    ),
+    "a link": (lambda path: (path.unlink(), path.symlink_to("x/y")), r"mug\.png: is a link to x/y, which is not there"),
+}
+
+
+@pytest.mark.parametrize(("write", "message"), PICTURES.values(), ids=PICTURES)
+def test_picture_that_is_none(own, write, message):
+    own.write(np.save)
+    write(own.folder / "images/mug.png")
+    refuse(own, message)
 
 
 @pytest.mark.parametrize(("name", "write", "message"), FILES.values(), ids=FILES)
