@@ -13,7 +13,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..config.brain_sets import BIDSMaps
@@ -23,6 +22,7 @@ from .own_files import AFFINE
 from .repeated import gather_regions, read_image, read_masks
 from .stimuli import copy_stimuli
 from .store import write_brain
+from .tables import read_table
 
 PAIRED = ("sub", "ses", "task", "run")
 
@@ -137,7 +137,5 @@ def _list_conditions(block: BIDSMaps, path: Path) -> list[str | None]:
     if len(found) != 1:
         what = "_".join(f"{key}-{entities[key]}" for key in PAIRED if key in entities)
         raise ValueError(f"{path}: {block.events} has {len(found)} files {what}*_events.tsv; needs one")
-    table = pd.read_csv(found[0], sep="\t", dtype=str, keep_default_na=False, na_values=["n/a", ""])
-    if block.picture not in table:
-        raise ValueError(f"{found[0]}: has no column {block.picture}, but {', '.join(table)}")
-    return [None if pd.isna(name) else name for name in table[block.picture]]
+    table = read_table(found[0], [block.picture], separator="\t")
+    return [None if name in ("n/a", "") else name for name in table[block.picture]]

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..rsa.inference import draw_permutations
 from .names import find_stimuli
+from .tables import read_table
 
 MIN_HELD_OUT = 4
 """Fewest held-out stimuli, six pairs."""
@@ -62,6 +62,8 @@ def _hold_out(folds: list[str], order: Iterable[str]) -> NDArray:
 
 def _read_folds(path: str | Path, stimuli: list[str]) -> NDArray:
     folds = read_column(path, stimuli, "fold")
+    if like := [fold for fold in folds.values() if fold != TRAIN and fold.casefold() == TRAIN]:
+        raise ValueError(f"{path}: has the fold {like[0]}; the one that is never held out is written {TRAIN}")
     if set(folds.values()) == {TRAIN}:
         raise ValueError(f"{path}: all stimuli are in the fold {TRAIN}; none is held out")
     return _hold_out([folds[stimulus] for stimulus in stimuli], folds.values())
@@ -71,11 +73,16 @@ def read_column(path: str | Path, stimuli: list[str], column: str) -> dict[str, 
     """Return what a CSV with the columns stimulus and another says of each stimulus, in the order of the file.
 
     Raises:
-        ValueError: the file lacks a column or a stimulus, names one that is none, or one twice, or leaves a cell empty.
+        ValueError: the file lacks a column or a stimulus, names one that is none, or one twice, leaves a cell empty, or has
+            values that differ in case alone.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if lacking := [name for name in ("stimulus", column) if name not in table]:
-        raise ValueError(f"{path}: lacks the column {lacking[0]}; needs stimulus and {column}")
+    table = read_table(path, ["stimulus", column])
+    values: dict[str, str] = {}
+    for value in table[column]:
+        if values.setdefault(value.casefold(), value) != value:
+            raise ValueError(
+                f"{path}: {values[value.casefold()]!r} and {value!r} differ in case alone; write one of them"
+            )
     order = find_stimuli(list(table["stimulus"]), stimuli)
     for name, value, number in zip(table["stimulus"], table[column], order, strict=True):
         if number is None:

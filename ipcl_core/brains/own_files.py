@@ -18,6 +18,7 @@ from ..files import check_readable, is_there, open_hdf5
 from .kinds import refuse_broken_link, refuse_kind
 from .labels import SMALL, Labels, list_labels
 from .matlab import NoVariableError, finish, follow, list_fields, read_mat
+from .tables import hint_at_separator
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ def _read_csv(path: Path) -> Content:
         cells = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True).to_numpy(str)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         with path.open(encoding="utf-8", errors="replace") as file:
-            hint = _hint_at_separator(file.readline())
+            hint = hint_at_separator(file.readline())
         raise ValueError(f"{path}: is no table: {str(error).strip()}{hint}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no text in UTF-8 ({error}); save it so") from None
@@ -226,7 +227,7 @@ def _read_csv(path: Path) -> Content:
     if wrong.any():
         row, column = np.argwhere(wrong)[0] + [int(header), int(index)]
         cell = cells[row, column]
-        hint = _hint_at_separator(cell)
+        hint = hint_at_separator(cell)
         raise ValueError(f"{path}: row {row + 1}, column {column + 1} holds '{cell[:40]}', which is no number{hint}")
     numbers = numbers[int(header) :, int(index) :]
     _refuse_decimal_commas(cells[int(header) :, int(index) :], numbers, path)
@@ -254,16 +255,9 @@ def _refuse_decimal_commas(cells: np.ndarray, numbers: np.ndarray, path: Path) -
     found = re.search(r"(?:^|,)([+-]?0\d+)(?:,|$)", ",".join(cells[numbers % 1 == 0]))
     if found:
         raise ValueError(
-            f"{path}: a cell holds {found[1]}, with a 0 before the number, as behind a decimal comma (write points) or in names "
-            "(begin them with a letter)"
+            f"{path}: a cell holds {found[1]}, with a 0 before the number, as behind a decimal comma (write points) or in "
+            "names (begin them with a letter)"
         )
-
-
-def _hint_at_separator(text: str) -> str:
-    """Say which other separator than commas stands in a line or a cell."""
-    found = [name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in text]
-    found += ["spaces"] if re.fullmatch(r"[-+.\deE]+( +[-+.\deE]+)+", text.strip()) else []
-    return f"; cells are separated by {found[0]}: give commas between cells, points in numbers" if found else ""
 
 
 def _refuse_index(numbers: np.ndarray, path: Path, what: str = "row") -> None:

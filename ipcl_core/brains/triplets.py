@@ -5,12 +5,12 @@ Odd-one-out judgments: which of three stimuli differs most from the other two, a
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..config.templates import find_suffix, split_reference
 from .names import find_stimuli
 from .own_files import read_values
+from .tables import read_table
 
 COLUMNS = ["stimulus_1", "stimulus_2", "stimulus_3", "odd"]
 FORMS = (
@@ -58,9 +58,7 @@ def read_triplets(reference: str | Path, stimuli: list[str]) -> tuple[NDArray, N
 
 
 def _read_table(path: Path, stimuli: list[str]) -> tuple[NDArray, NDArray, NDArray]:
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if lacking := [name for name in COLUMNS if name not in table]:
-        raise ValueError(f"{path}: lacks the column {lacking[0]}; needs {FORMS}")
+    table = read_table(path, COLUMNS, FORMS)
     cells = table[COLUMNS].to_numpy()
     labels = list(dict.fromkeys(cells.ravel()))
     found = find_stimuli(labels, stimuli)
@@ -80,10 +78,10 @@ def _read_table(path: Path, stimuli: list[str]) -> tuple[NDArray, NDArray, NDArr
 
 def _read_numbers(reference: str, path: Path) -> NDArray:
     if find_suffix(path) == ".txt":
-        if not path.read_text(encoding="utf-8").strip():
+        if not path.read_text(encoding="utf-8-sig").strip():
             return np.empty((0, 3), np.int64)
         try:
-            values = np.loadtxt(path, ndmin=2)
+            values = np.loadtxt(path, ndmin=2, encoding="utf-8-sig")
         except ValueError as error:
             raise ValueError(f"{path}: {error}; needs {FORMS}") from None
     else:

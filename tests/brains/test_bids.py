@@ -105,7 +105,12 @@ def test_bids_maps_of_trials(bids, tmp_path):
         import_bids_maps, BIDSMaps.model_validate(block | {"maps": "*.nii"}), tmp_path, r"sub-01: no file has a name"
     )
     wrong = BIDSMaps.model_validate(block | {"picture": "trial_type"})
-    refuse(import_bids_maps, wrong, tmp_path, "has no column trial_type, but onset, duration, stim_file")
+    refuse(
+        import_bids_maps,
+        wrong,
+        tmp_path,
+        "lacks the column trial_type; needs trial_type; has onset, duration, stim_file",
+    )
     maps = next(tmp_path.glob("derivatives/glm/sub-02/ses-b/*_betas.nii.gz"))
     for path, message in (
         (tmp_path / "masks/sub-01_V1.nii.gz", "sub-01_V1.nii.gz: a mask that lies elsewhere .* by up to 2 mm"),

@@ -22,6 +22,20 @@ def test_names_in_a_csv(tmp_path):
     assert answers.tolist() == [[0, 2, 1], [0, 1, 5]] and observers.tolist() == ["ann", "bob"]
 
 
+def test_spaces_and_a_byte_order_mark(tmp_path):
+    (tmp_path / "t.csv").write_text(f"{HEADER}mug, bike, apple, bike, ann\n".replace(",", ", "), encoding="utf-8-sig")
+    (tmp_path / "t.txt").write_text("0 2 1\n", encoding="utf-8-sig")
+    for name in ("t.csv", "t.txt"):
+        assert read_triplets(tmp_path / name, STIMULI)[0].tolist() == [[0, 2, 1]]
+
+
+def test_stimuli_that_are_named_by_numbers_in_another_order(tmp_path):
+    """The same when the brain is imported, by the user's names, and later, by those of brain.h5."""
+    path = write(tmp_path / "t.csv", HEADER + "1,2,3,3,a\n4,5,6,4,a\n")
+    for stimuli in ("654321", [f"{i + 1:02d}_{6 - i}" for i in range(6)]):
+        assert read_triplets(path, list(stimuli))[0].tolist() == [[4, 5, 3], [0, 1, 2]]
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_numbers_count_from_what_the_file_shows(tmp_path, first):
     answers = np.array([[0, 1, 5], [2, 1, 0], [4, 5, 3]]) + first
@@ -62,6 +76,9 @@ def test_numbers_that_cannot_be_right(tmp_path, text, message):
         (HEADER + "mug,mug,apple,mug,a\n", "shows one stimulus twice"),
         (HEADER, "holds no triplets"),
         ("a,b,c\nmug,bike,apple\n", "lacks the column stimulus_1; needs a CSV with the columns"),
+        ("", r"t\.csv: is no table of cells with ',' between"),
+        (HEADER + "mug,bike,apple,bike,a,1\n", r"t\.csv: is no table of cells .* line 2, saw 6"),
+        ((HEADER + "mug,bike,apple,bike,a\n").replace(",", ";"), "has .*; cells are separated by semicolons"),
     ],
 )
 def test_tables_that_cannot_be_right(tmp_path, text, message):
