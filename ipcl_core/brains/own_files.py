@@ -145,8 +145,18 @@ def _read_hdf5(path: Path, name: str | None) -> Content:
                 return Content(file["measurements"][:], labels + _list_descriptors(file, "descriptors", "participant"))
         names: list[str] = []
         file.visititems(lambda key, item: names.append(key) if isinstance(item, h5py.Dataset) else None)
-        chosen = _choose(names, name and name.strip("/"), path)
+        name = name and name.strip("/")
+        chosen = name if name and _is_linked(file, name, path) else _choose(names, name, path)
         return Content(np.asarray(file[chosen][()]), list(_list_around(file, chosen)))
+
+
+def _is_linked(file: h5py.File, name: str, path: Path) -> bool:
+    """Whether a name is a dataset, perhaps by a link, which a visit passes over."""
+    item, link = file.get(name), file.get(name, getlink=True)
+    if item is None and isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+        target = f"{link.filename}#{link.path}" if isinstance(link, h5py.ExternalLink) else link.path
+        raise ValueError(f"{path}: {name} is a link to {target}, which is not there")
+    return isinstance(item, h5py.Dataset)
 
 
 def _list_around(file: h5py.File, chosen: str) -> Iterator[Labels]:
@@ -159,6 +169,8 @@ def _list_around(file: h5py.File, chosen: str) -> Iterator[Labels]:
         for name, value in group.attrs.items():
             yield from _list_attribute(name, value)
         for key, item in group.items():
+            if item is None:  # a link to nothing
+                continue
             if isinstance(item, h5py.Dataset):
                 yield from _list_dataset(item)
             elif key != parts[depth]:
@@ -172,7 +184,7 @@ def _list_attribute(where: str, value) -> Iterator[Labels]:
 
 def _list_group(group: h5py.Group) -> Iterator[Labels]:
     """Lists in a group and in those inside of it; none where it holds a matrix, of which they would be."""
-    items = list(group.values())
+    items = [item for item in group.values() if item is not None]
     if all(
         max(one.shape or (1,)) >= one.size for one in items if isinstance(one, h5py.Dataset) and one.shape is not None
     ):
