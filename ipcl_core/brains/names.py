@@ -84,8 +84,8 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
         who: file, region and participant, which begins each message.
 
     Raises:
-        ValueError: a list has all names, or counts them, in another order, or has some of the names and others; RDMs of
-            rsatoolbox give numbers alone, and the names hold none.
+        ValueError: a list has all names, or counts them, in another order, or has some of the names and others; a table's row
+            or column names one twice; RDMs of rsatoolbox give numbers alone, and the names hold none.
     """
     unused, partial, confirmed = [], [], False
     for labels in sorted(
@@ -104,6 +104,9 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
             if found != list(range(n)):
                 _refuse_order(labels, found, names, what, who)
             confirmed = True
+        elif n_found == len(found) == n and labels.axis is not None and not numeric:
+            twice = next(value for value, i in zip(labels.values, found, strict=True) if found.count(i) > 1)
+            raise ValueError(f"{who}: {labels.where} names {twice} more than once; each {what} stands once")
         elif numeric and labels.belongs and _is_shuffled_count(labels):
             raise ValueError(
                 f"{who}: {labels.where} counts the {PLURAL[what]} in another order ({_show(labels.values)}); put the values "
