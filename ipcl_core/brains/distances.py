@@ -36,7 +36,9 @@ def make_rsv(
         ValueError: the array has another shape, is not symmetric, holds other than finite real numbers or always the same one,
             or its diagonal or range is not that of its kind.
     """
-    pairs = _take_pairs(to_float64(np.asarray(values), who), triangle, kind, len(conditions), who)
+    values = to_float64(np.asarray(values), who)
+    unit = 1 if kind == "rsm" or distance == "correlation" else np.abs(values).max(initial=0, where=np.isfinite(values))
+    pairs = _take_pairs(values, triangle, kind, len(conditions), unit, who)
     if not np.isfinite(pairs).all():
         raise ValueError(f"{who}: {(~np.isfinite(pairs)).sum()} of {len(pairs)} pairs hold no finite number")
     low, high = pairs.min(), pairs.max()
@@ -46,7 +48,7 @@ def make_rsv(
     size, closest = ("small", pairs.argmin()) if kind == "rdm" else ("large", pairs.argmax())
     pair = name_pair(closest, conditions)
     logger.info("%s: %s, %s, where %s means similar; the most similar pair: %s", who, kind, found, size, pair)
-    _check_range(pairs, kind, distance, found, who)
+    _check_range(pairs, kind, distance, unit, found, who)
     if kind == "rsm":
         return pairs
     if distance == "correlation":
@@ -55,7 +57,7 @@ def make_rsv(
     return 1 - pairs / pairs.max()
 
 
-def _check_range(pairs: np.ndarray, kind: str, distance: str, found: str, who: str) -> None:
+def _check_range(pairs: np.ndarray, kind: str, distance: str, unit: float, found: str, who: str) -> None:
     """Stop at numbers that their kind never has; warn of those that it hardly ever has."""
     low, high = pairs.min(), pairs.max()
     if kind == "rsm" and max(-low, high) > 1 + 1e-6:
@@ -63,7 +65,7 @@ def _check_range(pairs: np.ndarray, kind: str, distance: str, found: str, who: s
             f"{who}: an RSM holds correlations, from -1 to 1, {found}; of Fisher's z give their hyperbolic tangent, of "
             "distances kind: rdm"
         )
-    if kind == "rdm" and low < -1e-6 and distance != "crossvalidated":
+    if kind == "rdm" and low < -1e-6 * unit and distance != "crossvalidated":
         raise ValueError(
             f"{who}: distances are not negative, {found}; correlations, or their Fisher z, are similarities (kind: rsm, with "
             "1 on the diagonal; of z their hyperbolic tangent); cross-validated distances are distance: crossvalidated"
@@ -89,6 +91,10 @@ def _check_range(pairs: np.ndarray, kind: str, distance: str, found: str, who: s
         steps = np.diff(np.sort(pairs))
         if len(steps) >= 10 and np.ptp(steps) < 1e-3 * steps.mean():
             logger.warning("%s: the pairs are evenly spaced, %s, as ranks or percentiles are, not %s", who, found, what)
+    elif high <= 0:
+        raise ValueError(
+            f"{who}: no distance is positive, {found}; similarities are kind: rsm, distances with another sign need their own"
+        )
     elif (share := (pairs < 0).mean()) > 0.25:
         logger.warning(
             "%s: %.0f%% of the distances are negative, %s; cross-validated ones lie around 0 where no stimuli differ; "
@@ -109,17 +115,21 @@ def check_measure(measure: str | None, distance: str, who: str) -> None:
         raise ValueError(f"{who}: by the file its distances are {measure!r}; give distance: {right}")
 
 
-def _take_pairs(values: np.ndarray, triangle: str | None, kind: str, n: int, who: str) -> np.ndarray:
-    """Return the lower triangle, row by row, of a square matrix or of a vector of either triangle."""
+def _take_pairs(values: np.ndarray, triangle: str | None, kind: str, n: int, unit: float, who: str) -> np.ndarray:
+    """Return the lower triangle, row by row, of a square matrix or of a vector of either triangle.
+
+    Args:
+        unit: of the numbers, within a part of which the matrix is symmetric, and its diagonal 0 or 1.
+    """
     n_pairs = n * (n - 1) // 2
     if values.ndim == 2 and 1 in values.shape:  # MATLAB's vectors
         values = values.ravel()
     if values.shape == (n, n):
-        _check_diagonal(values, kind, who)
+        _check_diagonal(values, kind, unit, who)
         if np.isnan(values[0, -1]) != np.isnan(values[-1, 0]):  # one triangle is left out
             values = np.where(np.isnan(values), values.T, values)
         try:
-            return vectorize_rsm(values)
+            return vectorize_rsm(values, unit=unit)
         except ValueError as error:
             raise ValueError(f"{who}: {error}") from None
     if values.shape == (n_pairs,):
@@ -142,12 +152,12 @@ def _take_pairs(values: np.ndarray, triangle: str | None, kind: str, n: int, who
     )
 
 
-def _check_diagonal(values: np.ndarray, kind: str, who: str) -> None:
+def _check_diagonal(values: np.ndarray, kind: str, unit: float, who: str) -> None:
     """Distances of stimuli with themselves are 0, similarities 1; NaN means that they are not given."""
     diagonal = np.diag(values)
     diagonal = diagonal[~np.isnan(diagonal)]  # what else is missing is said where pairs are read
     right = 0 if kind == "rdm" else 1
-    if np.allclose(diagonal, right, rtol=0, atol=1e-4):
+    if np.allclose(diagonal, right, rtol=0, atol=1e-4 * unit):
         return
     if kind == "rdm" and np.allclose(diagonal, 1, rtol=0, atol=1e-4):
         raise ValueError(f"{who}: its diagonal is 1, as of an RSM; give kind: rsm, or 1 - r")

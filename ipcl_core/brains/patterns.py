@@ -40,12 +40,18 @@ def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarra
             + ("; is it transposed?" if transposed else "")
         )
     array = to_float64(array, who)
-    if array.shape == (n, n) and np.ptp(np.diag(array)) < 1e-4 and np.allclose(array, array.T):
+    if array.shape == (n, n) and _is_rsm(array):
         raise ValueError(
             f"{who}: the array is square and symmetric, its diagonal is {array[0, 0]:.3g}, as of distances or similarities of "
             "the stimuli; give kind: rdm or rsm"
         )
     return array.T if position else array
+
+
+def _is_rsm(array: np.ndarray) -> bool:
+    """Whether a square matrix is symmetric and its diagonal constant, within parts of its largest number."""
+    unit = np.abs(array).max(initial=0, where=np.isfinite(array))
+    return np.ptp(np.diag(array)) <= 1e-4 * unit and np.allclose(array, array.T, rtol=1e-5, atol=1e-8 * unit)
 
 
 def orient_residuals(array: np.ndarray, n_voxels: int, axes: str, who: str) -> np.ndarray:

@@ -204,11 +204,16 @@ def center_rows(rows: NDArray) -> tuple[NDArray, NDArray]:
     return centered, np.where(norms <= bound_rounding(rows), np.nan, norms)
 
 
-def vectorize_rsm(rsm: ArrayLike) -> NDArray:
+def vectorize_rsm(rsm: ArrayLike, *, unit: float = 1) -> NDArray:
     """Return the lower triangle of a (n, n) matrix without its diagonal: (n (n - 1) / 2,), row by row.
 
+    Args:
+        rsm: similarities, or distances.
+        unit: how large they are, as 1 of correlations.
+
     Raises:
-        ValueError: the matrix is not square, or not symmetric within 1e-6 (of its largest number where that is above 1).
+        ValueError: the matrix is not square, or not symmetric within 1e-6 of the unit (of its largest number where that is
+            above).
 
     Example:
         >>> vectorize_rsm([[1, 0.5, 0.2], [0.5, 1, 0.3], [0.2, 0.3, 1]]).tolist()
@@ -217,7 +222,7 @@ def vectorize_rsm(rsm: ArrayLike) -> NDArray:
     rsm = np.asarray(rsm)
     if rsm.ndim != 2 or rsm.shape != rsm.T.shape:
         raise ValueError(f"found an array of shape {rsm.shape}, needs a square matrix")
-    largest = np.abs(rsm).max(initial=1, where=np.isfinite(rsm))
+    largest = np.abs(rsm).max(initial=unit, where=np.isfinite(rsm))
     for start in range(0, len(rsm), 256):  # a matrix of 10,000 patterns is of 0.8 GB
         rows = slice(start, start + 256)
         equal = np.isclose(rsm[rows], rsm[:, rows].T, rtol=0, atol=1e-6 * largest, equal_nan=True)

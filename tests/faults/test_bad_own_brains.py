@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 import scipy.io
 from mat73 import save_mat73
-from own_brains import NAMES, put, refuse
+from own_brains import NAMES, check, put, refuse
+from scipy.spatial.distance import pdist, squareform
 
 N = len(NAMES)
 
@@ -165,6 +166,59 @@ def test_similarities_that_cannot_be_right(own, change, message):
     own.write(np.save, change=np.corrcoef)
     put(own, change(np.corrcoef(own.patterns["sub-02", "IT"])))
     refuse(own, WHO + message, kind="rsm")
+
+
+SMALL = {
+    "not symmetric": (lambda d: edit(d, (1, 0), d.max()), ": the matrix is not symmetric"),
+    "a diagonal": (lambda d: d + np.diag([d.max()] * N), ": the diagonal of an RDM is 0, found"),
+    "negative": (lambda d: edit(d, ([0, 1], [1, 0]), -d.max()), ": distances are not negative, found"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), SMALL.values(), ids=SMALL)
+@pytest.mark.parametrize("size", [1e-13, 1e5])
+def test_distances_on_any_scale_are_checked(own, change, message, size):
+    """Teslas, or whole numbers of a scanner; what is rounding follows from the scale."""
+    own.write(np.save, change=lambda array: size * squareform(pdist(array)) + 1e-5 * size * np.eye(N))
+    put(own, change(size * squareform(pdist(own.patterns["sub-02", "IT"]))))
+    refuse(own, WHO + message, kind="rdm", distance="other")
+
+
+def test_distances_of_which_none_is_positive(own):
+    own.write(np.save, change=lambda array: -squareform(pdist(array)))
+    refuse(own, "no distance is positive, found .*; similarities are kind: rsm", kind="rdm", distance="crossvalidated")
+
+
+def test_square_patterns_of_small_numbers_are_no_rsm(own):
+    """As many sensors as stimuli, in teslas."""
+    for key, array in own.patterns.items():
+        own.patterns[key] = 1e-13 * array[:, :N]
+    own.write(np.save)
+    check(own)
+
+
+def test_stimulus_that_a_table_names_twice(own):
+    def save(path, array) -> None:
+        pd.DataFrame(array, [*NAMES[:4], "mug", "drum"]).to_csv(path)
+
+    files = own.write(save, "{participant}_{region}.csv")
+    refuse(own, "the first column names mug more than once; each stimulus stands once", files=files)
+
+
+def test_links_in_a_file(own):
+    """A variable may be a link; one to nothing is named, also where participants may lack a region, or passed over."""
+
+    def save(path, array) -> None:
+        with h5py.File(path, "w") as file:
+            file["all/betas"], file["betas"] = array, h5py.SoftLink("/all/betas")
+            file["gone"], file["away"] = h5py.SoftLink("/nothing"), h5py.ExternalLink("no.h5", "betas")
+
+    files = own.write(save, "{participant}_{region}.h5")
+    for name, target in (("gone", "/nothing"), ("away", "no.h5#betas")):
+        message = f"h5: {name} is a link to {target}, which is not there"
+        refuse(own, message, files=f"{files}#{name}", missing="leave_out")
+    for name in ("betas", "all/betas"):
+        check(own, files=f"{files}#{name}")
 
 
 def test_negative_distances_are_declared(own):
