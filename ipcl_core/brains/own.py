@@ -26,7 +26,7 @@ from .patterns import (
     refuse_fill_values,
     whiten_noise,
 )
-from .stimuli import copy_stimuli, list_conditions, name_stimuli
+from .stimuli import copy_stimuli, find_pictures, list_conditions, name_stimuli
 from .store import Region, write_brain
 from .triplets import read_triplets
 
@@ -51,6 +51,7 @@ def import_own_brain(layout: OwnData, stimuli_folder: str | Path, brain: str | P
             about it; the message names file, region and participant, what was found and what would be right.
     """
     conditions = list_conditions(layout.stimuli, layout.order)
+    find_pictures(list(conditions.values()), Path(layout.stimuli))  # before data are read that do not fit a wrong order
     if layout.triplets:
         answers, _ = read_triplets(layout.triplets, list(conditions))
         logger.info("%s: %d odd-one-out judgments", layout.triplets, len(answers))

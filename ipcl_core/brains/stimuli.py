@@ -2,6 +2,8 @@
 The images that participants saw: which, in which order, and a folder of them.
 """
 
+import difflib
+import hashlib
 import logging
 import re
 import unicodedata
@@ -46,12 +48,10 @@ def copy_stimuli(
         ValueError: there is no folder, a condition has no picture, one picture stands for two images or in two places, or an
             image cannot be decoded.
     """
-    if not images.is_dir():
-        raise ValueError(f"{images}: is no folder; stimuli are a folder with one image a condition")
     conditions, pictures = zip(*conditions, strict=True)
-    names, cropped, transparent = name_stimuli(conditions), [], []
-    targets = {}
-    for name, paths in zip(names, _find_pictures(pictures, images), strict=True):
+    names, cropped, transparent, same = name_stimuli(conditions), [], [], []
+    targets, seen = {}, {}
+    for name, paths in zip(names, find_pictures(pictures, images), strict=True):
         places = [name] if len(paths) == 1 else [f"{name}/{one}" for one in _number([path.stem for path in paths])]
         targets |= dict(zip(places, paths, strict=True))
     for name, path in targets.items():
@@ -72,12 +72,19 @@ def copy_stimuli(
             cropped.append(f"{path.name}: the central {min(width, height)} of {width} x {height} pixels")
         if differ:
             transparent.append(path.name)
+        first = seen.setdefault(hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest(), path)
+        if first != path:
+            same.append(f"{first.name} and {path.name}")
         target = folder / f"{name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(target)
     if cropped:
         n = f"{len(cropped)} of {len(targets)}"
         logger.warning("%s: %s stimuli are not square; models see only their centre, of %s", images, n, cropped[0])
+    if same:
+        logger.warning(
+            "%s: %d stimuli show the same picture as another, as %s; is that meant?", images, len(same), same[0]
+        )
     if transparent:
         logger.warning(
             "%s: %d of %d stimuli have transparent pixels, among them %s; they become %s, which can move every result: set "
@@ -125,8 +132,14 @@ def make_ascii(stem: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", stem)[:LONGEST]
 
 
-def _find_pictures(conditions: Sequence[Sequence[str]], images: Path) -> list[list[Path]]:
-    """Return the images of each condition by their names; the name of a folder stands for all images in it."""
+def find_pictures(conditions: Sequence[Sequence[str]], images: Path) -> list[list[Path]]:
+    """Return the images of each condition by their names; the name of a folder stands for all images in it.
+
+    Raises:
+        ValueError: there is no folder, or no image of a name; an image stands in two places.
+    """
+    if not images.is_dir():
+        raise ValueError(f"{images}: is no folder; stimuli are a folder with one image a condition")
     listed = {images: _list_images(images)}
 
     def find(name: str) -> list[Path]:
@@ -145,9 +158,11 @@ def _find_pictures(conditions: Sequence[Sequence[str]], images: Path) -> list[li
     missing = [name for name in named if not find(name)]
     if missing:
         there = listed[images]
+        unused = set(there.values()) - {path for paths in found for path in paths}
+        near = _find_near(missing[0], [path.name for path in sorted(unused)])
         what = "conditions" if len(named) == len(conditions) else "pictures"
         raise ValueError(
-            f"{images}: no image for {len(missing)} of {len(named)} {what}, among them {missing[0]!r}; the "
+            f"{images}: no image for {len(missing)} of {len(named)} {what}, among them {missing[0]!r}{near}; the "
             f"{len(there)} images there need the conditions' names, and are, for example, "
             f"{', '.join(path.name for path in list(there.values())[:3]) or 'none'}{_hint_at_folders(images)}"
         )
@@ -155,6 +170,13 @@ def _find_pictures(conditions: Sequence[Sequence[str]], images: Path) -> list[li
     if n > 1:
         raise ValueError(f"{path}: stands {n} times among the pictures of the conditions")
     return found
+
+
+def _find_near(name: str, names: Sequence[str]) -> str:
+    """Say which name could be meant, where case, quotes, folders or what stands behind it differ."""
+    folded = {other.casefold(): other for other in names}
+    near = difflib.get_close_matches(Path(name).name.casefold(), folded, n=1, cutoff=0.75)
+    return f" (did you mean {folded[near[0]]}?)" if near else ""
 
 
 def _list_images(folder: Path) -> dict[str, Path]:
@@ -203,6 +225,7 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> dict[str, 
             text = Path(order).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeError) as error:
             raise ValueError(f"{order}: cannot be read as text in UTF-8: {error}") from None
+        text = [line.replace("\\", "/") for line in text]  # of folders, as Windows writes them
         lines = [[name.strip() for name in line.split("\t") if name.strip()] for line in text if line.strip()]
         where = f"{order}: lines"
     names = [line[0] for line in lines]

@@ -25,8 +25,8 @@ SHUFFLED = [3, 1, 0, 2, 5, 4]
 @pytest.fixture
 def own(tmp_path, photo) -> Own:
     own = make_own(tmp_path, photo)
-    for name in NAMES:  # square, so that no other warning stands beside those that are looked for
-        Image.new("RGB", (60, 60)).save(own.folder / f"images/{name}.png")
+    for i, name in enumerate(NAMES):  # square and different, so that no other warning stands beside those looked for
+        Image.new("RGB", (60, 60), (i, 0, 0)).save(own.folder / f"images/{name}.png")
     return own
 
 

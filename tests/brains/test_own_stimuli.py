@@ -10,7 +10,7 @@ import pytest
 import yaml
 from configurations import STUDY
 from numpy.testing import assert_allclose
-from own_brains import NAMES, PARTICIPANTS, Own, make_own
+from own_brains import NAMES, PARTICIPANTS, Own, check, make_own
 from PIL import Image
 
 from ipcl_core.brains.store import read_brain
@@ -37,8 +37,8 @@ def test_stimuli_are_written_in_the_order_of_the_file(own):
 def test_stimuli_that_are_not_square_are_told(own, warnings_of):
     """Of those only the central square is shown."""
     own.write(np.save)
-    for name in NAMES:
-        Image.new("RGB", (60, 60)).save(own.folder / f"images/{name}.png")
+    for i, name in enumerate(NAMES):
+        Image.new("RGB", (60, 60), (i, 0, 0)).save(own.folder / f"images/{name}.png")
     own.import_all()
     assert warnings_of() == []
     Image.new("RGB", (399, 400)).save(own.folder / "images/kite.png")
@@ -52,8 +52,8 @@ def test_stimuli_that_are_not_square_are_told(own, warnings_of):
 @pytest.mark.parametrize(("mode", "value"), [("RGBA", (9, 9, 9, 0)), ("LA", (9, 0))])
 def test_transparent_stimuli_are_told_and_put_on_the_background(own, mode, value, warnings_of):
     own.write(np.save)
-    for name in NAMES:
-        Image.new("RGB", (60, 60), "red").save(own.folder / f"images/{name}.png")
+    for i, name in enumerate(NAMES):
+        Image.new("RGB", (60, 60), (255, i, 0)).save(own.folder / f"images/{name}.png")
     Image.new("RGBA", (60, 60), (1, 2, 3, 255)).save(own.folder / "images/mug.png")  # an alpha that hides nothing
     own.import_all()
     assert warnings_of() == []
@@ -67,6 +67,33 @@ def test_transparent_stimuli_are_told_and_put_on_the_background(own, mode, value
         len(found) == 3
         and "1 of 6 stimuli have transparent pixels, among them kite.png; they become white," in found[0]
     )
+
+
+def test_copies_of_a_picture_are_told(own, warnings_of):
+    own.write(np.save)
+    shutil.copy(own.folder / "images/mug.png", own.folder / "images/kite.png")
+    own.import_all()
+    assert any("1 stimuli show the same picture as another, as mug.png and kite.png" in one for one in warnings_of())
+
+
+def test_folders_as_windows_writes_them(own):
+    own.write(np.save)
+    (own.folder / "images/a").mkdir()
+    for name in NAMES:
+        (own.folder / f"images/{name}.png").rename(own.folder / f"images/a/{name}.png")
+    (own.folder / "order.txt").write_text("".join(f"a\\{name}.png\r\n" for name in NAMES))
+    check(own)
+
+
+def test_files_that_no_one_put_there_are_no_stimuli(own):
+    """Of macOS and Windows; and a folder that is called as a picture holds a condition's pictures."""
+    own.write(np.save)
+    for name in ("._mug.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (own.folder / "images" / name).write_bytes(b"\0\5\x16\7")
+    (own.folder / "images/kite.png").rename(own.folder / "kite.png")
+    (own.folder / "images/kite.png").mkdir()
+    (own.folder / "kite.png").rename(own.folder / "images/kite.png/one.png")
+    check(own)
 
 
 def test_without_order_names_are_sorted(own):

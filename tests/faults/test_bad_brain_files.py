@@ -48,6 +48,21 @@ def test_order_and_stimuli_of_other_kinds(own):
     refuse(own, r"order\.txt: is no folder; stimuli are a folder", stimuli=str(own.folder / "order.txt"))
 
 
+@pytest.mark.parametrize("line", ["MUG.PNG", "images/mug.png", '"mug.png"', "mug.png,1", "1 mug.png"])
+def test_name_that_is_nearly_that_of_a_picture(own, line):
+    own.write(np.save)
+    (own.folder / "order.txt").write_text("\n".join([line, *NAMES[1:]]))
+    refuse(own, rf"no image for 1 of 6 conditions, among them '{line}' \(did you mean mug\.png\?\); the 6 images")
+
+
+@pytest.mark.parametrize("line", ["stimulus", "# the order"])
+def test_line_that_names_no_picture_is_said_before_data_are_read(own, line):
+    """They would be of another shape than with it."""
+    own.write(np.save)
+    (own.folder / "order.txt").write_text("\n".join([line, *NAMES]))
+    refuse(own, f"no image for 1 of 7 conditions, among them '{line}'; the 6 images there")
+
+
 def test_picture_that_is_too_large(own):
     Image.new("1", (10_000, 10_000)).save(own.folder / "images/apple.png")
     with pytest.raises(
