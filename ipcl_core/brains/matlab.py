@@ -66,10 +66,15 @@ def follow(struct: np.ndarray, name: str, where: str) -> tuple[np.ndarray, list[
 
     Raises:
         NoVariableError: a field or an element that is not there; a field of something that is no struct.
+        ValueError: an element is named otherwise than by numbers and colons.
     """
     value, passed = struct, []
     for part in _split(name):
-        key, index = re.fullmatch(r"(.*?)(?:\(([\d:, ]*)\))?", part).groups()
+        key, index = re.fullmatch(r"(.*?)(?:\((.*)\))?", part).groups()
+        if index is not None and not re.fullmatch(r" *(\d+|:) *(, *(\d+|:) *)*", index):
+            raise ValueError(
+                f"{where}: {part}: an element is named by whole numbers, or : for all, as {key}(2) or {key}(:,1)"
+            )
         structs = _gather(value)
         if structs is None:
             raise NoVariableError(f"{where}: holds no {name}: what stands before {key} is no struct")

@@ -39,7 +39,8 @@ def check_template(template: str) -> None:
     """
     for placeholder in re.findall(r"\{.*?\}|[{}]", template):
         if placeholder not in PLACEHOLDERS:
-            raise ValueError(f"found {placeholder} in {template}; only {', '.join(PLACEHOLDERS)} stand for names")
+            hint = "; of MATLAB's cells write one as betas(1)" if re.fullmatch(r"\{[\d:, ]+\}", placeholder) else ""
+            raise ValueError(f"found {placeholder} in {template}; only {', '.join(PLACEHOLDERS)} stand for names{hint}")
     suffix = find_suffix(split_reference(template)[0])
     if suffix in (".pkl", ".pickle"):
         raise ValueError(

@@ -199,6 +199,13 @@ FILES = {
     "mat without it": ("x.mat#bettas/IT", write_mat, r"x\.mat: holds no bettas \(did you mean betas\?\)"),
     "mat without the field": ("x.mat#betas/V1", write_mat, r"x\.mat: holds no V1; there are IT"),
     "number in the way": ("x.mat#n/IT", write_mat, r"x\.mat: holds no n/IT: what stands before IT is no struct"),
+    "mat, a range": ("x.mat#n(1:6,:)", write_mat, r"x\.mat: n\(1:6,:\): an element is named by whole numbers, or :"),
+    "mat, the end": ("x.mat#n(end)", write_mat, r"x\.mat: n\(end\): an element is named by whole numbers, or :"),
+    "mat, cells": (
+        "{participant}.mat",
+        lambda path: write_cells(path.with_name("sub-01.mat")),
+        r"sub-01\.mat: holds 2 cells, of shapes \(6, 9\), \(6, 4\), and needs one array; name one of them, as \(1\)",
+    ),
     "struct": ("x.mat#betas", write_mat, r"x\.mat: betas is a struct; say which field, as in x\.mat#betas/IT"),
     "text in h5": (
         "x.h5",
@@ -295,6 +302,12 @@ FILES = {
         "the pattern of 6 stimuli .* not finite, in 1 of 3 voxels",
     ),
 }
+
+
+def write_cells(path: Path) -> None:
+    cells = np.empty(2, dtype=object)
+    cells[:] = np.ones((6, 9)), np.ones((6, 4))
+    scipy.io.savemat(path, {"betas": cells})
 
 
 def rename(path: Path, suffix: str, save) -> None:

@@ -13,6 +13,10 @@ BLOCKS = {
         {"files": "{subject}_{region}.npy"},
         r"found \{subject\} in .*; only \{participant\}, \{region\}, \{run\} stand for names",
     ),
+    "a cell of MATLAB": (
+        {"files": "{participant}.mat#{region}{1}"},
+        r"found \{1\} in .*; of MATLAB's cells write one as betas",
+    ),
     "an attribute": ({"files": "{participant.__class__}_{region}.npy"}, r"found \{participant.__class__\}"),
     "a brace": ({"files": "{participant}_{region}_{.npy"}, r"found \{"),
     "no region": ({"files": "{participant}.npy"}, r"files: \{region\} must stand in it"),
