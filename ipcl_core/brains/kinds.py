@@ -15,6 +15,10 @@ STARTS = (
     ),
     (b"MATLAB ", (".mat",), "a file of MATLAB; name it .mat"),
     (b"\x1f\x8b", (".nii.gz",), "compressed by gzip; unpack it"),
+    *(
+        (b"\x80" + version, (), "a pickle, which can run code when it is read, and is not")
+        for version in (b"\3", b"\4", b"\5")
+    ),
     (b"\xff\xfe", (), "text in UTF-16; save it in UTF-8"),
     (b"\xfe\xff", (), "text in UTF-16; save it in UTF-8"),
     (b"version https://git-lfs", (), "a pointer of Git LFS in place of the file; git lfs pull fetches it"),

@@ -133,12 +133,12 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
         )
 
 
-def check_owner(lists: Sequence[Labels], participant: str, participants: Sequence[str], who: str) -> None:
-    """Raise a ValueError where a single name beside one participant's values is that of another participant."""
+def check_owner(lists: Sequence[Labels], name: str, names: Sequence[str], who: str) -> None:
+    """Raise a ValueError where a single name beside the values of a participant, or a region, is that of another one."""
     for labels in lists:
         if len(labels.values) == 1 and labels.belongs != "stimulus" and not _is_numeric(labels):
-            (found,) = find_order(labels.values, participants)
-            if found is not None and participants[found] != participant:
+            (found,) = find_order(labels.values, names)
+            if found is not None and names[found] != name:
                 raise ValueError(f"{who}: by {labels.where} these are the values of {labels.values[0]}")
 
 
@@ -149,6 +149,18 @@ def refuse_names(lists: Sequence[Labels], names: Sequence[str], message: str) ->
             range(len(names)), key=str
         ):
             raise ValueError(f"{message} ({labels.where}: {_show(labels.values)})")
+
+
+def check_voxels(lists: Sequence[Labels], who: str) -> None:
+    """Raise a ValueError where lists name the same voxels in another order, as of two runs, or patterns and reliabilities."""
+    for labels in lists[1:]:
+        first = lists[0].values
+        if labels.values != first and sorted(labels.values) == sorted(first):
+            place = next(i for i, value in enumerate(first) if value != labels.values[i])
+            raise ValueError(
+                f"{who}: the voxels of another run, of the reliability or the residuals stand in another order: number "
+                f"{place + 1} is {labels.values[place]} there, and {first[place]} here"
+            )
 
 
 def _refuse_order(labels: Labels, found: Sequence[int | None], names: Sequence[str], what: str, who: str) -> None:

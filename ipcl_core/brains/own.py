@@ -14,7 +14,8 @@ import numpy as np
 from ..config import OwnData
 from ..config.templates import fill_template
 from .distances import check_measure, make_rsv
-from .names import check_order, check_owner, refuse_names
+from .labels import Labels
+from .names import check_order, check_owner, check_voxels, refuse_names
 from .own_files import Content, NotThereError, read_values
 from .patterns import (
     compute_rsv,
@@ -85,9 +86,10 @@ def _read_region(layout: OwnData, conditions: list[str], region: str, seen: dict
             continue
         who = f"{fill_template(layout.files, participant, region)}: region {region}, participant {participant}"
         for run, content in zip(layout.runs or [None], contents["files"], strict=True):
-            _check_names(layout, content, conditions, participant, who, said)
+            _check_names(layout, content, conditions, participant, region, who, said)
             _refuse_again(content.values, who if run is None else f"{who}, run {run}", seen)
         if layout.kind == "patterns":
+            check_voxels(_list_voxels(layout, contents), who)
             arrays = {key: [content.values for content in each] for key, each in contents.items()}
             patterns = _prepare_patterns(layout, len(conditions), who, **arrays)
             found[participant] = patterns, compute_rsv(patterns.mean(0), conditions, layout.min_voxels, who)
@@ -221,10 +223,17 @@ def _refuse_known(some: np.ndarray, name: str, known: dict[str, np.ndarray]) -> 
     known[name] = some
 
 
+def _list_voxels(layout: OwnData, contents: dict[str, list[Content]]) -> list[Labels]:
+    """Return the lists of names along the axis of the voxels; reliabilities have no other."""
+    axis = 1 - layout.axes.split(" x ").index("stimuli")
+    found = [(key, labels) for key, each in contents.items() for content in each for labels in content.labels]
+    return [one for key, one in found if one.axis is not None and (key == "reliability" or one.axis == axis)]
+
+
 def _check_names(
-    layout: OwnData, content: Content, conditions: list[str], participant: str, who: str, said: set
+    layout: OwnData, content: Content, conditions: list[str], participant: str, region: str, who: str, said: set
 ) -> None:
-    """Compare the names in a file with the stimuli's, along their axis, and with the participant's."""
+    """Compare the names in a file with the stimuli's, along their axis, and with the participant's and the region's."""
     labels = content.labels
     if layout.kind == "patterns":
         position = layout.axes.split(" x ").index("stimuli")
@@ -236,3 +245,5 @@ def _check_names(
     check_order(labels, conditions, "stimulus", who, said)
     if "{participant}" in layout.files:
         check_owner(labels, participant, layout.participants, who)
+    if "{region}" in layout.files:
+        check_owner([one for one in labels if not one.apart], region, layout.regions, who)

@@ -51,14 +51,19 @@ def orient_patterns(array: np.ndarray, n: int, axes: str, who: str) -> np.ndarra
 def _is_rsm(array: np.ndarray) -> bool:
     """Whether a square matrix is symmetric and its diagonal constant, within parts of its largest number."""
     unit = np.abs(array).max(initial=0, where=np.isfinite(array))
-    return np.ptp(np.diag(array)) <= 1e-4 * unit and np.allclose(array, array.T, rtol=1e-5, atol=1e-8 * unit)
+    return np.ptp(np.diag(array)) <= 1e-4 * unit and _is_symmetric(array)
+
+
+def _is_symmetric(array: np.ndarray) -> bool:
+    unit = np.abs(array).max(initial=0, where=np.isfinite(array))
+    return array.shape == array.T.shape and np.allclose(array, array.T, rtol=1e-5, atol=1e-8 * unit)
 
 
 def orient_residuals(array: np.ndarray, n_voxels: int, axes: str, who: str) -> np.ndarray:
     """Return residuals as (n_samples, n_voxels) float64, from the axes that the patterns have.
 
     Raises:
-        ValueError: the array is not of these voxels, has fewer than two samples, or no real numbers.
+        ValueError: the array is not of these voxels, has fewer than two samples, or no real numbers, or is symmetric.
     """
     array = _flatten_volumes(np.asarray(array), axes)
     if array.ndim == 2 and not axes.startswith("stimuli"):
@@ -68,7 +73,13 @@ def orient_residuals(array: np.ndarray, n_voxels: int, axes: str, who: str) -> n
             f"{who}: found residuals of shape {array.shape}, needs two or more samples of {n_voxels} voxels, with the axes "
             "as in the patterns"
         )
-    return to_float64(array, f"{who}, residuals")
+    array = to_float64(array, f"{who}, residuals")
+    if _is_symmetric(array):
+        raise ValueError(
+            f"{who}: the residuals are square and symmetric, as covariances of the {n_voxels} voxels are; give what these "
+            "were computed from"
+        )
+    return array
 
 
 def _flatten_volumes(array: np.ndarray, axes: str) -> np.ndarray:
@@ -164,7 +175,9 @@ def keep_reliable(patterns: np.ndarray, reliability: np.ndarray, threshold: floa
         reliability = reliability.ravel()
     if reliability.shape != patterns.shape[1:]:
         raise ValueError(f"{who}: reliabilities of shape {reliability.shape} for {patterns.shape[1]} voxels")
-    to_float64(reliability, f"{who}, reliability")
+    numbers = to_float64(reliability, f"{who}, reliability")
+    if (largest := numbers.max(initial=-1, where=~np.isnan(numbers))) > 1 + 1e-6:
+        logger.warning("%s: reliabilities up to %.3g; is the threshold, %g, of the same unit?", who, largest, threshold)
     return patterns[:, reliability > threshold]  # in their own precision, in which one may equal the threshold
 
 

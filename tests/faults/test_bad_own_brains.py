@@ -87,7 +87,7 @@ def test_reliability_that_does_not_fit(own):
     ],
 )
 def test_residuals_that_do_not_fit(own, array, message):
-    own.write(np.save, "{participant}_{region}_e.npy", lambda patterns: np.eye(patterns.shape[1]))
+    own.write(np.save, "{participant}_{region}_e.npy", lambda patterns: np.eye(50, patterns.shape[1]))
     put(own, array, "sub-02_IT_e.npy")
     refuse(own, WHO + message, residuals=str(own.folder / "{participant}_{region}_e.npy"))
 
@@ -166,6 +166,59 @@ def test_similarities_that_cannot_be_right(own, change, message):
     own.write(np.save, change=np.corrcoef)
     put(own, change(np.corrcoef(own.patterns["sub-02", "IT"])))
     refuse(own, WHO + message, kind="rsm")
+
+
+def test_file_of_another_region(own):
+    files = own.write(lambda path, array: np.savez(path, betas=array, roi="V1, left"), "{participant}_{region}.npz")
+    check(own, files=f"{files}#betas")
+    own.write(lambda path, array: np.savez(path, betas=array, roi="EarlyV"), "{participant}_{region}.npz")
+    (own.folder / "brain.h5").unlink()
+    with pytest.raises(ValueError, match=r"sub-01_IT\.npz#betas: region IT.*: by roi these are the values of EarlyV"):
+        own.import_all(files=f"{files}#betas")
+
+
+@pytest.mark.parametrize("axes", ["stimuli x voxels", "voxels x stimuli"])
+def test_voxels_in_another_order(own, axes):
+    """By the names that a CSV gives them, in another run, the reliability and the residuals."""
+    rng = np.random.default_rng(0)
+
+    def save(path, array, names, voxels) -> None:
+        table = pd.DataFrame(array, names, voxels)
+        (table if axes.startswith("stimuli") else table.T).to_csv(own.folder / path)
+
+    def write(**orders) -> None:
+        for (participant, region), array in own.patterns.items():
+            voxels = [f"v{i}" for i in range(array.shape[1])]
+            for run in "12":
+                noisy = array + 0.1 * rng.standard_normal(array.shape)
+                save(f"{participant}_{region}_{run}.csv", noisy, NAMES, voxels[:: orders.get(run, 1)])
+            save(f"noise_{participant}_{region}.csv", noisy, NAMES, voxels[:: orders.get("residuals", 1)])
+            reliable = pd.DataFrame({"r": np.ones(len(voxels))}, voxels[:: orders.get("reliability", 1)])
+            reliable.to_csv(own.folder / f"r_{participant}_{region}.csv")
+
+    options = {"files": str(own.folder / "{participant}_{region}_{run}.csv"), "runs": ["1", "2"], "axes": axes}
+    options |= {"reliability": str(own.folder / "r_{participant}_{region}.csv"), "reliability_threshold": 0.5}
+    options |= {"residuals": str(own.folder / "noise_{participant}_{region}.csv")}
+    for wrong in ("2", "reliability", "residuals"):
+        write(**{wrong: -1})
+        refuse(own, "the voxels of another run, of .* another order: number 1 is v39 there, and v0 here", **options)
+    write()
+    own.import_all(**options)
+
+
+def test_covariances_are_no_residuals(own):
+    own.write(np.save)
+    own.write(lambda path, array: np.save(path, np.cov(array.T)), "noise_{participant}_{region}.npy")
+    message = "the residuals are square and symmetric, as covariances of the 40 voxels are"
+    refuse(own, message, residuals=str(own.folder / "noise_{participant}_{region}.npy"))
+
+
+def test_reliabilities_in_percent_are_told(own, warnings_of):
+    own.write(np.save)
+    own.write(lambda path, array: np.save(path, np.full(array.shape[1], 90)), "r_{participant}_{region}.npy")
+    options = {"reliability": str(own.folder / "r_{participant}_{region}.npy"), "reliability_threshold": 0.5}
+    check(own, **options)
+    assert "sub-01: reliabilities up to 90; is the threshold, 0.5, of the same unit?" in warnings_of()[0]
 
 
 SMALL = {
