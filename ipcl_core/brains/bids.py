@@ -9,6 +9,7 @@ there or in <raw>, where none names all.
 Layout: the Brain Imaging Data Structure, task events and stimuli (stim_file); nilearn.interfaces.bids.save_glm_to_bids.
 """
 
+import logging
 import re
 from pathlib import Path
 
@@ -17,12 +18,15 @@ from numpy.typing import NDArray
 
 from ..config.brain_sets import BIDSMaps
 from ..config.templates import fill_template
+from .kinds import refuse_broken_link
 from .names import match_pictures
 from .own_files import AFFINE
 from .repeated import gather_regions, read_image, read_masks
 from .stimuli import copy_stimuli
 from .store import write_brain
 from .tables import read_table
+
+logger = logging.getLogger(__name__)
 
 PAIRED = ("sub", "ses", "task", "run")
 
@@ -44,6 +48,12 @@ def import_bids_maps(block: BIDSMaps, stimuli_folder: str | Path, brain: str | P
     folder, pictures = Path(block.folder), Path(block.stimuli)
     measured = {one: _read_participant(block, one) for one in block.participants}
     conditions, regions = gather_regions(measured, block.repetitions, block.min_voxels, folder)
+    others = sorted({name for names, _, _ in measured.values() for name in names if name is not None} - set(conditions))
+    if others:
+        logger.warning(
+            "%s: %d conditions are left out, as not every participant has them %d times, among them %s",
+            *(folder, len(others), block.repetitions, ", ".join(others[:3])),
+        )
     pairs = [(name, [name]) for name in conditions] if block.events else match_pictures(conditions, pictures)
     names = copy_stimuli(pairs, pictures, Path(stimuli_folder), block.background)
     write_brain(brain, names, regions)
@@ -52,7 +62,10 @@ def import_bids_maps(block: BIDSMaps, stimuli_folder: str | Path, brain: str | P
 def _read_participant(block: BIDSMaps, one: str) -> tuple[list[str | None], NDArray, dict[str, NDArray]]:
     """Return the condition of each map, the (n_maps, n_voxels) maps inside of any region, and region -> which voxels."""
     place = Path(block.folder) / f"sub-{one}"
-    files = sorted((path for path in place.glob(block.maps) if path.is_file()), key=_read_order)
+    there = [path for path in place.glob(block.maps) if not path.name.startswith(".")]
+    for path in there:
+        refuse_broken_link(path)
+    files = sorted((path for path in there if path.is_file()), key=_read_order)
     if not files:
         raise ValueError(f"{place}: no file has a name as {block.maps}")
     _refuse_same(block, files)

@@ -295,6 +295,16 @@ def _share(true: np.ndarray) -> float:
     return float(true.mean()) if true.size else 1.0
 
 
+def check_mask(volume: np.ndarray, path: str | Path) -> None:
+    """Raise a ValueError where a mask holds more than two numbers, as an atlas and probabilities do; NaN is outside."""
+    values = np.unique(volume[~np.isnan(volume)])
+    if len(values) > 2:
+        raise ValueError(
+            f"{path}: a mask of {len(values)} numbers, {values[0]:g} to {values[-1]:g}, as an atlas or probabilities hold; "
+            "give one of 0 and 1"
+        )
+
+
 def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
     if mask is None:
         raise ValueError(f"{path}: needs a mask of the region; give masks in the configuration")
@@ -315,7 +325,12 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
             image.affine, region.affine, rtol=0, atol=AFFINE
         ):  # nilearn takes no rounding of another program
             region = new_img_like(image, region.get_fdata())
+        check_mask(region.get_fdata(), mask)
         values = apply_mask(image, region, ensure_finite=False)
         return values[:, 0] if values.ndim == 3 and values.shape[1] == 1 else values  # X x Y x Z x 1 x volumes
     except Exception as error:  # nibabel's and nilearn's are of many kinds
+        for one in (path, mask):
+            refuse_kind(one, find_suffix(one))
+        if str(error).startswith(str(mask)):
+            raise
         raise ValueError(f"{path}: cannot be read with the mask {mask}: {error}") from None

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .own_files import AFFINE, NO_NIFTI
+from ..config.templates import find_suffix
+from .kinds import refuse_kind
+from .own_files import AFFINE, NO_NIFTI, check_mask
 from .patterns import compute_rsv, find_varying
 from .store import Region
 
@@ -128,6 +130,8 @@ def read_image(path: Path) -> tuple[NDArray, NDArray]:
         image = nibabel.load(path)
         return np.asarray(image.dataobj), image.affine
     except (OSError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
+        if path.is_file():
+            refuse_kind(path, find_suffix(path))
         raise ValueError(f"{path}: cannot be read: {error}") from None
 
 
@@ -143,7 +147,7 @@ def read_masks(
         affine: (4, 4) of the measurements; None: of sets whose masks are known to lie on their voxels, whatever headers say.
 
     Raises:
-        ValueError: a mask has another shape or affine.
+        ValueError: a mask has another shape or affine, or more than two numbers.
     """
     masks = {}
     for region, files in paths.items():
@@ -157,6 +161,7 @@ def read_masks(
                     f"{path}: a mask that lies elsewhere than {who}: their affines differ by up to "
                     f"{np.abs(placed - affine).max():.3g} mm; resample the mask to the maps"
                 )
+            check_mask(volume, path)
             volumes.append(volume > 0)
         masks[region] = np.any(volumes, axis=0).ravel()
     inside = np.flatnonzero(np.any(list(masks.values()), axis=0))

@@ -63,6 +63,40 @@ def test_bids_maps_of_conditions(bids, tmp_path):
         assert_allclose(found["IT"][one], expected, rtol=0, atol=1e-12)
 
 
+def test_bids_maps_that_are_not_there(bids, tmp_path, caplog):
+    """Links and pointers of DataLad in place of maps would be a condition fewer; files of macOS are no maps."""
+    for one in ("01", "02"):
+        for run_number in (1, 2):
+            for i, name in enumerate(("mug", "apple", "bike", "cup" if one == "01" else "Cup")):
+                stem = (
+                    f"derivatives/glm/sub-{one}/sub-{one}_task-objects_run-{run_number}_contrast-{name}_statmap.nii.gz"
+                )
+                save_volume(tmp_path / stem, draw(one, run_number, i))
+    for i, name in enumerate(("mug", "apple", "bike")):
+        save_picture(tmp_path / f"stimuli/{name}.png", i)
+    block = BIDSMaps.model_validate(bids | {"maps": "*_statmap.nii.gz"})
+    path = tmp_path / "derivatives/glm/sub-02/sub-02_task-objects_run-1_contrast-mug_statmap.nii.gz"
+    path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    content = path.read_bytes()
+    path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    refuse(import_bids_maps, block, tmp_path, r"run-1_contrast-mug_statmap\.nii\.gz: is a pointer of Git LFS")
+    path.unlink()
+    path.symlink_to("annex/x")
+    refuse(
+        import_bids_maps, block, tmp_path, r"run-1_contrast-mug_statmap\.nii\.gz: is a link to annex/x, which is not"
+    )
+    path.unlink()
+    path.write_bytes(content)
+    mask = tmp_path / "masks/sub-02_IT.nii.gz"
+    content = mask.read_bytes()
+    save_volume(mask, np.resize(np.arange(3), SHAPE).astype(np.uint8))
+    refuse(import_bids_maps, block, tmp_path, r"sub-02_IT\.nii\.gz: a mask of 3 numbers, 0 to 2, as an atlas or")
+    mask.write_bytes(content)
+    stimuli, _ = run(import_bids_maps, block, tmp_path)
+    assert stimuli == ["01_apple", "02_bike", "03_mug"]
+    assert "2 conditions are left out, as not every participant has them 2 times, among them Cup, cup" in caplog.text
+
+
 def test_bids_maps_of_trials(bids, tmp_path):
     """A map for each event of the raw data set's run; what has no picture is passed over."""
     pictures = ["animals/cat.png", "animals/dog.png", "tools/saw.png"]

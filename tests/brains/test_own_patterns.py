@@ -318,6 +318,23 @@ def test_fifth_axis_and_rounded_affines(own):
         own.import_all(**templates)
 
 
+@pytest.mark.parametrize("values", [[0, 1, 2], np.linspace(0, 1, 50)])
+def test_masks_of_more_than_two_numbers_are_refused(own, values):
+    templates = write_nifti(own)
+    mask = np.resize(values, (5, 8, 5)).astype(np.float32)
+    nibabel.Nifti1Image(mask, np.eye(4)).to_filename(own.folder / "sub-02_IT.nii.gz")
+    message = rf"sub-02\.nii\.gz: cannot be read: \S+sub-02_IT\.nii\.gz: a mask of {len(values)} numbers, 0 to "
+    with pytest.raises(ValueError, match=message):
+        own.import_all(**templates)
+
+
+def test_pointer_in_place_of_a_mask(own):
+    templates = write_nifti(own)
+    (own.folder / "sub-02_IT.nii.gz").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ValueError, match=r"sub-02_IT\.nii\.gz: is a pointer of Git LFS in place of the file"):
+        own.import_all(**templates)
+
+
 def test_complex_volumes_are_refused(own):
     """Their imaginary part would be dropped."""
     templates = write_nifti(own)
