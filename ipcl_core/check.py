@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .brains.categories import read_categories
+from .brains.folds import divide_stimuli
 from .brains.own import import_own_brain
 from .brains.published import import_magri_konkle_2019
 from .brains.store import read_brain
@@ -73,8 +74,11 @@ def _check_brain(brain: Brain) -> str:
         stimuli, file = Path(temporary) / "stimuli", Path(temporary) / "brain.h5"
         if isinstance(brain, OwnBrain):
             import_own_brain(brain, stimuli, file)
+            names, _ = read_brain(file)
             if brain.categories:
-                read_categories(brain.categories, read_brain(file)[0], brain.stimuli, brain.order)
+                read_categories(brain.categories, names, brain.stimuli, brain.order)
+            if brain.folds:
+                divide_stimuli(names, brain.folds, n_folds=2, seed=0)  # of the file, whatever their number
             return f"ok: {len(list(stimuli.iterdir()))} stimuli, {', '.join(brain.regions)}"
         keys = ("reliability_threshold", "min_voxels", "left_out", "background")
         options = {key: getattr(brain, key) for key in keys}

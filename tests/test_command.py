@@ -85,6 +85,17 @@ def test_new_study_is_checked_up_to_the_missing_files_and_then_whole(ipcl, tmp_p
     assert "has no function built; did you mean build?" in said and said.endswith("2 blocks to be put right\n")
 
 
+def test_folds_are_checked_before_a_job_runs(ipcl, tmp_path, photo):
+    assert ipcl("new mine --brain")[0] == 0
+    fill(tmp_path / "mine", photo)
+    study = yaml.safe_load(Path("mine/config.yaml").read_text())
+    study["brains"]["mine"]["folds"] = "mine/folds.csv"
+    Path("mine/config.yaml").write_text(yaml.safe_dump(study))
+    Path("mine/folds.csv").write_text("stimulus,fold\nmug,a\nbike,a\napple,b\nchain,b\n")
+    code, said = ipcl("check mine/config.yaml")
+    assert code == 1 and "mine/folds.csv: 'chain' is none of the 4 stimuli, such as 01_mug" in said
+
+
 @pytest.mark.parametrize(("flag", "brain", "own"), [("--brain", "own", False), ("--model", "kriegeskorte_2008", True)])
 def test_new_study_of_one_thing(ipcl, flag, brain, own):
     assert ipcl(f"new folder/study {flag}")[0] == 0
