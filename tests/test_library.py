@@ -201,6 +201,30 @@ def test_network_by_its_name_in_a_configuration(tmp_path, monkeypatch):
     assert ipcl.load_network("pixels", config="study.yaml").module.pool.output_size == 2
 
 
+def test_folder_of_pictures(pictures, caplog):
+    pixels = ipcl.load_network("pixels", dim=12)
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+        (pictures / name).write_bytes(b"x")
+    assert len(ipcl.extract_activations(pixels, pictures)["pool"]) == N and caplog.text == ""
+    (pictures / "00.png").rename(pictures / "100.png")
+    ipcl.extract_activations(pixels, pictures)
+    assert "sorted by name, 100 stands before 11; by number behind it" in caplog.text
+    (pictures / "100.png").rename(pictures / "01.jpg")
+    with pytest.raises(ValueError, match=r"01\.png: another file or folder there is of the stimulus 01 too"):
+        ipcl.extract_activations(pixels, pictures)
+    (pictures / "01.jpg").unlink()
+    (pictures / "readme.txt").write_text("no picture")
+    with pytest.raises(OSError, match=r"readme\.txt: 10 bytes that are no JPEG, PNG"):
+        ipcl.extract_activations(pixels, pictures)
+    for wrong, said in (
+        (pictures / "gone", "gone"),
+        ([pictures / "01.png"], "list"),
+        (np.zeros((3, 8, 8, 3)), "ndarray"),
+    ):
+        with pytest.raises(ValueError, match=f"stimuli: found .*{said}; give a folder"):
+            ipcl.extract_activations(pixels, wrong)
+
+
 # ---- brains ----------------------------------------------------------------------------------------------------------
 
 

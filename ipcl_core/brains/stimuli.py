@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ..images.decoding import FORMATS, IMAGE_SUFFIXES, read_image
+from ..images.decoding import IMAGE_SUFFIXES, read_image
 from .kinds import refuse_broken_link, refuse_kind
 
 logger = logging.getLogger(__name__)
@@ -62,11 +62,9 @@ def copy_stimuli(
             differ = (read_image(path, background="black") != read_image(path, background="white")).any()
         except MemoryError:
             raise
-        except UnidentifiedImageError:
-            size = path.stat().st_size
-            raise ValueError(f"{path}: cannot be decoded: {size} bytes that are no {', '.join(FORMATS)}") from None
         except Exception as error:  # of damaged files, decoders raise errors of many kinds
-            raise ValueError(f"{path}: cannot be decoded: {error}") from None
+            message = str(error).removeprefix(f"{path}: ")
+            raise ValueError(f"{path}: cannot be decoded: {message}") from None
         height, width = pixels.shape[:2]
         if height != width:
             cropped.append(f"{path.name}: the central {min(width, height)} of {width} x {height} pixels")
@@ -215,7 +213,7 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> dict[str, 
         images = [path for path in Path(stimuli).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
         lines = [[path.name] for path in sorted(images) if not path.name.startswith(".")]
         where = f"{stimuli}: images"
-        if pair := _find_miscounted([name for (name,) in lines]):
+        if pair := find_miscounted([name for (name,) in lines]):
             raise ValueError(
                 f"{stimuli}: sorted by name {pair[0]} stands before {pair[1]}, by number behind it; give order, a file with "
                 "one name a line in the order of the data"
@@ -238,7 +236,7 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> dict[str, 
     return {name: pictures or [name] for name, *pictures in lines}
 
 
-def _find_miscounted(names: list[str]) -> tuple[str, str] | None:
+def find_miscounted(names: list[str]) -> tuple[str, str] | None:
     """Return two sorted names that differ in numbers alone, and stand in another order than these."""
     number, last = re.compile(r"\d+(?:\.\d+)?"), {}
     for name in names:

@@ -19,6 +19,7 @@ IMAGE_SUFFIXES = {".avif", ".bmp", ".dib", ".eps", ".exr", ".gif", ".heic", ".he
 IMAGE_SUFFIXES |= {".jpeg", ".jpg", ".jxl", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".svg", ".tga"}
 IMAGE_SUFFIXES |= {".tif", ".tiff", ".webp"}
 """Of files that must not be passed over in a folder of images, whether they can be decoded or not."""
+OF_WINDOWS = ("thumbs.db", "desktop.ini")
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # of Pillow; others may start programs (EPS)
 MAX_SIDE = 65535  # .beton files store sides as 16-bit numbers
 SMART_BYTES = 128 * 128 * 3
@@ -36,15 +37,27 @@ TURNS = {
 
 
 def list_stimuli(folder: str | Path) -> dict[str, list[Path]]:
-    """Return the stimuli of a folder in their order, that of their names -> their pictures; hidden files are left out.
+    """Return the stimuli of a folder in their order, that of their names -> their pictures; hidden files are left out, and
+    what Windows puts beside pictures.
 
     A stimulus is an image, or a folder of several, of which all belong to one condition of the experiment.
+
+    Raises:
+        ValueError: two have one name, but for the suffix.
     """
-    found = sorted(Path(folder).glob("[!.]*"))
-    return {
-        path.name if path.is_dir() else path.stem: sorted(path.glob("[!.]*")) if path.is_dir() else [path]
-        for path in found
-    }
+    found: dict[str, list[Path]] = {}
+    for path in _list_visible(folder):
+        name = path.name if path.is_dir() else path.stem
+        if name in found:
+            raise ValueError(
+                f"{path}: another file or folder there is of the stimulus {name} too; put both into one folder"
+            )
+        found[name] = _list_visible(path) if path.is_dir() else [path]
+    return found
+
+
+def _list_visible(folder: str | Path) -> list[Path]:
+    return [path for path in sorted(Path(folder).glob("[!.]*")) if path.name.lower() not in OF_WINDOWS]
 
 
 def read_image(path: str | Path, shortest_side: int | None = None, background: str = "white") -> np.ndarray:
@@ -65,7 +78,12 @@ def read_image(path: str | Path, shortest_side: int | None = None, background: s
         OSError, ValueError, SyntaxError: the file cannot be read or decoded.
         DecompressionBombWarning, DecompressionBombError: it has more than Pillow's limit of 89 million pixels.
     """
-    return np.asarray(_decode(path, shortest_side, background))
+    try:
+        return np.asarray(_decode(path, shortest_side, background))
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError(
+            f"{path}: {Path(path).stat().st_size} bytes that are no {', '.join(FORMATS)}"
+        ) from None
 
 
 def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background: str = "white") -> Image.Image:

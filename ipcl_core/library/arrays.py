@@ -5,11 +5,11 @@ Arrays and tables that are given from Python -> numbers, and the names that stan
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ..brains.labels import Labels
+from ..rsa.similarity import fill_masked
 
 
 def read_array(given: Any, who: str) -> tuple[NDArray, list[Labels]]:
@@ -31,14 +31,12 @@ def read_array(given: Any, who: str) -> tuple[NDArray, list[Labels]]:
     elif hasattr(given, "detach"):  # torch
         given = given.detach().cpu()
         given = given.float() if str(given.dtype) == "torch.bfloat16" else given  # numpy has no such numbers
-    elif np.ma.is_masked(given):
-        given = given.astype(np.float64).filled(np.nan)
     return _make_array(given, who), named
 
 
 def _make_array(given: Any, who: str) -> NDArray:
     try:
-        return np.asarray(given)
+        return fill_masked(given)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{who}: is no array of numbers: {error}") from None
 

@@ -5,6 +5,7 @@ Networks, and their activations.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brains.stimuli import find_miscounted
 from ..config import Model, Preprocessing, read_config
 from ..config.architectures import ARCHITECTURES
 from ..config.models import Fetched, Trained
 from ..config.study import check_block, check_network
 from ..downloads import fetch_weights
 from ..files import open_hdf5
+from ..images.decoding import list_stimuli
 from .brains import BrainData
 
 if TYPE_CHECKING:  # torch takes seconds to import, and is an extra
     from torch import nn
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -171,8 +177,9 @@ def extract_activations(
         Layer -> (n_stimuli, ...) float32, in the order of the forward pass.
 
     Raises:
-        ValueError: no network of `load_network`, fewer than three pictures, no such layer, or activations that are not
-            finite.
+        ValueError: no network of `load_network`, no folder, fewer than three pictures or two of one name, no such layer, or
+            activations that are not finite.
+        OSError: a file is no picture.
 
     Example:
         >>> import ipcl_core as ipcl
@@ -204,7 +211,19 @@ def record(network: Network, stimuli: str | Path | BrainData, path: Path, layers
             f"{network.name}: the pictures of the stimuli are not known; give activations instead, in the order of the "
             "stimuli, as extract_activations(network, FOLDER) returns them"
         )
+    if not isinstance(stimuli, BrainData):
+        _check_folder(images)
     attributes = {"network": network.described}
     record_activations(
         network.module, network.preprocessing, images, path, layers=layers, name=network.name, attributes=attributes
     )
+
+
+def _check_folder(images: Any) -> None:
+    """Stop at what is no folder; warn of numbers in names that count in another order than the names."""
+    if not isinstance(images, str | Path) or not Path(images).is_dir():
+        raise ValueError(
+            f"stimuli: found {images if isinstance(images, str | Path) else type(images).__name__}; give a folder"
+        )
+    if pair := find_miscounted(list(list_stimuli(images))):
+        logger.warning("%s: sorted by name, %s stands before %s; by number behind it", images, *pair)

@@ -42,7 +42,8 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
         pattern is constant, where the correlation is not defined.
 
     Raises:
-        ValueError: fewer than two units, or a pattern holds a non-finite value; the message names the stimulus's number.
+        ValueError: fewer than two units, no real numbers, or a pattern holds a masked or non-finite value; the message names
+            the stimulus's number.
 
     Example:
         >>> compute_rsm([[1, 2, 3], [2, 4, 6], [3, 2, 1]]).round(3).tolist()
@@ -69,9 +70,16 @@ def compute_rsm(patterns: ArrayLike) -> NDArray:
 
 def as_units(patterns: ArrayLike) -> NDArray:
     """Return patterns as they are where they can be read in blocks of units, else as an array, (n, ...)."""
-    if not hasattr(patterns, "shape"):
-        patterns = np.asarray(patterns)
+    if not isinstance(getattr(patterns, "dtype", None), np.dtype) or np.ma.isMaskedArray(patterns):
+        patterns = fill_masked(patterns)
+    if patterns.dtype.kind not in "biuf":
+        raise ValueError(f"patterns of type {patterns.dtype}: needs real numbers")
     return patterns if len(patterns.shape) > 1 else np.asarray(patterns)[:, None]
+
+
+def fill_masked(values: ArrayLike) -> NDArray:
+    """Return an array whose masked numbers are NaN: numpy would pass over the mask."""
+    return values.astype(np.float64).filled(np.nan) if np.ma.is_masked(values) else np.asarray(values)
 
 
 def read_blocks(patterns: NDArray, dtype: type) -> Iterator[NDArray]:
@@ -219,7 +227,7 @@ def vectorize_rsm(rsm: ArrayLike, *, unit: float = 1) -> NDArray:
         >>> vectorize_rsm([[1, 0.5, 0.2], [0.5, 1, 0.3], [0.2, 0.3, 1]]).tolist()
         [0.5, 0.2, 0.3]
     """
-    rsm = np.asarray(rsm)
+    rsm = fill_masked(rsm)
     if rsm.ndim != 2 or rsm.shape != rsm.T.shape:
         raise ValueError(f"found an array of shape {rsm.shape}, needs a square matrix")
     largest = np.abs(rsm).max(initial=unit, where=np.isfinite(rsm))
@@ -327,16 +335,21 @@ def count_stimuli(n_pairs: int) -> int:
 def compare_rsvs(a: ArrayLike | Tiled, b: ArrayLike | Tiled, comparator: Comparator = "pearson") -> NDArray:
     """Return the similarity of each RSV of (k, n_pairs) with each of (l, n_pairs) by a comparator: (k, l).
 
-    kendall is tau-a, which does not prefer models that predict ties. NaN where an RSV is constant or holds NaN. Errors and
-    the other comparators: see `embed_rsvs`.
+    kendall is tau-a, which does not prefer models that predict ties. NaN where an RSV is constant or holds NaN. The other
+    comparators: see `embed_rsvs`.
+
+    Raises:
+        ValueError: RSVs of different numbers of pairs, or one that is no row of several.
 
     Example:
         >>> compare_rsvs([[0.1, 0.2, 0.6]], [[0.2, 0.4, 1.2], [0.6, 0.2, 0.1]], "spearman").round(3).tolist()
         [[1.0, -1.0]]
     """
+    a, b = (one if isinstance(one, Tiled) else fill_masked(one).astype(np.float64, copy=False) for one in (a, b))
+    if not len(a.shape) == len(b.shape) == 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"RSVs of shapes {a.shape} and {b.shape}: needs (k, n_pairs) and (l, n_pairs)")
     if comparator == "kendall":
         return np.array([[_measure_tau_a(one, other) for other in np.asarray(b)] for one in np.asarray(a)])
-    a, b = (one if isinstance(one, Tiled) else np.asarray(one, np.float64) for one in (a, b))
     x, y = (embed_tiles(one, comparator) for one in (a, b))
     tiles = list_tiles(count_places(a.shape[1], comparator))
     return np.clip(sum(x(tile) @ y(tile).T for tile in tiles), -1, 1)

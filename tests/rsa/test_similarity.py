@@ -2,6 +2,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import rsatoolbox
 import scipy.stats
@@ -320,3 +321,21 @@ def test_cka_of_distances_equals_that_of_raw_patterns():
     x, y = (p - p.mean(0) for p in patterns)
     expected = np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
     assert_allclose(compare_rsvs(*rsvs, "cka").item(), expected, rtol=1e-12, atol=0)
+
+
+def test_masked_numbers_are_missing_and_other_types_are_refused():
+    patterns = np.random.default_rng(0).standard_normal((5, 9))
+    with pytest.raises(ValueError, match=r"the pattern of stimulus 2 .* non-finite"):
+        compute_rsm(np.ma.array(patterns, mask=np.arange(5)[:, None] + np.zeros(9) == 2))
+    assert_allclose(compute_rsm(pd.DataFrame(patterns)), compute_rsm(patterns), rtol=0, atol=1e-15)
+    assert np.isnan(vectorize_rsm(np.ma.array(np.eye(3), mask=1 - np.eye(3)))).all()
+    for wrong in (patterns + 0j, patterns.astype(str), patterns.astype(object)):
+        with pytest.raises(ValueError, match=r"patterns of type .*: needs real numbers"):
+            compute_rsm(wrong)
+
+
+@pytest.mark.parametrize("comparator", ["pearson", "spearman", "kendall", "cka"])
+@pytest.mark.parametrize(("a", "b"), [((6,), (6,)), ((1, 6), (1, 10)), ((1, 6), (6,))])
+def test_rsvs_of_other_shapes_are_refused(comparator, a, b):
+    with pytest.raises(ValueError, match=r"RSVs of shapes \(.*: needs \(k, n_pairs\) and \(l, n_pairs\)"):
+        compare_rsvs(np.ones(a), np.ones(b), comparator)
