@@ -14,6 +14,7 @@ STARTS = (
         "HDF5, without MATLAB's header; name it .h5, axes are then as h5py gives them",
     ),
     (b"MATLAB ", (".mat",), "a file of MATLAB; name it .mat"),
+    (b"# created by octave", (), "text of Octave; save -v7 writes a file of MATLAB"),
     (b"\x1f\x8b", (".nii.gz",), "compressed by gzip; unpack it"),
     *(
         (b"\x80" + version, (), "a pickle, which can run code when it is read, and is not")

@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 FILL, GAP = 100, 2
 """Times the median size, and times the next largest one, above which a number that repeats is a fill value. Below a number at
 which data were clipped, others come close."""
+ENDS = (-(2**15), 2**15 - 1, 2**16 - 1, -(2**31), 2**31 - 1, 2**32 - 1)
+"""Smallest and largest numbers of integer types, which stand for missing ones at less than FILL times the median too."""
 LARGEST = 1e150
 """Of numbers whose squares can be summed in double precision; the smallest is its inverse."""
 
@@ -200,14 +202,17 @@ def refuse_fill_values(patterns: np.ndarray, who: str) -> None:
     """Raise a ValueError where a number stands for missing ones, as -999 or 1e20: the largest by far, again and again.
 
     Args:
-        patterns: (n_stimuli, n_voxels); where all are whole numbers, as counts are, nothing is looked for.
+        patterns: (n_stimuli, n_voxels); where all are whole numbers and none is negative, as counts are, only the ends of
+            integer types are looked for.
     """
     sizes = np.where(np.isfinite(patterns), np.abs(patterns), 0)
-    if not sizes.any() or (sizes % 1 == 0).all():
+    if not sizes.any():
         return
     value, usual = patterns.flat[sizes.argmax()], np.median(sizes[sizes > 0])
     places, following = patterns == value, sizes[sizes < abs(value)].max(initial=0)
-    if abs(value) > max(FILL * usual, GAP * following) and places.sum() > 1:
+    if value not in ENDS and (sizes % 1 == 0).all() and patterns.min() >= 0:
+        return
+    if abs(value) > max(0 if value in ENDS else FILL * usual, GAP * following) and places.sum() > 1:
         raise ValueError(
             f"{who}: {value:.6g} stands in {places.any(0).sum()} of {places.shape[1]} voxels, {places.sum()} times, and half "
             f"of the numbers are below {usual:.3g}: it seems to stand for missing ones; leave these voxels out of the file, "

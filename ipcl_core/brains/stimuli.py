@@ -136,8 +136,7 @@ def find_pictures(conditions: Sequence[Sequence[str]], images: Path) -> list[lis
     Raises:
         ValueError: there is no folder, or no image of a name; an image stands in two places.
     """
-    if not images.is_dir():
-        raise ValueError(f"{images}: is no folder; stimuli are a folder with one image a condition")
+    _refuse_no_folder(images)
     listed = {images: _list_images(images)}
 
     def find(name: str) -> list[Path]:
@@ -168,6 +167,11 @@ def find_pictures(conditions: Sequence[Sequence[str]], images: Path) -> list[lis
     if n > 1:
         raise ValueError(f"{path}: stands {n} times among the pictures of the conditions")
     return found
+
+
+def _refuse_no_folder(images: Path) -> None:
+    if not images.is_dir():
+        raise ValueError(f"{images}: is no folder; stimuli are a folder with one image a condition")
 
 
 def _find_near(name: str, names: Sequence[str]) -> str:
@@ -207,9 +211,11 @@ def list_conditions(stimuli: str | Path, order: str | Path | None) -> dict[str, 
     condition's name and those of several pictures, with tabs between. Without a file, the sorted names in the folder.
 
     Raises:
-        ValueError: fewer than three, or one twice; without a file, names whose numbers would count in another order.
+        ValueError: no folder; fewer than three, or one twice; without a file, names whose numbers would count in another
+            order.
     """
     if order is None:
+        _refuse_no_folder(Path(stimuli))
         images = [path for path in Path(stimuli).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
         lines = [[path.name] for path in sorted(images) if not path.name.startswith(".")]
         where = f"{stimuli}: images"

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 SUFFIXES = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".csv", ".nii", ".nii.gz")
+_WITH_SUFFIX = re.compile(rf"(.*?(?:{'|'.join(map(re.escape, (*SUFFIXES, '.txt')))}))(?:#(.*))?", re.IGNORECASE)
 PLACEHOLDERS = ("{participant}", "{region}", "{run}")
 
 
@@ -21,6 +22,8 @@ def fill_template(template: str, participant: str, region: str, run: str = "{run
 
 def split_reference(reference: str) -> tuple[Path, str | None]:
     """Return (path, name of the variable or None) of `path#name`."""
+    if found := _WITH_SUFFIX.fullmatch(reference):  # a folder may have # in its name too
+        return Path(found[1]), found[2] or None
     path, _, name = reference.partition("#")
     return Path(path), name or None
 

@@ -63,6 +63,12 @@ def test_line_that_names_no_picture_is_said_before_data_are_read(own, line):
     refuse(own, f"no image for 1 of 7 conditions, among them '{line}'; the 6 images there")
 
 
+@pytest.mark.parametrize("order", [{}, {"order": None}])
+def test_stimuli_that_are_no_folder(own, order):
+    own.write(np.save)
+    refuse(own, "nothing: is no folder; stimuli are a folder", stimuli=str(own.folder / "nothing"), **order)
+
+
 def test_picture_that_is_too_large(own):
     Image.new("1", (10_000, 10_000)).save(own.folder / "images/apple.png")
     with pytest.raises(
@@ -251,6 +257,11 @@ FILES = {
     "npy as npz": ("x.npz", lambda path: rename(path, ".npy", np.save), r"x\.npz: is an array of numpy; name it \.npy"),
     "HDF5 as mat": ("x.mat", write_h5, r"x\.mat: is HDF5, without MATLAB's header; name it \.h5"),
     "mat as h5": ("x.h5", lambda path: rename(path, ".mat", save_mat), r"x\.h5: is a file of MATLAB; name it \.mat"),
+    "text of Octave": (
+        "x.mat",
+        lambda path: path.write_text("# Created by Octave 8.4.0\n# name: betas\n"),
+        r"x\.mat: is text of Octave; save -v7 writes",
+    ),
     "gzip": (
         "x.csv",
         lambda path: path.write_bytes(gzip.compress(b"1,2")),

@@ -192,7 +192,7 @@ def test_voxels_in_another_order(own, axes):
             for run in "12":
                 noisy = array + 0.1 * rng.standard_normal(array.shape)
                 save(f"{participant}_{region}_{run}.csv", noisy, NAMES, voxels[:: orders.get(run, 1)])
-            save(f"noise_{participant}_{region}.csv", noisy, NAMES, voxels[:: orders.get("residuals", 1)])
+            save(f"noise_{participant}_{region}.csv", noisy - array, NAMES, voxels[:: orders.get("residuals", 1)])
             reliable = pd.DataFrame({"r": np.ones(len(voxels))}, voxels[:: orders.get("reliability", 1)])
             reliable.to_csv(own.folder / f"r_{participant}_{region}.csv")
 
@@ -298,8 +298,32 @@ def test_values_that_stand_for_missing_ones(own, value):
         ),
     )
     for name in own.folder.glob("*.npy"):
-        np.save(name, np.round(np.load(name)))
+        np.save(name, np.abs(np.round(np.load(name))))
     own.import_all()  # whole numbers can be counts
+
+
+@pytest.mark.parametrize(
+    ("value", "change"), [(-999, np.round), (-(2**15), lambda a: np.round(300 * a)), (2**16 - 1, np.abs)]
+)
+def test_whole_numbers_that_stand_for_missing_ones(own, value, change):
+    """Of betas that are saved as integers, times 300 as in NSD; -999 among numbers that are no counts."""
+    own.write(np.save, change=lambda array: np.round(change(array)).astype(int))
+    array = np.round(change(own.patterns["sub-02", "IT"])).astype(int)
+    array[2, 3], array[4, 7] = value, value
+    put(own, array)
+    refuse(own, f"{WHO}: {value:.6g} stands in 2 of 25 voxels, 2 times, .*: it seems to stand for missing ones")
+
+
+def test_patterns_in_place_of_residuals(own):
+    files = own.write(np.save)
+    refuse(own, r"participant sub-01, residuals: holds the same numbers as \S+/sub-01_EarlyV\.npy", residuals=files)
+
+
+def test_folder_with_a_number_sign(own):
+    (own.folder / "set #2").mkdir()
+    check(own, files=own.write(np.save, "set #2/{participant}_{region}.npy"))
+    np.savez(own.folder / "set #2/all.npz", **{f"{p}_{r}": array for (p, r), array in own.patterns.items()})
+    check(own, files=str(own.folder / "set #2/all.npz#{participant}_{region}"))
 
 
 @pytest.mark.parametrize("size", [1e200, 1e-200])
