@@ -29,8 +29,9 @@ KINDS = {
     b"/annex/objects/": "is a pointer of git-annex, not the file itself; fetch that by datalad get or git annex get",
     b"<!doctype html": "is a web page, not the file itself; download that again",
     b"<html": "is a web page, not the file itself; download that again",
+    b"<?xml": "is an answer of a web server, not the file itself; download that again",
     b"\x1f\x8b": "is compressed by gzip; it is read where it lies, so gunzip it first",
-    b"BZh": "is compressed by bzip2; it is read where it lies, so bunzip2 it first",
+    b"BZh9": "is compressed by bzip2; it is read where it lies, so bunzip2 it first",
     b"\xfd7zxz": "is compressed by xz; it is read where it lies, so unxz it first",
     b"\x28\xb5\x2f\xfd": "is compressed by Zstandard; it is read where it lies, so unzstd it first",
 }

@@ -4,7 +4,8 @@ Files that are not what their name says, and links to what is not there.
 
 from pathlib import Path
 
-WEB = "a page of a web server in place of the file; download it again"
+from ..files import BEGIN, say_kind
+
 STARTS = (
     (b"\x93NUMPY", (".npy",), "an array of numpy; name it .npy"),
     (b"PK\x03\x04", (".npz",), "a zip archive, as .npz and .xlsx are; name it .npz, or save a table as CSV"),
@@ -15,29 +16,26 @@ STARTS = (
     ),
     (b"MATLAB ", (".mat",), "a file of MATLAB; name it .mat"),
     (b"# created by octave", (), "text of Octave; save -v7 writes a file of MATLAB"),
-    (b"\x1f\x8b", (".nii.gz",), "compressed by gzip; unpack it"),
     *(
         (b"\x80" + version, (), "a pickle, which can run code when it is read, and is not")
         for version in (b"\3", b"\4", b"\5")
     ),
     (b"\xff\xfe", (), "text in UTF-16; save it in UTF-8"),
     (b"\xfe\xff", (), "text in UTF-16; save it in UTF-8"),
-    (b"version https://git-lfs", (), "a pointer of Git LFS in place of the file; git lfs pull fetches it"),
-    (b"/annex/objects/", (), "a pointer of git-annex in place of the file; git annex get, or datalad get, fetches it"),
-    (b"<!doctype", (), WEB),
-    (b"<html", (), WEB),
-    (b"<?xml", (), WEB),
 )
-"""How files begin, in whatever case; the suffixes that say so; what they are."""
+"""How files begin, in whatever case; the suffixes that say so; what they are. See also `files.KINDS`."""
 
 
 def refuse_kind(path: str | Path, suffix: str) -> None:
     """Raise a ValueError where a file begins as one of another kind does than its suffix says."""
     with open(path, "rb") as file:
-        head = file.read(64).lstrip()
+        begin = file.read(BEGIN).lstrip()
     for start, suffixes, what in STARTS:
-        if head.lower().startswith(start.lower()) and suffix not in suffixes:
+        if begin.lower().startswith(start.lower()) and suffix not in suffixes:
             raise ValueError(f"{path}: is {what}")
+    is_right = suffix.endswith(".gz") and begin.startswith(b"\x1f\x8b")
+    if not is_right and (kind := say_kind(begin)):
+        raise ValueError(f"{path}: {kind}")
 
 
 def refuse_broken_link(path: str | Path) -> None:

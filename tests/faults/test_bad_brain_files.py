@@ -265,7 +265,7 @@ FILES = {
     "gzip": (
         "x.csv",
         lambda path: path.write_bytes(gzip.compress(b"1,2")),
-        r"x\.csv: is compressed by gzip; unpack it",
+        r"x\.csv: is compressed by gzip",
     ),
     "UTF-16": (
         "x.csv",
@@ -280,17 +280,17 @@ FILES = {
     "pointer of LFS": (
         "x.npy",
         lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
-        r"x\.npy: is a pointer of Git LFS in place of the file; git lfs pull fetches it",
+        r"x\.npy: is a pointer of Git LFS, not the file itself",
     ),
     "pointer of git-annex": (
         "x.mat",
         lambda path: path.write_text("/annex/objects/MD5E-s5--0.mat\n"),
-        r"x\.mat: is a pointer of git-annex .* datalad get",
+        r"x\.mat: is a pointer of git-annex, .* datalad get",
     ),
     "web page": (
         "x.csv",
         lambda path: path.write_text("\n<!DOCTYPE html>"),
-        r"x\.csv: is a page of a web server in place",
+        r"x\.csv: is a web page, not the file",
     ),
     "link": (
         "x.npy",
@@ -350,7 +350,7 @@ def test_link_to_nothing_is_no_missing_participant(own):
 
 PICTURES = {
     "empty": (lambda path: path.write_bytes(b""), r"mug\.png: cannot be decoded: 0 bytes that are no JPEG, PNG"),
-    "a web page": (lambda path: path.write_text("<html>"), r"mug\.png: is a page of a web server"),
+    "a web page": (lambda path: path.write_text("<html>"), r"mug\.png: is a web page, not the file"),
     "a pointer": (
         lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
         r"mug\.png: is a pointer of Git LFS",
