@@ -331,7 +331,7 @@ def test_masks_of_more_than_two_numbers_are_refused(own, values):
 def test_pointer_in_place_of_a_mask(own):
     templates = write_nifti(own)
     (own.folder / "sub-02_IT.nii.gz").write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(ValueError, match=r"sub-02_IT\.nii\.gz: is a pointer of Git LFS in place of the file"):
+    with pytest.raises(ValueError, match=r"sub-02_IT\.nii\.gz: is a pointer of Git LFS, not the file itself"):
         own.import_all(**templates)
 
 
