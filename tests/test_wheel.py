@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import distribution
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -81,14 +81,20 @@ def test_wheel_alone_compares_activations_with_rdms(wheel, tmp_path, version):
 
 
 def list_distributions(*names: str) -> dict:
-    """Return name -> distribution of packages in this environment, and of all that they require."""
-    found, left = {}, list(names)
+    """Return name -> distribution of packages in this environment, and of all that they require, by extras too."""
+    found, seen, left = {}, set(), list(map(Requirement, names))
     while left:
-        name = re.sub(r"[-_.]+", "-", left.pop()).lower()
-        if name not in found:
+        one = left.pop()
+        name, extras = re.sub(r"[-_.]+", "-", one.name).lower(), frozenset(one.extras) | {""}
+        if (name, extras) not in seen:
+            seen.add((name, extras))
             found[name] = distribution(name)
             needed = map(Requirement, found[name].requires or [])
-            left += [one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+            left += [
+                other
+                for other in needed
+                if other.marker is None or any(other.marker.evaluate({"extra": extra}) for extra in extras)
+            ]
     return found
 
 
@@ -106,6 +112,11 @@ def environment(tmp_path_factory):
                     (place / top).symlink_to(Path(found.locate_file(top)))
         command = [f"{venv}/bin/python", "-m", "pip", "install", "--quiet", "--no-compile", *installed]
         subprocess.run(command, check=True, timeout=1200)
+        new = [path for path in place.glob("*.dist-info") if not path.is_symlink()]
+        tops = {Path(file).parts[0] for path in new for file in Distribution.at(path).files}
+        assert not [top for top in tops if (place / top).is_symlink()], (
+            "pip wrote into this environment, through a link"
+        )
         return venv
 
     return make
