@@ -125,10 +125,7 @@ def _make_reader(template: str, layout: OwnData, region: str, said: set) -> Call
         return read_values(fill_template(template, participant, region), mask)
 
     if "{participant}" in template:
-        return lambda participant: _refuse_cells(
-            _refuse_empty(read(participant), fill_template(template, participant, region)),
-            fill_template(template, participant, region),
-        )
+        return lambda participant: _refuse_no_array(read(participant), fill_template(template, participant, region))
     content, who = read(layout.participants[0]), f"{fill_template(template, '', region)}: region {region}"
     check_order(content.labels, layout.participants, "participant", who, said)
     values, n = content.values, len(layout.participants)
@@ -145,17 +142,13 @@ def _make_reader(template: str, layout: OwnData, region: str, said: set) -> Call
             + ("; if they are the last axis, give participants_axis: last" if last else "")
         )
     each = {one: replace(content, values=np.asarray(v)) for one, v in zip(layout.participants, values, strict=True)}
-    return lambda participant: _refuse_empty(each[participant], f"{who}, participant {participant}")
+    return lambda participant: _refuse_no_array(each[participant], f"{who}, participant {participant}")
 
 
-def _refuse_empty(content: Content, who: str) -> Content:
-    """MATLAB's [] stands for what is not there."""
+def _refuse_no_array(content: Content, who: str) -> Content:
+    """MATLAB's [] stands for what is not there; of its cells one is to be named."""
     if content.values.ndim > 1 and not any(content.values.shape):
         raise NotThereError(f"{who}: holds an empty array, []")
-    return content
-
-
-def _refuse_cells(content: Content, who: str) -> Content:
     values = content.values
     if values.dtype == object and values.ndim == 1 and any(isinstance(one, np.ndarray) for one in values):
         shapes = ", ".join(str(np.shape(one)) for one in values[:3])

@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..files import BEGIN, say_kind
+from .splits import is_hidden
 
 IMAGE_SUFFIXES = {".avif", ".bmp", ".dib", ".eps", ".exr", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe"}
 IMAGE_SUFFIXES |= {".jpeg", ".jpg", ".jxl", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".svg", ".tga"}
 IMAGE_SUFFIXES |= {".tif", ".tiff", ".webp"}
 """Of files that must not be passed over in a folder of images, whether they can be decoded or not."""
-OF_WINDOWS = ("thumbs.db", "desktop.ini")
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # of Pillow; others may start programs (EPS)
 MAX_SIDE = 65535  # .beton files store sides as 16-bit numbers
 SMART_BYTES = 128 * 128 * 3
@@ -37,8 +37,7 @@ TURNS = {
 
 
 def list_stimuli(folder: str | Path) -> dict[str, list[Path]]:
-    """Return the stimuli of a folder in their order, that of their names -> their pictures; hidden files are left out, and
-    what Windows puts beside pictures.
+    """Return the stimuli of a folder in their order, that of their names -> their pictures; what `is_hidden` is left out.
 
     A stimulus is an image, or a folder of several, of which all belong to one condition of the experiment.
 
@@ -57,7 +56,7 @@ def list_stimuli(folder: str | Path) -> dict[str, list[Path]]:
 
 
 def _list_visible(folder: str | Path) -> list[Path]:
-    return [path for path in sorted(Path(folder).glob("[!.]*")) if path.name.lower() not in OF_WINDOWS]
+    return [path for path in sorted(Path(folder).glob("*")) if not is_hidden(path.name)]
 
 
 def read_image(path: str | Path, shortest_side: int | None = None, background: str = "white") -> np.ndarray:

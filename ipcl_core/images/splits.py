@@ -16,8 +16,8 @@ SPLITS |= {"test": "test", "testing": "test"}
 FEW = 3
 """So many images beside the class folders are passed over with a warning; more are an error."""
 
-SYSTEMS = {"@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
-"""Folders that file servers and operating systems make, those of thumbnails (Synology's @eaDir) among them."""
+SYSTEMS = {"@eadir", "__macosx", "lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"}
+"""What file servers and operating systems make, in lower case; Synology's @eaDir holds thumbnails."""
 
 PACKED = re.compile(
     r"\.(tar|parquet)(\.(gz|bz2|xz|zst|lz4|part[\w-]*|a[a-z]|\d+|crdownload|download|incomplete|aria2|tmp))?$"
@@ -33,7 +33,7 @@ PART = re.compile(
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is passed over."""
-    return name.startswith(".") or name in SYSTEMS
+    return name.startswith(".") or name.lower() in SYSTEMS
 
 
 def find_splits(names: Iterable[str]) -> dict[str, str]:
