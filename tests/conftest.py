@@ -162,6 +162,11 @@ def list_labelled(place: str | Path) -> pd.DataFrame:
     return table.assign(label=table["class"].astype("category").cat.codes.astype("int64"))
 
 
+def save_picture(path: Path, size: tuple[int, int] = (4, 3)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "red").save(path)
+
+
 def convert(folder: Path, target: Path, *, n_shards: int = 1, on_corrupt: str = "skip", n_workers: int = 1, **changes):
     """Convert an image folder into `target`, by default raw, unresized and without the pictures that are corrupt."""
     from ipcl_core.images.beton import join_shards  # here, because it needs FFCV, which the GPU's tests do without

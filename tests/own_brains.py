@@ -1,11 +1,13 @@
 """One's own brain data as tests write them: pictures, patterns drawn at random, and the block that names them."""
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from PIL import Image
 
 from ipcl_core.brains.own import import_own_brain
 from ipcl_core.brains.store import Region, read_brain
@@ -14,6 +16,7 @@ from ipcl_core.rsa.similarity import vectorize_rsm
 
 NAMES = ["mug", "bike", "apple", "chair", "kite", "drum"]  # the order of the data; the folder's is another
 PARTICIPANTS, REGIONS = ["sub-01", "sub-02", "sub-03"], ["EarlyV", "IT"]
+SHUFFLED = [3, 1, 0, 2, 5, 4]
 N_VOXELS = {"EarlyV": 40, "IT": 25}
 
 
@@ -75,6 +78,14 @@ def make_own(folder: Path, photo) -> Own:
     return Own(folder)
 
 
+def make_square_own(folder: Path, photo) -> Own:
+    """With square pictures that differ, of which nothing is to be told."""
+    own = make_own(folder, photo)
+    for i, name in enumerate(NAMES):
+        Image.new("RGB", (60, 60), (i, 0, 0)).save(folder / f"images/{name}.png")
+    return own
+
+
 def refuse(own: Own, message: str, **changes) -> None:
     with pytest.raises(ValueError, match=message):
         own.import_all(**changes)
@@ -91,3 +102,10 @@ def check(own: Own, expected: dict | None = None, atol: float = 1e-12, **changes
     for region in regions:
         assert region.participants == PARTICIPANTS and not region.group
         assert_allclose(region.rsvs, (expected or own.expect())[region.name], rtol=0, atol=atol)
+
+
+def check_names(own: Own, **changes) -> None:
+    """Check what is imported, and remove it, as another that is refused leaves nothing."""
+    check(own, **changes)
+    own.brain.unlink()
+    shutil.rmtree(own.folder / "stimuli")

@@ -1,17 +1,12 @@
 """Orders that a file carries, compared with those of the configuration."""
 
-import shutil
 import unicodedata
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.io
 from mat73 import Structs, save_mat73
-from numpy.testing import assert_allclose
-from own_brains import NAMES, PARTICIPANTS, Own, make_own, refuse
-from PIL import Image
+from own_brains import NAMES, PARTICIPANTS, SHUFFLED, Own, check_names, make_square_own, refuse
 from rsatoolbox.data import Dataset
 from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist
@@ -19,15 +14,10 @@ from scipy.spatial.distance import pdist
 from ipcl_core.brains.names import Labels, check_order, find_order, find_stimuli
 from ipcl_core.brains.stimuli import name_stimuli
 
-SHUFFLED = [3, 1, 0, 2, 5, 4]
-
 
 @pytest.fixture
 def own(tmp_path, photo) -> Own:
-    own = make_own(tmp_path, photo)
-    for i, name in enumerate(NAMES):  # square and different, so that no other warning stands beside those looked for
-        Image.new("RGB", (60, 60), (i, 0, 0)).save(own.folder / f"images/{name}.png")
-    return own
+    return make_square_own(tmp_path, photo)
 
 
 READINGS = {
@@ -86,20 +76,13 @@ def save_rdms(own: Own, change=lambda rdms: rdms, **descriptors) -> dict:
     return {"files": str(own.folder / "{region}.hdf5"), "kind": "rdm"}
 
 
-def check(own: Own, **changes) -> None:
-    for region in own.import_all(**changes):
-        assert_allclose(region.rsvs, own.expect()[region.name], rtol=0, atol=1e-12)
-    own.brain.unlink()
-    shutil.rmtree(own.folder / "stimuli")
-
-
 def reorder(rdms: RDMs) -> RDMs:
     rdms.reorder(np.array(SHUFFLED))
     return rdms
 
 
 def test_reordered_rdms_are_refused(own, warnings_of):
-    check(own, **save_rdms(own))
+    check_names(own, **save_rdms(own))
     assert warnings_of() == []
     refuse(
         own,
@@ -115,7 +98,7 @@ def test_reordered_rdms_are_refused(own, warnings_of):
     order.write_text("\n".join(NAMES[i] for i in SHUFFLED))
     options = save_rdms(own, reorder, stim=[name.upper() for name in NAMES])
     own.patterns = {key: array[SHUFFLED] for key, array in own.patterns.items()}
-    check(own, **options)  # the names are right, whatever the index counts
+    check_names(own, **options)  # the names are right, whatever the index counts
 
 
 def test_numbers_by_which_rsatoolbox_sorts_need_names(own, warnings_of):
@@ -125,10 +108,10 @@ def test_numbers_by_which_rsatoolbox_sorts_need_names(own, warnings_of):
         r"EarlyV\.hdf5: .*: pattern_descriptors/cond gives the stimuli as numbers \(0, 1, 2, .* a line for each row",
         **save_rdms(own, cond=np.arange(6)),
     )
-    check(own, **save_rdms(own, cond=np.arange(6), stim=NAMES))
+    check_names(own, **save_rdms(own, cond=np.arange(6), stim=NAMES))
     order = own.folder / "order.txt"
     order.write_text("".join(f"{i}\t{name}.png\n" for i, name in enumerate(NAMES)))
-    check(own, **save_rdms(own, cond=np.arange(6)))
+    check_names(own, **save_rdms(own, cond=np.arange(6)))
     assert warnings_of() == []
     order.write_text("".join(f"{i}\t{name}.png\n" for i, name in zip(SHUFFLED, NAMES, strict=True)))
     refuse(own, f"by pattern_descriptors/cond number 1 is 0, and {SHUFFLED[0]} by", **save_rdms(own, cond=np.arange(6)))
@@ -140,13 +123,13 @@ def test_whole_numbers_are_compared_with_numbers_in_names(own, warnings_of):
         (own.folder / f"images/{name}.png").rename(own.folder / f"images/obj{number:03d}_v1.png")
     order = own.folder / "order.txt"
     order.write_text("\n".join(f"obj{number:03d}_v1" for number in numbers))
-    check(own, **save_rdms(own, cond=numbers))
+    check_names(own, **save_rdms(own, cond=numbers))
     assert warnings_of() == []
     refuse(own, "by pattern_descriptors/cond number 1 is 3, and obj012_v1 by", **save_rdms(own, cond=sorted(numbers)))
     refuse(own, "counts the stimuli in another order", **save_rdms(own, cond=[2, 1, 0, 3, 4, 5]))
     order.write_text("\n".join(f"obj{number:03d}_v1" for number in sorted(numbers)))
     own.patterns = {key: array[np.argsort(numbers)] for key, array in own.patterns.items()}
-    check(own, **save_rdms(own, cond=sorted(numbers)))
+    check_names(own, **save_rdms(own, cond=sorted(numbers)))
 
 
 def test_conditions_that_count_from_0_in_another_order(own):
@@ -160,7 +143,7 @@ def test_conditions_that_count_from_0_in_another_order(own):
 
 def test_lists_of_python_objects_are_passed_over(own, warnings_of):
     own.write(lambda path, a: np.savez(path, a=a, names=np.array(NAMES, object)), "{participant}_{region}.npz")
-    check(own, files=str(own.folder / "{participant}_{region}.npz#a"))
+    check_names(own, files=str(own.folder / "{participant}_{region}.npz#a"))
     assert len(found := warnings_of()) == 6 and "names holds Python objects, which are not read: nothing is" in found[0]
 
 
@@ -168,7 +151,7 @@ def test_conditions_that_count_from_0_fit_names_that_count_from_1(own, warnings_
     for i, name in enumerate(NAMES):
         (own.folder / f"images/{name}.png").rename(own.folder / f"images/x{(i + 2) % 6 + 1}.png")
     (own.folder / "order.txt").write_text("\n".join(f"x{(i + 2) % 6 + 1}" for i in range(6)))
-    check(own, **save_rdms(own, cond=[(i + 2) % 6 for i in range(6)]))
+    check_names(own, **save_rdms(own, cond=[(i + 2) % 6 for i in range(6)]))
     assert warnings_of() == []
 
 
@@ -179,7 +162,7 @@ def test_names_of_few_stimuli_are_refused_and_categories_are_said(own, warnings_
         "pattern_descriptors/stim names 6 stimuli, the configuration 6; w is no stimulus",
         **save_rdms(own, stim=others),
     )
-    check(own, **save_rdms(own, category=["tool", "tool", "food", "tool", "mug", "mug"]))
+    check_names(own, **save_rdms(own, category=["tool", "tool", "food", "tool", "mug", "mug"]))
     assert any("category (tool, tool, food, ...) could not be compared" in text for text in warnings_of())
 
 
@@ -191,7 +174,7 @@ def test_names_of_a_dataset_are_compared(own, variable, warnings_of):
 
     order = list(range(6))
     files = own.write(save, "{participant}_{region}.h5")
-    check(own, files=files + variable)
+    check_names(own, files=files + variable)
     assert warnings_of() == []
     order = SHUFFLED
     own.write(save, "{participant}_{region}.h5")
@@ -213,7 +196,7 @@ def test_names_in_a_csv_are_compared(own, rename, warnings_of):
 
     order = list(range(6))
     files = own.write(save, "{participant}_{region}.csv")
-    check(own, files=files)
+    check_names(own, files=files)
     assert warnings_of() == []
     order = SHUFFLED
     own.write(save, "{participant}_{region}.csv")
@@ -227,7 +210,7 @@ def test_numbers_without_zeros_in_a_csv_are_compared(own):
     files = own.write(
         lambda path, array: pd.DataFrame(array, range(6, 0, -1)).to_csv(path), "{participant}_{region}.csv"
     )
-    check(own, files=files)
+    check_names(own, files=files)
     own.write(lambda path, array: pd.DataFrame(array[::-1], range(1, 7)).to_csv(path), "{participant}_{region}.csv")
     refuse(own, r"by the first column number 1 is 1, and 006\.png by", files=files)
 
@@ -237,7 +220,7 @@ def test_names_along_the_voxels_are_refused(own):
     files = own.write(
         lambda path, array: pd.DataFrame(array.T, columns=NAMES).to_csv(path, index=False), "{participant}_{region}.csv"
     )
-    check(own, files=files, axes="voxels x stimuli")
+    check_names(own, files=files, axes="voxels x stimuli")
     refuse(
         own,
         r"the names of the stimuli stand along the axis of the voxels; see axes \(the first row: mug, ",
@@ -254,96 +237,11 @@ def test_names_in_another_unicode_form(own, warnings_of):
         pd.DataFrame(array, labels).to_csv(path)
 
     files = own.write(save, "{participant}_{region}.csv")
-    check(own, files=files)
+    check_names(own, files=files)
     assert warnings_of() == []
     labels = labels[1:] + labels[:1]
     own.write(save, "{participant}_{region}.csv")
     refuse(own, "number 1 is bike, and Süßkäse.png by", files=files)
-
-
-def save_npz(path, array, names) -> None:
-    np.savez(path, betas=array, names=names)
-
-
-def save_mat(path, array, names) -> None:
-    scipy.io.savemat(path, {"d": {"betas": array, "conditions": np.array(names, dtype=object)}})
-
-
-def save_cells(path, array, names) -> None:
-    save_mat73(path, d={"betas": array, "conditions": np.array(names, dtype=object)})
-
-
-def save_group(path, array, names) -> None:
-    with h5py.File(path, "w") as file:
-        file["d/betas"], file["d/names"], file["e/names"] = array, names, names[::-1]
-
-
-def save_npz_column(path, array, names) -> None:
-    np.savez(path, betas=array, names=np.array(names)[:, None])
-
-
-def save_attribute(path, array, names) -> None:
-    with h5py.File(path, "w") as file:
-        file["d/betas"] = array
-        file["d/betas"].attrs["names"] = names
-
-
-def save_joined(path, array, names) -> None:
-    with h5py.File(path, "w") as file:
-        file["d/betas"] = array
-        file.attrs["names"] = ", ".join(names)
-
-
-def save_group_apart(path, array, names) -> None:
-    with h5py.File(path, "w") as file:
-        file["d/betas"], file["meta/names"] = array, np.array([[name.encode()] for name in names])
-        file["others/betas"], file["others/names"] = array[:2], NAMES[::-1]  # of those other patterns
-
-
-def save_struct_apart(path, array, names) -> None:
-    others = {"betas": array[:2], "names": np.array(NAMES[::-1], dtype=object)}
-    info = {"names": np.array(names, dtype=object), "n": 6.0}
-    scipy.io.savemat(path, {"d": {"betas": array, "info": info, "others": others}})
-
-
-def save_struct_array(path, array, names) -> None:
-    save_mat73(path, d={"betas": array}, stimuli=Structs([{"names": name, "size": np.ones((9, 9))} for name in names]))
-
-
-def save_table(path, array, names) -> None:
-    cells = np.empty((len(names), 2), dtype=object)
-    cells[:, 0], cells[:, 1] = [np.array([[name]], dtype=object) for name in names], range(7, 7 + len(names))
-    scipy.io.savemat(path, {"d": {"betas": array, "names": cells}})
-
-
-BESIDE = {
-    "npz": (".npz#betas", save_npz),
-    "npz, a column": (".npz#betas", save_npz_column),
-    "h5, an attribute": (".h5#d/betas", save_attribute),
-    "h5, one text": (".h5#d/betas", save_joined),
-    "h5, another group": (".h5#d/betas", save_group_apart),
-    "mat, another struct": (".mat#d/betas", save_struct_apart),
-    "mat 7.3, a struct array": (".mat#d/betas", save_struct_array),
-    "mat, a table of cells": (".mat#d/betas", save_table),
-    "mat": (".mat#d/betas", save_mat),
-    "mat 7.3": (".mat#d/betas", save_cells),
-    "h5": (".h5#d/betas", save_group),
-}
-
-
-@pytest.mark.parametrize(("variable", "save"), BESIDE.values(), ids=BESIDE)
-def test_names_beside_the_values_are_compared(own, variable, save, warnings_of):
-    suffix = variable.split("#")[0]
-    files = str(own.folder / ("{participant}_{region}" + variable))
-    own.write(lambda path, array: save(path, array, NAMES), "{participant}_{region}" + suffix)
-    check(own, files=files)
-    assert warnings_of() == []
-    names = [NAMES[i] for i in SHUFFLED]
-    own.write(lambda path, array: save(path, array[SHUFFLED], names), "{participant}_{region}" + suffix)
-    refuse(own, r"by (\S+ )?\S*(names|names\(:,1\)|conditions) number 1 is chair, and mug.png by", files=files)
-
-
-# ---- names as in brain.h5 --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -379,7 +277,7 @@ def test_participants_in_another_order_are_refused(own, names):
         return rdms
 
     order = [2, 0, 1]
-    check(own, **save_rdms(own, name))
+    check_names(own, **save_rdms(own, name))
     order = [0, 1, 2]
     refuse(
         own,
@@ -406,7 +304,7 @@ def test_participants_of_a_struct_array_are_compared(own):
 
     options = {"files": str(own.folder / "{region}.mat#RDMs.RDM"), "kind": "rdm"}
     save([0, 1, 2])
-    check(own, **options)
+    check_names(own, **options)
     save([1, 0, 2])
     refuse(own, r"by name number 1 is EarlyV \| sub-02, and sub-01 by", **options)
 
@@ -419,7 +317,7 @@ def test_file_of_another_participant_is_refused(own):
     names = dict(zip(PARTICIPANTS, PARTICIPANTS, strict=True))
     options = {"files": str(own.folder / "{participant}_{region}.h5"), "kind": "rdm"}
     own.write(save, "{participant}_{region}.h5")
-    check(own, **options)
+    check_names(own, **options)
     names["sub-01"] = "sub-02"
     own.write(save, "{participant}_{region}.h5")
     refuse(own, r"participant sub-01: by rdm_descriptors/subject these are the values of sub-02", **options)
@@ -427,7 +325,7 @@ def test_file_of_another_participant_is_refused(own):
 
 def test_second_list_of_the_same_stimuli(own, warnings_of):
     """Where one list has all names in their order, another of a few of them is of something else; not along an axis."""
-    check(own, **save_rdms(own, object=["mug", "v", "w", "x", "y", "z"], stim=NAMES))
+    check_names(own, **save_rdms(own, object=["mug", "v", "w", "x", "y", "z"], stim=NAMES))
     assert warnings_of() == []
 
     def save(path, array) -> None:

@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from conftest import convert, list_labelled
-from test_datasets import NAMES, flat
+from test_ground_truth import NAMES, flat
 
 from ipcl_core.images.archives import index_archives, list_archives, locate
 from ipcl_core.images.datasets import compare_images, label_splits

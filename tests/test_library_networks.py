@@ -1,0 +1,159 @@
+"""Networks given to the library: which are found, how they are shown pictures, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torch import nn
+
+import ipcl_core as ipcl
+from ipcl_core.networks.architectures import NetworkSpec, initialize_network
+from ipcl_core.networks.network_files import save_network
+from ipcl_core.new_study import write_study
+
+N_PICTURES = 12
+
+
+@pytest.fixture
+def pictures(tmp_path, photo) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(N_PICTURES):
+        photo.crop((20 * i, 20 * i, 20 * i + 64, 20 * i + 64)).save(folder / f"{i:02d}.png")
+    return folder
+
+
+def test_network_of_a_folder_of_the_workflow(tmp_path, pictures):
+    spec = NetworkSpec.from_model(
+        {"architecture": "pixels", "dim": 12, "width": 1.0, "head": "linear", "preprocessing": {"image_size": 64}}
+    )
+    save_network(initialize_network(spec, 0), spec, tmp_path / "models/mine/weights.safetensors")
+    for path in (tmp_path / "models/mine", str(tmp_path / "models/mine/weights.safetensors")):
+        network = ipcl.load_network(path)
+        assert (network.name, network.preprocessing.image_size) == ("mine", 64) and not network.module.training
+    found = ipcl.extract_activations(network, pictures, layers=["pool"])
+    assert {layer: values.shape for layer, values in found.items()} == {"pool": (N_PICTURES, 3, 2, 2)}
+
+
+def test_any_module_is_shown_the_pictures_as_it_says(pictures):
+    class Mean(nn.Module):
+        def forward(self, x):
+            assert not self.training
+            return x.mean((2, 3))
+
+    network = ipcl.load_network(
+        nn.Sequential(Mean()), name="mean", preprocessing={"image_size": 64, "mean": [0, 0, 0], "std": [1, 1, 1]}
+    )
+    (found,) = ipcl.extract_activations(network, pictures).values()
+    expected = [np.asarray(Image.open(path)).mean((0, 1)) / 255 for path in sorted(pictures.glob("*.png"))]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+class Drops(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5)
+
+
+@pytest.mark.parametrize("part", [nn.BatchNorm2d(8, track_running_stats=False), Drops()])
+def test_answers_that_depend_on_other_pictures_or_chance_are_refused(pictures, part):
+    """No rule has tried a network that is given so."""
+    network = ipcl.load_network(nn.Sequential(nn.Conv2d(3, 8, 5, 4), part), preprocessing={"image_size": 64})
+    with pytest.raises(ValueError, match="Sequential: layer 1 answers the same picture differently"):
+        ipcl.extract_activations(network, pictures)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (nn.Conv2d, "source: found an object of class type; give a torch.nn.Module .not its class, nor its state dict"),
+        ({"weight": torch.ones(1)}, "source: found an object of class dict; give a torch.nn.Module"),
+        (None, "source: found an object of class NoneType"),
+        (nn.Conv2d(3, 4, 5, device="meta"), "Conv2d: weight is on the device meta and holds no numbers"),
+    ],
+)
+def test_what_is_no_network_is_refused(source, message):
+    with pytest.raises(ValueError, match=message):
+        ipcl.load_network(source)
+
+
+def test_weights_without_their_network_are_refused(tmp_path):
+    torch.save(nn.Conv2d(3, 4, 5).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(
+        ValueError, match=r"a\.pth: does not say of which network .* name that, with state_dict='.*a\.pth'"
+    ):
+        ipcl.load_network(tmp_path / "a.pth")
+
+
+def test_initial_weights_are_those_of_the_seed():
+    first, again, other = (ipcl.load_network("cornet_z", dim=4, seed=seed).module.state_dict() for seed in (1, 1, 2))
+    assert torch.equal(first["fc.weight"], again["fc.weight"])
+    assert not torch.equal(first["fc.weight"], other["fc.weight"])
+
+
+@pytest.mark.parametrize(
+    ("source", "block", "message"),
+    [
+        ("nowhere/models/x", {}, "there is no such folder"),
+        ("alexnet", {"width": -1}, "greater than 0"),
+        ("alexnett", {}, "alexnet"),
+        ("torchvision:resnet17", {}, "did you mean"),
+        ("efficientnet_lite0", {}, "fetched"),
+    ],
+)
+def test_network_that_there_is_not(source, block, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        ipcl.load_network(source, **block)
+
+
+def test_network_by_its_name_in_a_configuration(tmp_path, monkeypatch):
+    """From the block; where the workflow has made it, from its results; where it must be trained first, that is said."""
+    monkeypatch.chdir(tmp_path)
+    study = yaml.safe_load(write_study("mine", model=False).read_text())
+    trained = {"framework": "IPCL", "architecture": "alexnet_gn", "dim": 8, "dataset": "set", "recipe": "r"}
+    study["models"] |= {"trained": trained, "left": trained | {"unavailable": "lost"}}
+    study["recipes"] = {
+        "r": {
+            "objective": {"name": "ipcl", "queue_size": 10},
+            "epochs": 1,
+            "batch_size": 2,
+            "optimizer": {"name": "adamw", "lr": 0.1},
+            "schedule": {"name": "one_cycle"},
+        }
+    }
+    study["datasets"] = {"set": {"train": None, "val": None}}
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+    pixels = ipcl.load_network("pixels", config="study.yaml")
+    assert pixels.name == "pixels" and pixels.module.pool.output_size == 32
+    for name, message in (("trained", "not trained yet.*models/trained"), ("left", "lost")):
+        with pytest.raises(ValueError, match=message):
+            ipcl.load_network(name, config="study.yaml")
+    spec = NetworkSpec.model_validate_json(pixels.described).model_copy(update={"dim": 12})
+    save_network(initialize_network(spec, 0), spec, Path("mine/results/models/pixels/weights.safetensors"))
+    assert ipcl.load_network("pixels", config="study.yaml").module.pool.output_size == 2
+
+
+def test_folder_of_pictures(pictures, caplog):
+    pixels = ipcl.load_network("pixels", dim=12)
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+        (pictures / name).write_bytes(b"x")
+    assert len(ipcl.extract_activations(pixels, pictures)["pool"]) == N_PICTURES and caplog.text == ""
+    (pictures / "00.png").rename(pictures / "100.png")
+    ipcl.extract_activations(pixels, pictures)
+    assert "sorted by name, 100 stands before 11; by number behind it" in caplog.text
+    (pictures / "100.png").rename(pictures / "01.jpg")
+    with pytest.raises(ValueError, match=r"01\.png: another file or folder there is of the stimulus 01 too"):
+        ipcl.extract_activations(pixels, pictures)
+    (pictures / "01.jpg").unlink()
+    (pictures / "readme.txt").write_text("no picture")
+    with pytest.raises(OSError, match=r"readme\.txt: 10 bytes that are no JPEG, PNG"):
+        ipcl.extract_activations(pixels, pictures)
+    for wrong, said in (
+        (pictures / "gone", "gone"),
+        ([pictures / "01.png"], "list"),
+        (np.zeros((3, 8, 8, 3)), "ndarray"),
+    ):
+        with pytest.raises(ValueError, match=f"stimuli: found .*{said}; give a folder"):
+            ipcl.extract_activations(pixels, wrong)
