@@ -15,29 +15,8 @@ from torch import Tensor, nn
 
 from ..config import Preprocessing
 from ..config.architectures import ARCHITECTURES
+from .modules import AdaptiveAvgPool2d, GroupNorm, MaxPool2d, MaxPoolSame, Normalize
 from .own_builders import build_own_network
-
-
-class Normalize(nn.Module):
-    """Divide each row by its L2 norm: (B, d) -> (B, d)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.normalize(x, dim=1)
-
-
-class GroupNorm(nn.GroupNorm):
-    """torch's, whose result has the type of its input: under autocast torch's would be in single precision, and with it what
-    follows up to the next convolution, at twice the memory. Mean and variance are in single precision here too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.float() if x.dtype.itemsize < 4 else x).to(x.dtype)
-
-
-class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
-    """torch's, but a map that has its size already is left alone: on a GPU torch's gradient has no fixed order of sums."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if x.shape[2:] == self.output_size else super().forward(x)
 
 
 class AlexNet(nn.Module):
@@ -68,7 +47,7 @@ class AlexNet(nn.Module):
                 GroupNorm(groups, c_out) if norm == "gn" else nn.BatchNorm2d(c_out),
                 nn.ReLU(inplace=True),
             ]
-            return nn.Sequential(*layers, *([nn.MaxPool2d(3, 2)] if pool else []))
+            return nn.Sequential(*layers, *([MaxPool2d(3, 2)] if pool else []))
 
         self.conv_block_1 = block(3, channels[0], True, kernel_size=11, stride=4, padding=2)
         self.conv_block_2 = block(channels[0], channels[1], True, kernel_size=5, padding=2)
@@ -116,14 +95,14 @@ class OriginalAlexNet(nn.Module):
             return nn.Sequential(nn.Conv2d(c_in, c_out, **conv), nn.ReLU(inplace=True), *behind)
 
         def normalize_and_pool() -> tuple[nn.Module, nn.Module]:
-            return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0), nn.MaxPool2d(3, 2)
+            return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0), MaxPool2d(3, 2)
 
         pairs = list(zip([3, *channels], channels, strict=False))
         self.conv_block_1 = block(*pairs[0], *normalize_and_pool(), kernel_size=11, stride=4, padding=2)
         self.conv_block_2 = block(*pairs[1], *normalize_and_pool(), kernel_size=5, padding=2, groups=2)
         self.conv_block_3 = block(*pairs[2], kernel_size=3, padding=1)
         self.conv_block_4 = block(*pairs[3], kernel_size=3, padding=1, groups=2)
-        self.conv_block_5 = block(*pairs[4], nn.MaxPool2d(3, 2), kernel_size=3, padding=1, groups=2)
+        self.conv_block_5 = block(*pairs[4], MaxPool2d(3, 2), kernel_size=3, padding=1, groups=2)
         self.ave_pool = AdaptiveAvgPool2d((6, 6))  # the identity at 224 pixels
         self.fc6 = nn.Sequential(nn.Linear(channels[4] * 36, units), nn.ReLU(inplace=True), nn.Dropout(0.5))
         self.fc7 = nn.Sequential(nn.Linear(units, units), nn.ReLU(inplace=True), nn.Dropout(0.5))
@@ -153,7 +132,7 @@ class CORnetZ(nn.Module):
             nn.init.xavier_uniform_(conv.weight)
             nn.init.zeros_(conv.bias)
             behind = [nn.BatchNorm2d(c_out)] if norm else []
-            return nn.Sequential(conv, *behind, nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1))
+            return nn.Sequential(conv, *behind, nn.ReLU(inplace=True), MaxPool2d(3, 2, padding=1))
 
         self.V1 = area(3, 64, 7, 2)
         self.V2 = area(64, 128, 3, 1)
@@ -185,6 +164,7 @@ class ResNet(nn.Module):
         import torchvision  # here, because it takes seconds to import
 
         self.resnet = getattr(torchvision.models, f"resnet{depth}")(num_classes=dim)
+        self.resnet.maxpool = MaxPool2d(3, 2, padding=1)
         if head == "mlp":
             width = self.resnet.fc.in_features
             self.resnet.fc = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), self.resnet.fc)
@@ -194,20 +174,6 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.resnet(x)
         return self.l2norm(x) if hasattr(self, "l2norm") else x
-
-
-class MaxPoolSame(nn.MaxPool2d):
-    """Max pooling with TensorFlow's SAME padding: (0, 1) pixels where stride 2 meets an even side, (1, 1) at an odd one.
-
-    For inputs that are nowhere negative, which is what stands behind a ReLU: the padding is zero.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        padding = []
-        for side in (x.shape[3], x.shape[2]):
-            total = max((-(-side // self.stride) - 1) * self.stride + self.kernel_size - side, 0)
-            padding += [total // 2, total - total // 2]
-        return super().forward(nn.functional.pad(x, padding))
 
 
 class SimCLRResNet(nn.Module):

@@ -243,24 +243,3 @@ def test_initial_weights_depend_on_the_seed_alone():
     for name, tensor in first.items():
         assert_close(again[name], tensor, rtol=0, atol=0)
     assert not torch.equal(first["conv_block_1.0.weight"], other["conv_block_1.0.weight"])
-
-
-def test_group_norm_keeps_half_precision():
-    """Under autocast too, where torch's returns single precision; nothing else differs from torch's."""
-    ours = [m for m in initialize_network(make_spec(), 0).modules() if isinstance(m, nn.GroupNorm)]
-    assert len(ours) == 5
-    layer, x = ours[1], draw_images(2, 9)[:, :1].expand(-1, ours[1].num_channels, -1, -1)
-    expected = nn.functional.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)
-    assert torch.equal(layer(x), expected)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = layer(x.bfloat16())
-    assert found.dtype == torch.bfloat16
-    rounded = nn.functional.group_norm(x.bfloat16().float(), layer.num_groups, layer.weight, layer.bias, layer.eps)
-    assert torch.equal(found, rounded.bfloat16())
-
-
-def test_average_pool_leaves_a_map_of_its_size_alone():
-    pool, x = initialize_network(make_spec(), 0).ave_pool, draw_images(2, 6)
-    assert pool(x) is x
-    assert torch.equal(nn.functional.adaptive_avg_pool2d(x, 6), x)
-    assert pool(draw_images(2, 12)).shape == (2, 3, 6, 6)
