@@ -24,20 +24,19 @@ class GroupNorm(nn.GroupNorm):
     follows up to the next convolution, at twice the memory. Mean and variance are in single precision here too."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():
-            return self._normalize_channels(x)
-        return super().forward(x.float() if x.dtype.itemsize < 4 else x).to(x.dtype)
+        normalize = self._normalize_channels if torch.compiler.is_compiling() else super().forward
+        return normalize(x.float() if x.dtype.itemsize < 4 else x).to(x.dtype)
 
     def _normalize_channels(self, x: Tensor) -> Tensor:
         """The same from each channel's mean and variance: those of a group are its channels' means, and their variance."""
         (b, c), groups = x.shape[:2], self.num_groups
-        pixels = x.movedim(1, -1).float()  # (B, H, W, C)
+        pixels = x.movedim(1, -1)  # (B, H, W, C)
         variance, mean = (each.view(b, groups, -1) for each in torch.var_mean(pixels, (1, 2), correction=0))
         center = mean.mean(2, keepdim=True)  # (B, groups, 1)
         spread = (variance + (mean - center).square()).mean(2, keepdim=True)
         scale = ((spread + self.eps).rsqrt() * self.weight.view(groups, -1)).view(b, 1, 1, c)
         shift = self.bias - center.expand(b, groups, c // groups).reshape(b, 1, 1, c) * scale
-        return (pixels * scale + shift).to(x.dtype).movedim(-1, 1)
+        return (pixels * scale + shift).movedim(-1, 1)
 
 
 class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
