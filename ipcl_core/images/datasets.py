@@ -223,10 +223,16 @@ def list_flat_images(folder: str | Path, labels: str | Path) -> pd.DataFrame:
 
 def _look_up_classes(paths: list[str], labels: str | Path, place: str | Path) -> list[str]:
     """Return the class of each image by its name, see `read_labels`."""
-    truth = read_labels(labels, [Path(path).stem for path in paths])
+    first: dict[str, str] = {}
+    for path in paths:
+        if (other := first.setdefault(Path(path).stem, path)) != path:
+            raise ValueError(
+                f"{place}: {other} and {path} have one name, which {labels} cannot tell apart; move one away"
+            )
+    truth = read_labels(labels, list(first))
     if unlabelled := [path for path in paths if Path(path).stem not in truth]:
         raise ValueError(f"{labels}: no class for {len(unlabelled)} images of {place}, among them {unlabelled[0]}")
-    if lost := sorted(set(truth) - {Path(path).stem for path in paths}):
+    if lost := sorted(set(truth) - set(first)):
         raise ValueError(f"{place}: {len(lost)} images of {labels} are not there, among them {lost[0]}")
     return [truth[Path(path).stem] for path in paths]
 
@@ -297,12 +303,18 @@ def _strip_suffix(name: str) -> str:
     return Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else Path(name).name
 
 
+def _strip_boxes(text: str) -> str:
+    """Return the class in a list: a synset alone, as boxes may follow it; else the whole text."""
+    words = text.split()
+    return words[0] if words and WNID.fullmatch(words[0]) else text.strip()
+
+
 def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
     """Read the classes of ImageNet's validation images.
 
     Args:
-        path: a CSV with a header and the columns image (with or without suffix) and class, where only the first word of
-            the class counts, as in Kaggle's LOC_val_solution.csv (ImageId,PredictionString); or the development kit's
+        path: a CSV with a header and the columns image (with or without suffix) and class; of a synset only that word counts,
+            as in Kaggle's LOC_val_solution.csv (ImageId,PredictionString), where boxes follow; or the development kit's
             ILSVRC2012_validation_ground_truth.txt beside its meta.mat, or the whole kit (.tar.gz): a number a line, line N
             for the image with the number N in its name, which meta.mat translates into a synset. (The numbers are not in the
             order of the synsets' names.)
@@ -322,8 +334,8 @@ def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
             raise ValueError(f"{path}: cannot be read as a table in UTF-8: {error}") from None
         if len(table.columns) != 2:
             raise ValueError(f"{path}: found the columns {', '.join(table)}; needs an image and its class")
-        stems, classes = table.iloc[:, 0].map(_strip_suffix), table.iloc[:, 1].str.split().str[0]
-        if wrong := stems[classes.isna() | stems.duplicated()].tolist():
+        stems, classes = table.iloc[:, 0].map(_strip_suffix), table.iloc[:, 1].map(_strip_boxes)
+        if wrong := stems[(classes == "") | stems.duplicated()].tolist():
             raise ValueError(f"{path}: {wrong[0]!r} has no class or is there twice")
         return dict(zip(stems, classes, strict=True))
     meta = path.with_name("meta.mat")

@@ -166,3 +166,25 @@ def test_names_with_dots_in_a_list(tmp_path):
         save_picture(tmp_path / "val" / name)
     (tmp_path / "l.csv").write_text("image,class\nx.1,a\nold/x.2.PNG,b\ny,c\n")
     assert list_flat_images(tmp_path / "val", tmp_path / "l.csv")["class"].tolist() == ["a", "b", "c"]
+
+
+def test_class_of_several_words_in_a_list(tmp_path):
+    """Not the class of its first word, which is there too."""
+    names = ["sea/1.png", "sea lion/1.png"]
+    for name in names:
+        save_picture(tmp_path / "train" / name)
+    for name in ("a.png", "b.png"):
+        save_picture(tmp_path / "val" / name)
+    (tmp_path / "l.csv").write_text("image,class\na,sea lion\nb, sea \n")
+    val = label_splits(tmp_path / "train", tmp_path / "val", tmp_path / "l.csv")["val"]
+    assert val["class"].tolist() == ["sea lion", "sea"]
+
+
+@pytest.mark.parametrize("other", ["a.png", "masks/a.jpg"])
+def test_images_that_a_list_cannot_tell_apart_are_refused(tmp_path, other):
+    """As masks beside the photographs: they would be images of the same class."""
+    for name in ("a.jpg", "b.jpg", other):
+        save_picture(tmp_path / "val" / name)
+    (tmp_path / "l.csv").write_text("image,class\na.jpg,cat\nb.jpg,dog\n")
+    with pytest.raises(ValueError, match=rf"val: a.jpg and {other} have one name, which .*l.csv cannot tell apart"):
+        list_flat_images(tmp_path / "val", tmp_path / "l.csv")
