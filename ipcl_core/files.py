@@ -29,19 +29,24 @@ KINDS = {
     b"/annex/objects/": "is a pointer of git-annex, not the file itself; fetch that by datalad get or git annex get",
     b"<!doctype html": "is a web page, not the file itself; download that again",
     b"<html": "is a web page, not the file itself; download that again",
-    b"<?xml": "is an answer of a web server, not the file itself; download that again",
+    b"<?xml": "is XML, a drawing (SVG) or an answer of a web server, not the file itself",
+    b"<svg": "is a drawing (SVG); make a PNG of it",
+    b"%pdf": "is a PDF; make a PNG of it",
+    b"ftyp": "is HEIC, AVIF or a film; save the picture as JPEG or PNG",
     b"\x1f\x8b": "is compressed by gzip; it is read where it lies, so gunzip it first",
     b"BZh9": "is compressed by bzip2; it is read where it lies, so bunzip2 it first",
     b"\xfd7zxz": "is compressed by xz; it is read where it lies, so unxz it first",
     b"\x28\xb5\x2f\xfd": "is compressed by Zstandard; it is read where it lies, so unzstd it first",
 }
-"""How a file begins (letters in lower case) that is something else than its name says -> what it is."""
+"""How a file begins, at once or behind four bytes (letters in lower case), that is something else than its name says -> what
+it is."""
 
 
 def say_kind(begin: bytes) -> str:
     """Say what a file is that begins so, where it is a common mistake for the file that is wanted; else ""."""
     begin = begin.lower()
-    return next((kind for start, kind in KINDS.items() if begin.startswith(start.lower())), "")
+    starts = (begin, begin[4:])  # HEIC's first four bytes are a size
+    return next((kind for start, kind in KINDS.items() if any(one.startswith(start) for one in starts)), "")
 
 
 @contextmanager

@@ -281,6 +281,23 @@ ODD = {  # name -> content of the picture, what is expected: (height, width), or
         lambda p: b"version https://git-lfs.github.com/spec/v1",
         "PPM; it is a pointer of Git LFS, not the file",
     ),
+    "photo.heic": (
+        lambda p: b"\0\0\0\x24ftypheic" + bytes(90),
+        "PPM; it is HEIC, AVIF or a film; save the picture as JPEG",
+    ),
+    "avif.jpg": (
+        lambda p: b"\0\0\0\x1cftypavif" + bytes(90),
+        "PPM; it is HEIC, AVIF or a film; save the picture as JPEG",
+    ),
+    "drawing.svg": (
+        lambda p: b'<?xml version="1.0"?>\n<svg/>',
+        "PPM; it is XML, a drawing (SVG) or an answer of a web",
+    ),
+    "plain drawing.svg": (
+        lambda p: b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        "PPM; it is a drawing (SVG); make a PNG of it",
+    ),
+    "paper.jpg": (lambda p: b"%PDF-1.7", "PPM; it is a PDF; make a PNG of it"),
     "postscript.jpg": (lambda p: make_bytes(p, "EPS"), "bytes that are no JPEG, PNG, GIF, WEBP, BMP, TIFF, PPM"),
     "bomb.png": (make_bomb, "DecompressionBombWarning: Image size (169000000 pixels) exceeds limit of 89478485"),
     "long.png": (lambda p: make_bytes(Image.new("L", (1, 70_000)), "PNG"), "1 x 70000 pixels; no side may have more"),
