@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Fraction, Positive, Range, Strict
+from .base import SMALLEST_TAU, Fraction, Positive, Range, Strict
 
 
 class Contrastive(Strict):
@@ -31,6 +31,15 @@ class Contrastive(Strict):
         for key in ("z", "negative_term"):
             if self.loss != "nce" and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key}: {getattr(self, key)} has no meaning with loss: {self.loss}; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _z_is_a_number(self):
+        if self.loss == "nce" and self.tau < SMALLEST_TAU:
+            raise ValueError(
+                f"tau: {self.tau} is too small for loss: nce, whose Z is a mean of exp(s / tau) in single precision; give "
+                f"{SMALLEST_TAU} or more, or loss: infonce"
+            )
         return self
 
 
