@@ -255,10 +255,14 @@ def main(arguments: list[str] | None = None) -> int:
         prog="ipcl costs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", nargs="+", type=Path, help="configuration; later files are laid over earlier ones")
-    parser.add_argument("--throughput", nargs="+", default=[], metavar="ARCHITECTURE=VIEWS_PER_S", help="on your GPU")
-    parser.add_argument("--images", nargs=2, type=int, metavar=("TRAIN", "VAL"), help="where nothing is converted yet")
-    parser.add_argument("--cores", type=int, default=16, help="processor cores for each GPU")
-    parser.add_argument("--gpus", type=int, default=1, help="GPUs that work at the same time")
+    parser.add_argument(
+        "--throughput", nargs="+", default=[], type=_read_speed, metavar="ARCHITECTURE=VIEWS_PER_S", help="on your GPU"
+    )
+    parser.add_argument(
+        "--images", nargs=2, type=_read_number, metavar=("TRAIN", "VAL"), help="where nothing is converted yet"
+    )
+    parser.add_argument("--cores", type=_read_number, default=16, help="processor cores for each GPU")
+    parser.add_argument("--gpus", type=_read_number, default=1, help="GPUs that work at the same time")
     given = parser.parse_args(arguments)
     try:
         print(_estimate(given))
@@ -268,14 +272,31 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _read_number(word: str) -> int:
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError(f"needs 1 or more, not {word}")
+    return number
+
+
+def _read_speed(word: str) -> tuple[str, float]:
+    name, _, value = word.partition("=")
+    try:
+        speed = float(value)
+    except ValueError:
+        speed = 0.0
+    if name not in ARCHITECTURES or not 0 < speed < float("inf"):
+        names = ", ".join(ARCHITECTURES)
+        raise argparse.ArgumentTypeError(f"{word}: needs one of {names}, = and a number above 0, as resnet50=3000")
+    return name, speed
+
+
 def _estimate(given: argparse.Namespace) -> str:
     study = read_config(*given.config)
     results = Path(study.pathvars.get("results", "results"))
-    throughput = {name: float(value) for name, value in (word.split("=") for word in given.throughput)}
     images = tuple(given.images) if given.images else None
     counts = {name: sum(count_images(study, name, results, images)) for name in study.datasets}
     betons = {name: estimate_beton(study, name, n, results) for name, n in counts.items()}
-    costs = estimate_costs(study, results, throughput=throughput, images=images, n_cores=given.cores)
+    costs = estimate_costs(study, results, throughput=dict(given.throughput), images=images, n_cores=given.cores)
     stated = (
         "- speeds that are stated: one H100, arithmetic from FLOPs and memory traffic, not measured (ipcl_core/config)"
     )

@@ -158,3 +158,22 @@ def test_unknown_number_of_images_is_an_error(tmp_path, monkeypatch, capsys):
     (tmp_path / "study.yaml").write_text(RAW.replace("imagenet", "pictures"))
     assert main(["study.yaml"]) == 2
     assert capsys.readouterr().err.startswith("datasets.pictures is not converted yet: say how many images it has")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--throughput resnet5=3000", "resnet5=3000: needs one of alexnet_gn, "),
+        ("--throughput resnet50", "resnet50: needs one of"),
+        ("--throughput resnet50=fast", "= and a number above 0, as resnet50=3000"),
+        ("--throughput resnet50=0", "= and a number above 0, as resnet50=3000"),
+        ("--gpus 0", "argument --gpus: needs 1 or more, not 0"),
+        ("--cores 0", "argument --cores: needs 1 or more, not 0"),
+        ("--images 10 -1", "argument --images: needs 1 or more, not -1"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(tmp_path, capsys, words, said):
+    (tmp_path / "study.yaml").write_text(RAW)
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "study.yaml"), *words.split()])
+    assert said in capsys.readouterr().err
