@@ -291,9 +291,13 @@ def read_config(*files: str | Path) -> Config:
     return load_config(raw, files)
 
 
-def _merge(first: dict, second: dict) -> dict:
-    both = {key: _merge(first[key], second[key]) for key in first if isinstance(second.get(key), dict) and first[key]}
-    return first | second | both
+def _merge(first: Any, second: dict) -> Any:
+    if not second:
+        return first
+    first = first if isinstance(first, dict) else {}
+    return first | {
+        key: _merge(first.get(key, {}), value) if isinstance(value, dict) else value for key, value in second.items()
+    }
 
 
 def _explain(problem: dict, raw: dict) -> str:

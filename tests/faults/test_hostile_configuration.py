@@ -13,9 +13,11 @@ from docutils.core import publish_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Template
+from snakemake.utils import update_config
 from snakemake_runs import run_snakemake
 
 from ipcl_core.config import ConfigError, load_config, read_config
+from ipcl_core.config.study import _merge
 from ipcl_core.config.yaml_files import find_faults
 
 ROOT = Path(__file__).parents[2]
@@ -163,6 +165,14 @@ def test_file_without_keys_is_refused(tmp_path, text, found):
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(ConfigError, match=rf"a\.yaml: cannot be read as YAML with keys and values: it holds {found}"):
         read_config(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("first", [None, 1, [1, 2], {}, {"x": {"y": 1}}, {"x": None}, {"x": [1]}])
+@pytest.mark.parametrize("second", [None, 1, [3], {}, {"x": {}}, {"x": {"y": 2, "z": 3}}, {"x": None}])
+def test_files_are_laid_over_each_other_as_snakemake_does(first, second):
+    expected = {"knn": copy.deepcopy(first)}
+    update_config(expected, {"knn": second})
+    assert _merge({"knn": first}, {"knn": second}) == expected
 
 
 def test_merge_is_what_yaml_says():
