@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .accuracy.check_accuracy import check_accuracy
 from .brains.categories import read_categories
 from .brains.folds import divide_stimuli
 from .brains.own import import_own_brain
@@ -25,7 +26,6 @@ from .config import (
     Brain,
     Config,
     ConfigError,
-    Dataset,
     ImageFolder,
     Kriegeskorte2008,
     MagriKonkle2019,
@@ -34,7 +34,8 @@ from .config import (
     read_config,
 )
 from .config.brain_sets import NSD, Haxby2001, Repeated
-from .images.shards import list_splits
+from .files import read_json
+from .images.shards import list_splits, read_images
 from .networks.own_builders import find_files
 
 NEEDS_DOWNLOAD = "not tried: it is downloaded"
@@ -44,16 +45,17 @@ def check_study(study: Config) -> Iterator[tuple[str, str, bool]]:
     """Yield (key of a block, what was found, whether that is well) for the brain data, data sets and networks of a study."""
     for name, brain in study.brains.items():
         yield _try(f"brains.{name}", missing_paths(study, set(), {name}, set()), _check_brain, brain)
-    for name in dict.fromkeys(model.dataset for model in study.measured.values()):
-        yield _try(f"datasets.{name}", missing_paths(study, {name}, set(), set()), _check_dataset, study.datasets[name])
-    results = Path(study.pathvars.get("results", "results"))
+    used = {name for name, model in study.available.items() if model.origin == "trained here"} | set(study.measured)
+    counts: dict[str, dict[str, int]] = {}
+    for name in dict.fromkeys(model.dataset for key, model in study.models.items() if key in used):
+        yield _try(f"datasets.{name}", missing_paths(study, {name}, set(), set()), _check_dataset, study, name, counts)
     for name, model in study.available.items():
         missing = []
         if model.source == "own":
             missing = [f"  models.{name}.{fault}" for fault in find_files(model)[1]]
         elif model.source != "untrained" and model.weights:
             missing = missing_paths(study, set(), set(), {name})
-        yield _try(f"models.{name}", missing, _check_model, study, name, results)
+        yield _try(f"models.{name}", missing, _check_model, study, name, counts)
 
 
 def _try(key: str, missing: list[str], check: Callable[..., str], *arguments) -> tuple[str, str, bool]:
@@ -90,22 +92,41 @@ def _list_places(brain: Brain) -> list[str | None]:
     return [brain.betas, brain.stimuli] if isinstance(brain, MagriKonkle2019) else []
 
 
-def _check_dataset(dataset: Dataset) -> str:
+def _check_dataset(study: Config, name: str, counts: dict[str, dict[str, int]]) -> str:
+    """Look at a data set; put into `counts`, where they are known, n_images and n_classes of its training split."""
+    dataset = study.datasets[name]
+    summary = Path(study.pathvars.get("results", "results")) / f"data/{name}/train.json"
+    if summary.exists():
+        found = read_json(summary)
+        counts[name] = {"n_images": found["n_images"], "n_classes": len(found["classes"])}
     if not isinstance(dataset, ImageFolder):
         return NEEDS_DOWNLOAD
     folders = {"train": dataset.train, "val": dataset.val}
     with TemporaryDirectory() as temporary:
         lists = {split: Path(temporary) / f"{split}.csv" for split in folders}
         list_splits(folders, lists, val_labels=dataset.val_labels, storage=dataset.storage.model_dump())
-    return "ok"
+        images = read_images(lists["train"])
+    counts.setdefault(name, {"n_images": len(images), "n_classes": images["class"].nunique()})
+    return f"ok: {len(images):,} training images of {images['class'].nunique():,} classes"
 
 
-def _check_model(study: Config, name: str, results: Path) -> str:
+def _check_model(study: Config, name: str, counts: dict[str, dict[str, int]]) -> str:
     model = study.models[name]
+    found = counts.get(model.dataset)
+    if name in study.measured and found and model.origin != "trained here":
+        check_accuracy(study, name, **found, dim=model.dim)
     if model.source != "untrained" and model.weights:
         return NEEDS_DOWNLOAD
     if not all(map(importlib.util.find_spec, ("torch", "numba", "safetensors"))):
         return "not tried: pip install 'ipcl-core[networks]'"
+    from .networks.architectures import NetworkSpec
+    from .training.check_training import check_named_layers, check_training
+
+    if model.origin == "trained here":
+        if found is None:
+            return "not tried: the number of its images is not known"
+        check_training(study, name, **found)
+        return "ok"
     if model.source == "own":
         from .networks.own_models import make_own_model
 
@@ -114,18 +135,7 @@ def _check_model(study: Config, name: str, results: Path) -> str:
             weights = Path(temporary) / "weights.safetensors"
             make_own_model(model.model_dump(), weights, layers=model.layers, accuracy_layers=layers)
         return "ok"
-    if model.source == "untrained":
-        from .networks.architectures import NetworkSpec
-        from .networks.layers import check_layers
-
-        check_layers(NetworkSpec.from_model(model.model_dump()), model.layers)
-        return "ok"
-    summary = results / f"data/{model.dataset}/train.json"
-    if not summary.exists():
-        return "not tried: its images are not converted"
-    from .training.check_training import check_training
-
-    check_training(study, name, summary)
+    check_named_layers(study, name, NetworkSpec.from_model(model.model_dump()))
     return "ok"
 
 

@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -132,3 +133,54 @@ def test_images_are_looked_at(ipcl, image_folder):
     Path("more.yaml").write_text(yaml.safe_dump({"datasets": data, "models": {"pixels": {"dataset": "crops"}}}))
     code, said = ipcl("check mine/config.yaml more.yaml")
     assert code == 1 and "datasets.crops.val: set it to a folder" in said
+
+
+def test_numbers_are_compared_with_the_images_before_they_are_converted(ipcl, image_folder, tmp_path):
+    """A recipe, votes and layers that would end the study hours later: behind the conversion, or behind embeddings."""
+    for split in ("train", "val"):
+        shutil.copytree(image_folder, tmp_path / split, ignore=shutil.ignore_patterns("broken.png"))
+    crops = {"n_shards": 1, "train": "train", "val": "val"}
+    recipe = {
+        "objective": {"name": "ipcl", "queue_size": 8192},
+        "epochs": 1,
+        "batch_size": 8,
+        "optimizer": {"name": "sgd", "lr": 0.03},
+        "schedule": {"name": "one_cycle"},
+    }
+    trained = {"framework": "IPCL", "architecture": "alexnet_gn", "dim": 128, "dataset": "crops", "recipe": "ours"}
+    more = {
+        "datasets": {"crops": crops},
+        "knn": {"k": 7},
+        "recipes": {"ours": recipe},
+        "models": {
+            "mine": {"unavailable": "it is not asked for"},
+            "trained": trained,
+            "pixels": {"dataset": "crops", "embedding_layer": "output"},
+        },
+        "figure2_models": ["pixels"],
+    }
+
+    def check() -> tuple[int, list[str]]:
+        Path("more.yaml").write_text(yaml.safe_dump(more))
+        code, said = ipcl("check mine/config.yaml more.yaml")
+        return code, said.splitlines()
+
+    assert ipcl("new mine --model")[0] == 0
+    code, lines = check()
+    assert (
+        code == 0 and "datasets.crops: ok: 23 training images of 3 classes" in lines and "models.trained: ok" in lines
+    )
+    recipe["batch_size"], more["models"]["pixels"]["embedding_layer"] = 24, "fc9"
+    code, lines = check()
+    assert "models.trained: recipes.ours.batch_size: 24 is more than the 23 training images of crops" in lines
+    assert lines[-1] == "2 blocks to be put right" and any(
+        "models.pixels.embedding_layer: no layer" in x for x in lines
+    )
+    more["knn"]["k"], recipe["batch_size"], more["models"]["pixels"]["embedding_layer"] = 24, 8, "output"
+    code, lines = check()
+    assert code == 1 and "models.pixels: knn.k: 24 is more than the 23 training images of crops" in lines
+    more["accuracy"] = False  # then nobody votes; the images are needed to train on
+    code, lines = check()
+    assert (
+        code == 0 and "datasets.crops: ok: 23 training images of 3 classes" in lines and "models.trained: ok" in lines
+    )

@@ -13,10 +13,11 @@ from ipcl_core.training.train import train_network
 
 start_log(snakemake.log[0])
 study, model = load_config(snakemake.config), snakemake.params.model
-# again: after an interruption the configuration may be another, and the file that `check_training` left is still there
-check_training(study, snakemake.wildcards.model, snakemake.input.summary)
 summary = read_json(snakemake.input.summary)
-spec = NetworkSpec.from_model(model, n_classes=len(summary["classes"]))
+n_classes = len(summary["classes"])
+# again: after an interruption the configuration may be another, and the file that `check_training` left is still there
+check_training(study, snakemake.wildcards.model, n_images=summary["n_images"], n_classes=n_classes)
+spec = NetworkSpec.from_model(model, n_classes=n_classes)
 recipe = study.recipes[study.models[snakemake.wildcards.model].recipe]
 fingerprint = describe_training(spec, recipe, model["seed"], summary["sha256"])
 again = take_back(snakemake.output, fingerprint)

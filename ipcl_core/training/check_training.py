@@ -2,45 +2,51 @@
 What would end a training, or the measurements behind it, for good: found before it starts.
 """
 
-from pathlib import Path
-
-from ..config import Config, count_held_out
-from ..files import read_json
+from ..accuracy.check_accuracy import check_accuracy, require_images
+from ..config import Config
 from ..networks.architectures import NetworkSpec
 from ..networks.layers import check_layers
+from .optimizers import decide_step
 
 
-def check_training(study: Config, name: str, summary: str | Path) -> None:
+def check_training(study: Config, name: str, *, n_images: int, n_classes: int) -> None:
     """Make sure that a network can be trained on a data set, and its layers and accuracies be measured.
 
     Args:
         study: the checked configuration.
         name: of the model.
-        summary: JSON of the training split: n_images, classes.
+        n_images, n_classes: of the training split.
 
     Raises:
-        ValueError: a layer is not there, the data set has too few images, or softmax is asked of a network that has not one
-            output a class; the message names the key.
+        ValueError: a layer is not there, the data set has too few images, no step of the optimizer would be taken, or softmax
+            is asked of a network that has not one output a class; the message names the key.
     """
-    model, described = study.models[name], read_json(summary)
-    n, n_classes = described["n_images"], len(described["classes"])
+    model = study.models[name]
     spec = NetworkSpec.from_model(model.model_dump(), n_classes=n_classes)
+    check_named_layers(study, name, spec)
+    recipe = study.recipes[model.recipe]
+    require_images(f"recipes.{model.recipe}.batch_size", recipe.batch_size, n_images, model.dataset)
+    n_batches = n_images // recipe.batch_size
+    steps = range(1, recipe.epochs * n_batches + 1)
+    if not any(decide_step(recipe, step=step, n_batches=n_batches)[0] for step in steps):
+        raise ValueError(
+            f"recipes.{model.recipe}.accumulate: {recipe.accumulate} minibatches are never complete, with "
+            f"{recipe.epochs} x {n_batches} of {recipe.batch_size} images ({n_images} training images of {model.dataset}) and "
+            f"leftover_gradients: {recipe.leftover_gradients}; no weight would change"
+        )
+    if name in study.measured:
+        check_accuracy(study, name, n_images=n_images, n_classes=n_classes, dim=spec.dim)
+
+
+def check_named_layers(study: Config, name: str, spec: NetworkSpec) -> None:
+    """Make sure that a network has the layers that its model's block names.
+
+    Raises:
+        ValueError: one is not there; the message names the key.
+    """
     for key in ("layers", "embedding_layer", "accuracy_layers"):
-        chosen = getattr(model, key)
+        chosen = getattr(study.models[name], key)
         try:
             check_layers(spec, [chosen] if key == "embedding_layer" and chosen else chosen or [])
         except ValueError as error:
             raise ValueError(f"models.{name}.{key}: {error}") from None
-    protocols, recipe = model.protocols or [], model.recipe
-    least = {f"recipes.{recipe}.batch_size": study.recipes[recipe].batch_size, "knn.k": study.knn.k}
-    if "linear probe (one-cycle)" in protocols:
-        least["probes.one_cycle.batch_size"] = study.probes.one_cycle.batch_size
-    for key, number in least.items():
-        if number > n:
-            raise ValueError(f"{key}: {number} is more than the {n} training images of {model.dataset} ({summary})")
-    if "linear probe (L-BFGS)" in protocols:
-        count_held_out(study.probes.l_bfgs.held_out, n)
-    if "softmax" in protocols and spec.dim != n_classes:
-        raise ValueError(
-            f"models.{name}.protocols: softmax needs one output a class: {spec.dim} for {n_classes} classes"
-        )

@@ -6,30 +6,28 @@ import pytest
 from configurations import STUDY
 
 from ipcl_core.config import load_config
-from ipcl_core.files import write_json
 from ipcl_core.training.check_training import check_training
 
 ONE_CYCLE, L_BFGS = "linear probe (one-cycle)", "linear probe (L-BFGS)"
 
 
 @pytest.fixture
-def check(tmp_path):
+def check():
     """Return a function that checks the study's first model on 130 images of three classes."""
-    summary = tmp_path / "train.json"
-    write_json({"n_images": 130, "classes": ["a", "b", "c"]}, summary)
     study = load_config(STUDY)
 
-    def check(*, k=130, probes=None, name="first", **model):
+    def check(*, k=130, probes=None, recipes=None, name="first", **model):
         changed = {
             protocol: getattr(study.probes, protocol).model_copy(update=settings)
             for protocol, settings in (probes or {}).items()
         }
         parts = {
+            "recipes": {key: study.recipes[key].model_copy(update=(recipes or {}).get(key)) for key in study.recipes},
             "models": {name: study.models[name].model_copy(update=model)},
             "probes": study.probes.model_copy(update=changed),
             "knn": study.knn.model_copy(update={"k": k}),
         }
-        check_training(study.model_copy(update=parts), name, summary)
+        check_training(study.model_copy(update=parts), name, n_images=130, n_classes=3)
 
     return check
 
@@ -37,6 +35,12 @@ def check(tmp_path):
 def test_what_can_be_trained_and_measured_passes(check):
     check(probes={"one_cycle": {"batch_size": 130}}, protocols=[ONE_CYCLE, L_BFGS, "weighted kNN"], layers=["fc8"])
     check(name="labelled", recipe="ipcl", protocols=["softmax", "weighted kNN"])
+    for recipe in (
+        {"epochs": 2},
+        {"epochs": 1, "leftover_gradients": "carry"},
+        {"epochs": 20, "leftover_gradients": "drop"},
+    ):
+        check(recipes={"ipcl": recipe})
     check(probes={"one_cycle": {"batch_size": 131}, "l_bfgs": {"held_out": 0.001}})
 
 
@@ -47,7 +51,7 @@ def test_what_can_be_trained_and_measured_passes(check):
             {"recipe": "supervised"},
             "recipes.supervised.batch_size: 256 is more than the 130 training images of pictures",
         ),
-        ({"k": 131}, "knn.k: 131 is more than the 130 training images of pictures (/"),
+        ({"k": 131}, "knn.k: 131 is more than the 130 training images of pictures"),
         (
             {"protocols": [ONE_CYCLE]},
             "probes.one_cycle.batch_size: 256 is more than the 130 training images of pictures",
@@ -60,6 +64,15 @@ def test_what_can_be_trained_and_measured_passes(check):
         (
             {"layers": ["conv_blok_1"]},
             "models.first.layers: no layer 'conv_blok_1' in AlexNet; there are, for example, conv_block_1",
+        ),
+        (
+            {"recipes": {"ipcl": {"epochs": 1}}},
+            "recipes.ipcl.accumulate: 20 minibatches are never complete, with 1 x 1 of 128 images (130 training images of "
+            "pictures) and leftover_gradients: step; no weight would change",
+        ),
+        (
+            {"recipes": {"ipcl": {"epochs": 19, "leftover_gradients": "drop"}}},
+            "recipes.ipcl.accumulate: 20 minibatches are never complete, with 19 x 1 of 128 images",
         ),
         ({"embedding_layer": "fc9"}, "models.first.embedding_layer: no layer 'fc9' in AlexNet"),
         ({"accuracy_layers": ["fc9"]}, "models.first.accuracy_layers: no layer 'fc9' in AlexNet"),
