@@ -46,7 +46,7 @@ def say_kind(begin: bytes) -> str:
     """Say what a file is that begins so, where it is a common mistake for the file that is wanted; else ""."""
     begin = begin.lower()
     starts = (begin, begin[4:])  # HEIC's first four bytes are a size
-    return next((kind for start, kind in KINDS.items() if any(one.startswith(start) for one in starts)), "")
+    return next((kind for start, kind in KINDS.items() if any(one.startswith(start.lower()) for one in starts)), "")
 
 
 @contextmanager
