@@ -147,14 +147,20 @@ def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | No
 def list_split(place: str | Path, labels: str | Path | None = None, *, digits: int = DIGITS) -> pd.DataFrame:
     """List the images of one split; see `label_splits`, and for `digits` `archives.index_archives`."""
     is_packed = bool(list_archives(place))
-    if labels and not is_packed:
-        return list_flat_images(place, labels)
-    table = index_archives(place, digits=digits, needs_class=not labels) if is_packed else list_images(place)
-    if labels:
-        table["class"] = _look_up_classes(table["path"].tolist(), labels, place)
-    elif table["class"].nunique() < 2:
-        raise ValueError(f"{place}: found 1 class; at least two are needed")
+    if is_packed:
+        table = index_archives(place, digits=digits, needs_class=not labels)
     else:
+        table = list_flat_images(place, labels) if labels else list_images(place)
+    if (torn := table["path"].str.contains("\r")).any():
+        raise ValueError(
+            f"{place}: the name {table['path'][torn].iloc[0]!r} holds a carriage return, as names from a list with Windows' "
+            "line ends do; rename it"
+        )
+    if labels and is_packed:
+        table["class"] = _look_up_classes(table["path"].tolist(), labels, place)
+    elif not labels and table["class"].nunique() < 2:
+        raise ValueError(f"{place}: found 1 class; at least two are needed")
+    elif not labels:
         refuse_parts(place, table)
     return table
 

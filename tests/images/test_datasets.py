@@ -1,5 +1,6 @@
 import os
 import shutil
+import tarfile
 from typing import get_args
 
 import numpy as np
@@ -175,6 +176,21 @@ def test_name_that_is_not_utf8_is_refused(tmp_path):
     (tmp_path / "dog" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
     with pytest.raises(ValueError, match=r"dog: the name b'caf\\xe9.png' is not UTF-8; rename it"):
         list_images(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cat\r/a.png", "cat/a\r.png"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_carriage_return_in_a_name_is_refused(tmp_path, name, packed):
+    """A list of images is a CSV, whose rows it would end."""
+    for one in (name, "dog/a.png"):
+        save_picture(tmp_path / "train" / one)
+    place = tmp_path / "train.tar" if packed else tmp_path / "train"
+    with tarfile.open(tmp_path / "train.tar", "w") as archive:
+        archive.add(tmp_path / "train", "train")
+    with pytest.raises(
+        ValueError, match=r"train.*: the name 'cat.*\\r.*' holds a carriage return, as names from a list"
+    ):
+        list_split(place)
 
 
 def test_images_behind_a_linked_class_are_compared_too(tmp_path):
