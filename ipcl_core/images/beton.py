@@ -8,6 +8,7 @@ here the page is as large as the largest image needs, and the same images make t
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +29,7 @@ from .ffcv_names import (
 )
 from .shards import read_images
 
+log = logging.getLogger(__name__)
 PAGE_BYTES = 8 << 20  # FFCV's default
 FIELDS = {"image": (2, RGBImageField()), "label": (1, IntField())}  # name -> FFCV's number of the type, field
 METADATA_TYPE = get_metadata_type([field for _, field in FIELDS.values()])
@@ -74,6 +76,8 @@ def join_shards(
     if refused.all():
         raise ValueError(f"{images}: none of the {len(table)} images can be decoded")
     kept = table[~refused]
+    if lost := sorted(set(table["class"]) - set(kept["class"])):
+        log.warning("%s: no image is left of %d class(es), among them %r", images, len(lost), lost[0])
     hashes = write_beton(beton, kept, _read_stored(shards, sizes, kept))
     table.loc[refused, "label"] = -1
     rows = pd.concat([table[~refused], table[refused]])

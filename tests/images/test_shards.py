@@ -147,6 +147,16 @@ def test_corrupt_image_stops_the_conversion(image_folder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
 
 
+def test_class_of_which_no_image_is_left_is_told(image_folder, tmp_path, warnings_of):
+    """Its output would be trained on nothing."""
+    shutil.copytree(image_folder, tmp_path / "in")
+    for path in (tmp_path / "in" / "b").iterdir():
+        path.write_bytes(b"")
+    (tmp_path / "out").mkdir()
+    convert(tmp_path / "in", tmp_path / "out")
+    assert warnings_of()[-1] == f"{tmp_path}/out/images.csv: no image is left of 1 class(es), among them 'b'"
+
+
 def test_no_image_left_is_an_error(tmp_path):
     for name in "ab":
         (tmp_path / "images" / name).mkdir(parents=True)
