@@ -2,8 +2,8 @@
 What a YAML file must not hold, though Snakemake loads it without a word.
 
 A key that stands twice in one block: the loader takes the last. Digits behind a 0, which YAML 1.1 reads as an octal number,
-and digits around a colon, which it reads as minutes and seconds. Text that looks like a value: 1e-4 and 1.0e5, numbers in
-other YAML, and None, which is null. A tag that names a Python object. Aliases of aliases, by
+and digits around a colon, which it reads as minutes and seconds. Text that looks like a value: 1e-4, 1.0e5 and -.5, numbers
+in other YAML, and None, which is null. A tag that names a Python object. Aliases of aliases, by
 which a kilobyte stands for more values than any memory holds. `__use_yte__`: Snakemake evaluates such a file's values as
 Python before this project sees it, so a configuration file from elsewhere deserves a look, as code does.
 """
@@ -19,7 +19,7 @@ MAX_VALUES = 100_000
 
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 TEXT = "tag:yaml.org,2002:str"
-NO_NUMBER = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+")
+NO_NUMBER = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+|[-+]\.[0-9]+")
 OTHER_NUMBER = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-9]+)+(\.[0-9_]*)?)")
 
 
@@ -30,6 +30,11 @@ def is_json_text(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _write_number(value: float) -> str:
+    """A number as YAML reads it; a whole one without a point, so that it may stand where whole numbers are wanted too."""
+    return yaml.safe_dump(int(value) if value.is_integer() and abs(value) < 1e15 else value).split()[0]
 
 
 def find_faults(path: str | Path) -> list[str]:
@@ -65,7 +70,7 @@ def find_faults(path: str | Path) -> list[str]:
         if is_plain and not is_json:
             number = NO_NUMBER.fullmatch(node.value)
             if number or node.value == "None":
-                wanted = yaml.safe_dump(float(node.value)).split()[0] if number else "null"
+                wanted = _write_number(float(node.value)) if number else "null"
                 found.append(
                     f"{path}, line {node.start_mark.line + 1}: {block[:-1]}: YAML reads {node.value} as text; write {wanted}, "
                     "or quotes where it is text"

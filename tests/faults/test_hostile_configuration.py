@@ -121,7 +121,8 @@ OTHERS = {
     "brains: {010: {}}\n": "brains.010: YAML reads 010 as 8;",
     "a: 1:30.5\n": "a: YAML reads 1:30.5 as 90.5;",
     "models: {m: {arguments: {eps: 1e-5}}}\n": "models.m.arguments.eps: YAML reads 1e-5 as text; write 1.0e-05, or quotes",
-    "a: [0.5, 2.5e6]\n": "a: YAML reads 2.5e6 as text; write 2500000.0, or quotes where it is text",
+    "a: [0.5, 2.5e6]\n": "a: YAML reads 2.5e6 as text; write 2500000, or quotes where it is text",
+    "a: -.5\n": "a: YAML reads -.5 as text; write -0.5, or quotes",
     "models: {m: {unavailable: None}}\n": "models.m.unavailable: YAML reads None as text; write null, or quotes",
 }
 
@@ -130,7 +131,7 @@ OTHERS = {
 def test_numbers_that_yaml_reads_as_others_are_refused(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
     assert find_faults(tmp_path / "a.yaml")[0].startswith(f"{tmp_path}/a.yaml, line 1: {OTHERS[text]}")
-    quoted = re.sub(r"\b0\d+|\d+:[\d.]+|[\d.]+e[-\d]+|None", r"'\g<0>'", text)
+    quoted = re.sub(r"\b0\d+|\d+:[\d.]+|[\d.]+e[-\d]+|-\.5|None", r"'\g<0>'", text)
     (tmp_path / "a.yaml").write_text(f"{quoted}n: [0, 10, 0.5, 1.0e-3, e-3, 08:xx, 2024-01-02, 1_000]\n")
     assert find_faults(tmp_path / "a.yaml") == []
 
