@@ -122,9 +122,7 @@ def _check_model(study: Config, name: str, counts: dict[str, dict[str, int]]) ->
     from .networks.architectures import NetworkSpec
     from .training.check_training import check_named_layers, check_training
 
-    if model.origin == "trained here":
-        if found is None:
-            return "not tried: the number of its images is not known"
+    if model.origin == "trained here" and found:
         check_training(study, name, **found)
         return "ok"
     if model.source == "own":
@@ -135,8 +133,8 @@ def _check_model(study: Config, name: str, counts: dict[str, dict[str, int]]) ->
             weights = Path(temporary) / "weights.safetensors"
             make_own_model(model.model_dump(), weights, layers=model.layers, accuracy_layers=layers)
         return "ok"
-    check_named_layers(study, name, NetworkSpec.from_model(model.model_dump()))
-    return "ok"
+    check_named_layers(study, name, NetworkSpec.from_model(model.model_dump(), n_classes=2))
+    return "layers are ok, the recipe is not tried: its images are not here" if model.origin == "trained here" else "ok"
 
 
 def main(arguments: list[str] | None = None) -> int:

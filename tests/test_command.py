@@ -179,6 +179,12 @@ def test_numbers_are_compared_with_the_images_before_they_are_converted(ipcl, im
     more["knn"]["k"], recipe["batch_size"], more["models"]["pixels"]["embedding_layer"] = 24, 8, "output"
     code, lines = check()
     assert code == 1 and "models.pixels: knn.k: 24 is more than the 23 training images of crops" in lines
+    trained |= {"dataset": "emoji", "layers": ["conv_blok_1"]}
+    more["datasets"]["emoji"] = {"source": "twemoji"}
+    assert any("models.trained.layers: no layer 'conv_blok_1'" in line for line in check()[1])
+    trained["layers"] = ["conv_block_1"]
+    assert "models.trained: layers are ok, the recipe is not tried: its images are not here" in check()[1]
+    trained["dataset"] = "crops"
     more["accuracy"] = False  # then nobody votes; the images are needed to train on
     code, lines = check()
     assert (
