@@ -333,13 +333,17 @@ def read_labels(path: str | Path, names: list[str]) -> dict[str, str]:
         ValueError: the file is of no such kind; or of the second kind and the images are not numbered as its lines are.
     """
     path = Path(path)
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         try:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
         except (ValueError, OSError) as error:  # of pandas, and where it is not UTF-8
             raise ValueError(f"{path}: cannot be read as a table in UTF-8: {error}") from None
         if len(table.columns) != 2:
             raise ValueError(f"{path}: found the columns {', '.join(table)}; needs an image and its class")
+        if _strip_suffix(table.columns[0]) in names:
+            raise ValueError(
+                f"{path}: begins with the image {table.columns[0]}; write a header above it, as image,class"
+            )
         stems, classes = table.iloc[:, 0].map(_strip_suffix), table.iloc[:, 1].map(_strip_boxes)
         if wrong := stems[(classes == "") | stems.duplicated()].tolist():
             raise ValueError(f"{path}: {wrong[0]!r} has no class or is there twice")

@@ -103,6 +103,12 @@ def refuse(folder, labels, content, message):
             "image\n" + "".join(f"{n}\n" for n in NAMES),
             "found the columns image; needs an image and its class",
         ),
+        (
+            "a.csv",
+            "".join(f"{n}.JPEG,x\n" for n in NAMES),
+            "a.csv: begins with the image .*0001.JPEG; write a header above",
+        ),
+        ("A.CSV", "image\n", "found the columns image; needs an image and its class"),
         ("a.csv", b"", "a.csv: cannot be read as a table in UTF-8: No columns"),
         ("a.csv", "image,class\nbüro,x\n".encode("latin-1"), "a.csv: cannot be read as a table in UTF-8: "),
         ("a.txt", "1\n2\n3\n2\né\n".encode("latin-1"), "a.txt: '.' is not among the 3 numbers"),
