@@ -22,6 +22,7 @@ from .brains.folds import divide_stimuli
 from .brains.own import import_own_brain
 from .brains.published import import_magri_konkle_2019
 from .brains.store import read_brain
+from .brains.triplets import read_triplets
 from .config import (
     Brain,
     Config,
@@ -43,8 +44,8 @@ NEEDS_DOWNLOAD = "not tried: it is downloaded"
 
 def check_study(study: Config) -> Iterator[tuple[str, str, bool]]:
     """Yield (key of a block, what was found, whether that is well) for the brain data, data sets and networks of a study."""
-    for name, brain in study.brains.items():
-        yield _try(f"brains.{name}", missing_paths(study, set(), {name}, set()), _check_brain, brain)
+    for name in study.brains:
+        yield _try(f"brains.{name}", missing_paths(study, set(), {name}, set()), _check_brain, study, name)
     used = {name for name, model in study.available.items() if model.origin == "trained here"} | set(study.measured)
     counts: dict[str, dict[str, int]] = {}
     for name in dict.fromkeys(model.dataset for key, model in study.models.items() if key in used):
@@ -67,7 +68,8 @@ def _try(key: str, missing: list[str], check: Callable[..., str], *arguments) ->
         return key, str(error), False
 
 
-def _check_brain(brain: Brain) -> str:
+def _check_brain(study: Config, name: str) -> str:
+    brain = study.brains[name]
     if isinstance(brain, NSD | Haxby2001 | Repeated):
         return "not tried: reading it takes long"
     if isinstance(brain, Kriegeskorte2008) or any(str(path).startswith("https:") for path in _list_places(brain)):
@@ -76,16 +78,20 @@ def _check_brain(brain: Brain) -> str:
         stimuli, file = Path(temporary) / "stimuli", Path(temporary) / "brain.h5"
         if isinstance(brain, OwnBrain):
             import_own_brain(brain, stimuli, file)
-            names, _ = read_brain(file)
-            if brain.categories:
-                read_categories(brain.categories, names, brain.stimuli, brain.order)
-            if brain.folds:
-                divide_stimuli(names, brain.folds, n_folds=2, seed=0)  # of the file, whatever their number
-            return f"ok: {len(list(stimuli.iterdir()))} stimuli, {', '.join(brain.regions)}"
-        keys = ("reliability_threshold", "min_voxels", "left_out", "background")
-        options = {key: getattr(brain, key) for key in keys}
-        import_magri_konkle_2019(brain.betas, brain.stimuli, brain.regions, stimuli, file, **options)
-    return f"ok: {', '.join(brain.regions)}"
+        else:
+            keys = ("reliability_threshold", "min_voxels", "left_out", "background")
+            options = {key: getattr(brain, key) for key in keys}
+            import_magri_konkle_2019(brain.betas, brain.stimuli, brain.regions, stimuli, file, **options)
+        names, _ = read_brain(file)
+        if isinstance(brain, OwnBrain) and brain.categories:
+            read_categories(brain.categories, names, brain.stimuli, brain.order)
+        if isinstance(brain, OwnBrain) and brain.triplets:
+            read_triplets(brain.triplets, names)
+        folds = getattr(brain, "folds", None)
+        if folds or name in study.encoded:
+            n_folds = study.encoding.n_folds if study.encoding else 2  # of the file, whatever their number
+            divide_stimuli(names, folds, n_folds=n_folds, seed=0)
+        return f"ok: {len(list(stimuli.iterdir()))} stimuli, {', '.join(brain.regions)}"
 
 
 def _list_places(brain: Brain) -> list[str | None]:

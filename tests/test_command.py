@@ -97,6 +97,19 @@ def test_folds_are_checked_before_a_job_runs(ipcl, tmp_path, photo):
     assert code == 1 and "mine/folds.csv: 'chain' is none of the 4 stimuli, such as 01_mug" in said
 
 
+def test_numbers_and_judgments_are_compared_with_the_stimuli_before_a_job_runs(ipcl, tmp_path, photo):
+    """What would be found behind all trainings: parts of the stimuli that are too small, answers of other stimuli."""
+    assert ipcl("new mine --brain")[0] == 0
+    fill(tmp_path / "mine", photo)
+    Path("encoding.yaml").write_text("encoding: {n_folds: 3}\n")
+    code, said = ipcl("check mine/config.yaml encoding.yaml")
+    assert code == 1 and "encoding.n_folds: 3 fold(s) of 4 stimuli: one has 1 to learn from or to be judged on" in said
+    Path("judged.yaml").write_text("brains: {mine: {triplets: mine/triplets.txt}}\n")
+    Path("mine/triplets.txt").write_text("0 1 2\n1 2 7\n")
+    code, said = ipcl("check mine/config.yaml judged.yaml")
+    assert code == 1 and "mine/triplets.txt: " in said
+
+
 @pytest.mark.parametrize(("flag", "brain", "own"), [("--brain", "own", False), ("--model", "kriegeskorte_2008", True)])
 def test_new_study_of_one_thing(ipcl, flag, brain, own):
     assert ipcl(f"new folder/study {flag}")[0] == 0
