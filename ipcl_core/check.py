@@ -119,8 +119,8 @@ def _check_dataset(study: Config, name: str, counts: dict[str, dict[str, int]]) 
 def _check_model(study: Config, name: str, counts: dict[str, dict[str, int]]) -> str:
     model = study.models[name]
     found = counts.get(model.dataset)
-    if name in study.measured and found and model.origin != "trained here":
-        check_accuracy(study, name, **found, dim=model.dim)
+    if found:
+        check_accuracy(study, name, **found)
     if model.source != "untrained" and model.weights:
         return NEEDS_DOWNLOAD
     if not all(map(importlib.util.find_spec, ("torch", "numba", "safetensors"))):

@@ -1,5 +1,6 @@
 """Train one network, in as many processes as the job has GPUs; unless the same training has finished before."""
 
+from ipcl_core.accuracy.check_accuracy import check_accuracy
 from ipcl_core.config import load_config
 from ipcl_core.distributed import launch_job
 from ipcl_core.files import read_json
@@ -16,7 +17,8 @@ study, model = load_config(snakemake.config), snakemake.params.model
 summary = read_json(snakemake.input.summary)
 n_classes = len(summary["classes"])
 # again: after an interruption the configuration may be another, and the file that `check_training` left is still there
-check_training(study, snakemake.wildcards.model, n_images=summary["n_images"], n_classes=n_classes)
+for check in (check_training, check_accuracy):
+    check(study, snakemake.wildcards.model, n_images=summary["n_images"], n_classes=n_classes)
 spec = NetworkSpec.from_model(model, n_classes=n_classes)
 recipe = study.recipes[study.models[snakemake.wildcards.model].recipe]
 fingerprint = describe_training(spec, recipe, model["seed"], summary["sha256"])

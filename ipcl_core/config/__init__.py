@@ -28,6 +28,7 @@ from .evaluation import (
     Protocol,
     Statistics,
     count_held_out,
+    require_images,
 )
 from .models import Model, OwnModel, Preprocessing, Untrained, Weights
 from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, OneCycle, Ranger, Recipe, Supervised
@@ -74,4 +75,5 @@ __all__ = [
     "load_config",
     "missing_paths",
     "read_config",
+    "require_images",
 ]

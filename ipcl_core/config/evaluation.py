@@ -173,3 +173,9 @@ def count_held_out(share: float, n: int) -> int:
     if not 1 <= n_held_out < n:
         raise ValueError(f"probes.l_bfgs.held_out: {share} of {n} training images leaves one part empty")
     return n_held_out
+
+
+def require_images(key: str, number: int, n_images: int, dataset: str) -> None:
+    """Refuse a number, the value of a key, that is larger than that of a data set's training images."""
+    if number > n_images:
+        raise ValueError(f"{key}: {number} is more than the {n_images} training images of {dataset}")

@@ -1,16 +1,15 @@
 """
-What would end a training, or the measurements behind it, for good: found before it starts.
+What would end a training for good, or the measurements of its layers: found before it starts.
 """
 
-from ..accuracy.check_accuracy import check_accuracy, require_images
-from ..config import Config
+from ..config import Config, require_images
 from ..networks.architectures import NetworkSpec
 from ..networks.layers import check_layers
 from .optimizers import decide_step
 
 
 def check_training(study: Config, name: str, *, n_images: int, n_classes: int) -> None:
-    """Make sure that a network can be trained on a data set, and its layers and accuracies be measured.
+    """Make sure that a network can be trained on a data set, and its layers be measured.
 
     Args:
         study: the checked configuration.
@@ -18,8 +17,8 @@ def check_training(study: Config, name: str, *, n_images: int, n_classes: int) -
         n_images, n_classes: of the training split.
 
     Raises:
-        ValueError: a layer is not there, the data set has too few images, no step of the optimizer would be taken, or softmax
-            is asked of a network that has not one output a class; the message names the key.
+        ValueError: a layer is not there, the data set has too few images, or no step of the optimizer would be taken; the
+            message names the key.
     """
     model = study.models[name]
     spec = NetworkSpec.from_model(model.model_dump(), n_classes=n_classes)
@@ -34,8 +33,6 @@ def check_training(study: Config, name: str, *, n_images: int, n_classes: int) -
             f"{recipe.epochs} x {n_batches} of {recipe.batch_size} images ({n_images} training images of {model.dataset}) and "
             f"leftover_gradients: {recipe.leftover_gradients}; no weight would change"
         )
-    if name in study.measured:
-        check_accuracy(study, name, n_images=n_images, n_classes=n_classes, dim=spec.dim)
 
 
 def check_named_layers(study: Config, name: str, spec: NetworkSpec) -> None:

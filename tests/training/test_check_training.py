@@ -5,6 +5,7 @@ import re
 import pytest
 from configurations import STUDY
 
+from ipcl_core.accuracy.check_accuracy import check_accuracy
 from ipcl_core.config import load_config
 from ipcl_core.training.check_training import check_training
 
@@ -27,7 +28,8 @@ def check():
             "probes": study.probes.model_copy(update=changed),
             "knn": study.knn.model_copy(update={"k": k}),
         }
-        check_training(study.model_copy(update=parts), name, n_images=130, n_classes=3)
+        for each in (check_training, check_accuracy):
+            each(study.model_copy(update=parts), name, n_images=130, n_classes=3)
 
     return check
 
