@@ -39,6 +39,7 @@ from .files import read_json
 from .images.shards import list_splits, read_images
 from .networks.own_builders import find_files
 
+log = logging.getLogger(__name__)
 NEEDS_DOWNLOAD = "not tried: it is downloaded"
 
 
@@ -112,6 +113,14 @@ def _check_dataset(study: Config, name: str, counts: dict[str, dict[str, int]]) 
         lists = {split: Path(temporary) / f"{split}.csv" for split in folders}
         list_splits(folders, lists, val_labels=dataset.val_labels, storage=dataset.storage.model_dump())
         images = read_images(lists["train"])
+    side = dataset.storage.shortest_side
+    sides = {key: model.preprocessing.image_size for key, model in study.available.items() if model.dataset == name}
+    if side and (larger := [key for key in sides if sides[key] > side]):
+        log.warning(
+            "datasets.%s.storage.shortest_side: larger images are stored with %d pixels, and enlarged to %d for %s; store "
+            "them with as many",
+            *(name, side, max(sides.values()), ", ".join(larger)),
+        )
     counts.setdefault(name, {"n_images": len(images), "n_classes": images["class"].nunique()})
     return f"ok: {len(images):,} training images of {images['class'].nunique():,} classes"
 

@@ -148,7 +148,7 @@ def test_images_are_looked_at(ipcl, image_folder):
     assert code == 1 and "datasets.crops.val: set it to a folder" in said
 
 
-def test_numbers_are_compared_with_the_images_before_they_are_converted(ipcl, image_folder, tmp_path):
+def test_numbers_are_compared_with_the_images_before_they_are_converted(ipcl, image_folder, tmp_path, warnings_of):
     """A recipe, votes and layers that would end the study hours later: behind the conversion, or behind embeddings."""
     for split in ("train", "val"):
         shutil.copytree(image_folder, tmp_path / split, ignore=shutil.ignore_patterns("broken.png"))
@@ -183,6 +183,13 @@ def test_numbers_are_compared_with_the_images_before_they_are_converted(ipcl, im
     assert (
         code == 0 and "datasets.crops: ok: 23 training images of 3 classes" in lines and "models.trained: ok" in lines
     )
+    assert warnings_of() == []
+    crops["storage"] = {"shortest_side": 128}
+    check()
+    assert warnings_of() == [
+        "datasets.crops.storage.shortest_side: larger images are stored with 128 pixels, and enlarged to 224 for pixels, "
+        "trained; store them with as many"
+    ]
     recipe["batch_size"], more["models"]["pixels"]["embedding_layer"] = 24, "fc9"
     code, lines = check()
     assert "models.trained: recipes.ours.batch_size: 24 is more than the 23 training images of crops" in lines
