@@ -236,10 +236,15 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _queue_holds_a_minibatch(self):
-        if isinstance(self.objective, IPCL) and self.objective.queue_size < self.batch_size * self.objective.n_views:
-            n, views = self.batch_size * self.objective.n_views, self.objective.n_views
+        objective, n = self.objective, self.batch_size
+        if not isinstance(objective, IPCL):
+            return self
+        whole = objective.queue == "prototypes"
+        least = n if whole else n * objective.n_views
+        if objective.queue_size < least:
+            entries = "prototypes" if whole else f"images x {objective.n_views} views"
             raise ValueError(
-                f"objective.queue_size: {self.objective.queue_size} is less than one minibatch, {self.batch_size} images x "
-                f"{views} views; give at least {n}"
+                f"objective.queue_size: {objective.queue_size} is less than one minibatch, {n} {entries}; give at "
+                f"least {least}"
             )
         return self

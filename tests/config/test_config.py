@@ -234,3 +234,8 @@ def test_probe_of_the_paper_is_the_released_scripts():
     assert probe.schedule.momentum_range == study.recipes["ipcl"].schedule.momentum_range == [0.85, 0.95]
     colors = probe.augmentation.model_dump(include={"grayscale", "brightness", "contrast", "saturation", "hue"})
     assert probe.augmentation.area == [0.08, 1.0] and set(colors.values()) == {0.0}
+
+
+def test_queue_of_prototypes_holds_one_of_each_image_of_a_minibatch():
+    objective = {"name": "ipcl", "n_views": 5, "queue": "prototypes", "queue_size": 128}
+    assert load_config(change("recipes.ipcl.objective", objective)).recipes["ipcl"].batch_size == 128

@@ -349,6 +349,11 @@ def test_names_of_alternatives_are_left_out_of_the_key():
             639,
             "639 is less than one minibatch, 128 images x 5 views; give at least 640",
         ),
+        (
+            "recipes.ipcl.objective",
+            {"name": "ipcl", "queue": "prototypes", "queue_size": 127},
+            "127 is less than one minibatch, 128 prototypes; give at least 128",
+        ),
         ("recipes.supervised.schedule.milestones", [0, 30], "greater than or equal to 1"),
         ("models.first.seed", 2**32, "less than 4294967296"),
         ("models.first.dim", 10**12, "less than or equal to 100000"),
