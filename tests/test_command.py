@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from conftest import save_picture
 
 from ipcl_core.command import EXTRAS, MODULES, main
 
@@ -150,8 +151,9 @@ def test_images_are_looked_at(ipcl, image_folder):
 
 def test_numbers_are_compared_with_the_images_before_they_are_converted(ipcl, image_folder, tmp_path, warnings_of):
     """A recipe, votes and layers that would end the study hours later: behind the conversion, or behind embeddings."""
-    for split in ("train", "val"):
-        shutil.copytree(image_folder, tmp_path / split, ignore=shutil.ignore_patterns("broken.png"))
+    shutil.copytree(image_folder, tmp_path / "train", ignore=shutil.ignore_patterns("broken.png"))
+    for name in "abc":
+        save_picture(tmp_path / "val" / name / "0.png")
     crops = {"n_shards": 1, "train": "train", "val": "val"}
     recipe = {
         "objective": {"name": "ipcl", "queue_size": 8192},

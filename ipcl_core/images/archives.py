@@ -14,6 +14,7 @@ unless a pattern chooses some. A class that is a number has four digits, or as m
 numbers do. Images are listed as if they lay in class folders: <class>/<name>.
 """
 
+import logging
 import re
 import tarfile
 from collections.abc import Callable, Iterable
@@ -32,6 +33,7 @@ from .decoding import IMAGE_SUFFIXES
 from .splits import PACKED, is_hidden, refuse_archives_of_several_splits
 from .tars import LABELS, index_tars, name_class, scan_tar
 
+log = logging.getLogger(__name__)
 KINDS = (".tar", ".parquet")
 DIGITS = 4
 
@@ -205,7 +207,8 @@ def count_digits(classes: pd.Series) -> int:
 def refuse_shared(places: dict[str, str | Path], images: dict[str, pd.DataFrame]) -> None:
     """Make sure that no archive is of both splits, and no image of one class and name in both where a .tar is among them.
 
-    Images of the same size are compared by their bytes. Those in .parquet files, and those of two folders, are not.
+    Images of the same size are compared by their bytes. Those in .parquet files are not; those of two folders are told by a
+    warning.
 
     Args:
         places: train and val -> folder or archives.
@@ -217,8 +220,6 @@ def refuse_shared(places: dict[str, str | Path], images: dict[str, pd.DataFrame]
     files = [{Path(file).resolve() for file in table["file"].unique()} for table in images.values() if "file" in table]
     if len(files) == 2 and (both := files[0] & files[1]):
         raise ValueError(f"{min(both)}: is among the archives of train and of val; give each the pattern of its own")
-    if not files:
-        return
     keys = {split: _list_keys(table) for split, table in images.items()}
     both = set(keys["train"]) & set(keys["val"])
     found = {}
@@ -227,9 +228,18 @@ def refuse_shared(places: dict[str, str | Path], images: dict[str, pd.DataFrame]
         found[split] = dict(zip(keys[split][table.index], locate(places[split], table), strict=True))
     for key in sorted(both):
         train, val = (found[split][key] for split in ("train", "val"))
-        sizes = {one.size if isinstance(one, Piece) else one.stat().st_size for one in (train, val)}
+        sizes = {_count_bytes(train), _count_bytes(val)}
         if len(sizes) == 1 and sizes != {0} and train.read_bytes() == val.read_bytes():
-            raise ValueError(f"{places['val']}: the validation image {key} is among the training images too ({train})")
+            text = f"{places['val']}: the validation image {key} is among the training images too ({train})"
+            if files:
+                raise ValueError(text)
+            log.warning(text)
+            return
+
+
+def _count_bytes(image: Path | Piece) -> int:
+    """Return the size of an image; 0 where that is not known, or a link points to nothing."""
+    return image.size if isinstance(image, Piece) else image.stat().st_size if image.exists() else 0
 
 
 def _list_keys(table: pd.DataFrame) -> pd.Series:

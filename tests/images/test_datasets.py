@@ -214,6 +214,23 @@ def make_splits(folder, train: str, val: str):
     return folder / "train", folder / "val"
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((4, 3), ["{}/val: the validation image dog/1.png is among the training images too ({}/train/dog/1.png)"]),
+        ((5, 3), []),
+    ],
+)
+def test_image_of_both_folders_is_told(tmp_path, warnings_of, size, said):
+    """By its bytes; another one of the same name is none, nor is a link to nothing."""
+    train, val = make_splits(tmp_path, "cat/1.png dog/1.png", "cat/2.png")
+    save_picture(val / "dog/1.png", size)
+    for split in (train, val):
+        (split / "cat/broken.png").symlink_to("nowhere")
+    label_splits(train, val)
+    assert warnings_of() == [text.format(tmp_path, tmp_path) for text in said]
+
+
 @pytest.mark.parametrize("val", ["val", "Test"])
 def test_folder_of_both_splits_is_refused(tmp_path, val):
     make_splits(tmp_path, "cat/1.png dog/1.png", "cat/2.png dog/2.png")
