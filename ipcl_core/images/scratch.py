@@ -38,12 +38,14 @@ def copy_to_scratch(beton: str | Path, scratch: str | Path | None) -> Path:
     is returned.
 
     Raises:
-        ValueError: the bytes read are not those that the summary describes.
+        ValueError: the folder is no absolute path, or the bytes read are not those that the summary describes.
         OSError: the file, or the summary that is there, cannot be read.
     """
     beton = Path(beton)
     if scratch is None:
         return beton
+    if not Path(scratch).is_absolute():
+        raise ValueError(f"scratch: {scratch} is no absolute path, as of a node's own disk; ~ and $ are not expanded")
     if not beton.with_suffix(".json").exists():  # fetched by a storage plugin, which took the file alone
         log.warning("%s: its summary (.json) is not beside it; reading the file itself", beton)
         return beton

@@ -36,6 +36,15 @@ def test_without_scratch_the_file_itself_is_read(beton):
     assert copy_to_scratch(beton, None) == beton
 
 
+@pytest.mark.parametrize("scratch", ["$TMPDIR", "~/scratch", "scratch"])
+def test_scratch_that_is_no_absolute_path_is_refused(beton, tmp_path, monkeypatch, scratch):
+    """It would be a folder of that name where the workflow runs."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"scratch: .* is no absolute path, as of a node's own disk; ~ and \$ are not"):
+        copy_to_scratch(beton, scratch)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_jobs_that_start_together_share_one_copy(beton, tmp_path):
     with ThreadPool(3) as pool:
         copies = pool.starmap(copy_to_scratch, [(beton, tmp_path / "scratch")] * 6)
