@@ -92,7 +92,7 @@ def test_a_compiled_step_scatters_no_gradients():
 
     network, images = initialize_network(make_spec(), 0).eval(), draw_images(2, 63)
     weights = list(network.parameters())
-    compiled = torch.compile(network, backend=aot_autograd(fw_compiler=keep))
+    compiled = torch.compile(network, backend=aot_autograd(fw_compiler=keep), fullgraph=True)
     gradient = torch.randn(network(images).shape)
     for one, other in zip(
         run(compiled, images, gradient, *weights), run(network, images, gradient, *weights), strict=True
