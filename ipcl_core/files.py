@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import pandas as pd
 
-NAMES = re.compile(r"(?:^|_)(?:model|framework|dataset|brain|region|layer|participant)(?:_[ab])?$")
+NAMES = re.compile(r"(?:^|_)(?:model|framework|dataset|brain|regions?|layer|participant)(?:_[ab])?$")
 """Columns that hold names."""
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EPERM}
 """Errors by which a file system says that it does not know an operation: flush a folder, lock, change a mode."""

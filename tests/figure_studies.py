@@ -63,7 +63,7 @@ class Study:
             layers = RESNET if row["architecture"].startswith("resnet") else ALEXNET
             layers = ["pixels"] if row["architecture"] == "pixels" else layers
             layers = layers[:-1] if row["framework"] == "Supervised" else layers
-            fit, row = [], row | {"brain": "objects"}
+            fit, row = [], row | {"brain": "objects", "regions": ", ".join(ceilings)}
             for region, ceiling in ceilings.items():
                 r = rng.uniform(-0.2, 0.5, len(layers)).round(4)
                 r[3:5] = np.nan

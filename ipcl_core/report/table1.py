@@ -60,7 +60,7 @@ def make_table1(
             `<region>_r`, `<region>_layer` (best layer, or that none has an r), `<region>_n_layers` (of how many r is
             the largest), `<region>_noise_ceiling` (split-half), `<region>_noise_ceiling_note` (why there is none, or that
             participants may not agree at all; no such column where no region has one), `<region>_n_participants`
-            (0: only a group average).
+            (0: only a group average); `regions` are those of the brain data set, early to late.
             Where the paper's data were used and it has the number: `<column>_published`, and `<column>_difference`,
             measured minus published; where nothing of a study was published, no such columns. A model that is
             unavailable has its row, its reason and no measured number.
@@ -91,9 +91,10 @@ def make_table1(
                 row["top1_protocol"] = NOT_MEASURED
             if known is not None and model.dataset == PUBLISHED_DATASET:
                 row["top1_published"] = known["top1"]
-            fit = fitted.get((brain, name))
+            fit, split_halves = fitted.get((brain, name)), choose_ceilings(limits[brain,])
             best = None if fit is None else find_best_layers(fit)
-            for region, ceiling in choose_ceilings(limits[brain,]).iterrows():
+            row["regions"] = ", ".join(split_halves.index)
+            for region, ceiling in split_halves.iterrows():
                 if best is not None:
                     r, layer = best.loc[region, ["r", "layer"]]
                     row |= {f"{region}_r": round(r, 4), f"{region}_layer": layer if r == r else "no layer has an r"}
@@ -138,7 +139,7 @@ def _arrange(table: pd.DataFrame) -> pd.DataFrame:
     columns = list(table.columns)
     order = ["model", "framework", "architecture", "dim", "width", "source", "origin", "reason", "dataset", "top1"]
     order += ["top1_published", "top1_difference", "top1_protocol", "n_test"]
-    order += [name for name in columns if name.endswith("_top1")] + ["brain"]
+    order += [name for name in columns if name.endswith("_top1")] + ["brain", "regions"]
     regions = list_regions(table)
     order += [f"{region}_{part}" for region in regions for part in PARTS]
     for name in [name for name in columns if name.endswith("_published")]:
@@ -151,7 +152,7 @@ def _arrange(table: pd.DataFrame) -> pd.DataFrame:
 def read_table1(table: str | Path, brain: str) -> pd.DataFrame:
     """Return one brain's rows of Table 1, indexed by model, with the printed name of architecture and width as `network`.
 
-    The columns of regions that only other brains have are left out.
+    The columns of its regions stand early to late, whatever their order in other brains; those of other regions are left out.
 
     Raises:
         ValueError: the table has no row for the brain.
@@ -161,10 +162,10 @@ def read_table1(table: str | Path, brain: str) -> pd.DataFrame:
     rows = rows[rows["brain"] == brain].set_index("model")
     if rows.empty:
         raise ValueError(f"{table}: no rows for brain {brain}; there are {', '.join(brains)}")
-    foreign = [
-        region for region in list_regions(rows) if rows.get(f"{region}_n_participants", rows["brain"]).isna().all()
-    ]
-    rows = rows.drop(columns=[f"{region}_{part}" for region in foreign for part in PARTS], errors="ignore")
+    known = {region: [f"{region}_{part}" for part in PARTS] for region in list_regions(rows)}
+    others = [name for name in rows if name not in {*itertools.chain(*known.values())}]
+    own = [name for region in rows["regions"].iloc[0].split(", ") for name in known[region] if name in rows]
+    rows = rows[others + own]
     widths = ["" if width == 1 else f" x{width:g}" for width in rows["width"]]
     rows["network"] = rows["architecture"].map(print_architecture) + widths
     return rows

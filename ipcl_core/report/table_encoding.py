@@ -12,7 +12,7 @@ from .printing import Printed, write_tables
 from .table1 import describe_rows, list_reasons, list_regions, read_table1, split_blocks
 
 File = str | Path
-ROW = ["framework", "architecture", "dim", "width", "source", "origin", "reason", "brain"]
+ROW = ["framework", "architecture", "dim", "width", "source", "origin", "reason", "brain", "regions"]
 SHOWN = {RSA: "RSA", "median_r": "voxels", VERSA: "veRSA"}
 """Measure -> the printed column of its held-out layer."""
 CAPTION = (

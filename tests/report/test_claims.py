@@ -250,7 +250,7 @@ def run(tmp_path):
             "top1": 40.0,
         }
         source = "own" if name == "mine" else "untrained" if framework == "Untrained" else "trained"
-        row |= {"source": source, "origin": "trained here", "brain": "objects"}
+        row |= {"source": source, "origin": "trained here", "brain": "objects", "regions": "V1, IT"}
         row |= {"V1_r": max(r["V1"]), "V1_noise_ceiling": 0.9, "IT_r": max(r["IT"]), "IT_noise_ceiling": 0.8}
         rows.append(row)
     table = pd.DataFrame(rows)
@@ -305,7 +305,7 @@ def test_page_quotes_every_claim_with_its_verdicts(run):
 
 def test_published_verdicts_stand_beside_those_of_the_papers_data(run):
     table = pd.read_csv(run / "table1.csv").rename(columns=lambda name: name.replace("V1_", "EarlyV_"))
-    table.assign(EarlyV_r_published=0.5).to_csv(run / "table1.csv", index=False)
+    table.assign(EarlyV_r_published=0.5, regions="EarlyV, IT").to_csv(run / "table1.csv", index=False)
     for file in [path for path in run.glob("*.csv") if path.name not in ("table1.csv", "claims.csv")]:
         file.write_text(file.read_text().replace(",V1,", ",EarlyV,"))
     judge(run, list(table["model"]))
@@ -315,13 +315,23 @@ def test_published_verdicts_stand_beside_those_of_the_papers_data(run):
     assert "| 0.120 holds |" in (run / "claims.md").read_text()
 
 
+def test_hierarchy_is_that_of_the_brain_whatever_another_one_has(run):
+    """In the table, the columns of another brain's IT stand before those of V1."""
+    expected = (run / "claims.csv").read_bytes()
+    table = pd.read_csv(run / "table1.csv")
+    other = table.drop(columns=[name for name in table if name.startswith("V1_")]).assign(brain="other", regions="IT")
+    pd.concat([other, table]).to_csv(run / "table1.csv", index=False)
+    judge(run, list(table["model"]))
+    assert (run / "claims.csv").read_bytes() == expected
+
+
 def test_claims_are_about_the_brain(run):
     """A region of judgments, behind the others, takes no part."""
     expected = (run / "claims.csv").read_bytes()
     table = pd.read_csv(run / "table1.csv")
     judged = {name.replace("IT_", "Behaviour_"): 1 - table[name] for name in table if name.startswith("IT_")}
     assert "Behaviour_noise_ceiling" in judged and len(judged) > 1
-    table.assign(**judged).to_csv(run / "table1.csv", index=False)
+    table.assign(**judged, regions="V1, IT, Behaviour").to_csv(run / "table1.csv", index=False)
     for name in table["model"]:
         fits = pd.read_csv(run / f"{name}.csv")
         more = fits[fits["region"] == "IT"].assign(region="Behaviour", r=lambda rows: -rows["r"])

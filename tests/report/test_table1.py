@@ -305,6 +305,7 @@ def test_regions_of_other_brains_are_left_out(tmp_path):
             "architecture": "alexnet_gn",
             "width": 1,
             "brain": ["mine", "theirs"],
+            "regions": ["IT", "V4"],
             "V4_r": [np.nan, 0.5],
             "V4_layer": ["", "fc6"],
             "V4_noise_ceiling": np.nan,
@@ -317,6 +318,28 @@ def test_regions_of_other_brains_are_left_out(tmp_path):
     names = {brain: list_regions(read_table1(tmp_path / "table1.csv", brain)) for brain in ("mine", "theirs")}
     assert names == {"mine": ["IT"], "theirs": ["V4"]}
     assert not [name for name in read_table1(tmp_path / "table1.csv", "mine") if name.startswith("V4")]
+
+
+def test_regions_stand_in_the_order_of_their_brain(tmp_path):
+    """One brain has V1 and IT, the other V4 between; of a third the one region is a number."""
+    study = {"models": {"net": describe(dataset=None)}, "accuracies": []}
+    regions = {"one": ["V1", "IT"], "two": ["V1", "V4", "IT"], "back": ["IT", "V1"], "last": ["007"]}
+    fits = [
+        write_fits(tmp_path / f"{brain}_net.csv", brain, "net", dict.fromkeys(own, 0.3))
+        for brain, own in regions.items()
+    ]
+    ceilings = [
+        write_ceilings(tmp_path / f"{brain}.csv", brain, dict.fromkeys(own, 0.5)) for brain, own in regions.items()
+    ]
+    brains = dict.fromkeys(regions, KRIEGESKORTE)
+    make_table1(**study, brains=brains, fits=fits, ceilings=ceilings, table=tmp_path / "table1.csv")
+    tables = {brain: read_table1(tmp_path / "table1.csv", brain) for brain in regions}
+    assert {brain: list_regions(table) for brain, table in tables.items()} == regions
+    assert tables["two"].loc["net", ["V1_r", "V4_r", "IT_r"]].notna().all()
+    make_table1(
+        **study, brains={"last": KRIEGESKORTE}, fits=fits[-1:], ceilings=ceilings[-1:], table=tmp_path / "alone.csv"
+    )
+    assert list_regions(read_table1(tmp_path / "alone.csv", "last")) == ["007"]
 
 
 def test_brain_without_rows_is_an_error(paper):
