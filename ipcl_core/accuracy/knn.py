@@ -29,8 +29,9 @@ def vote_weighted_knn(
 ) -> Tensor:
     """Return the class votes of the similarity-weighted kNN classifier.
 
-    votes[i, c] = sum of exp(s / tau) over those of the k bank images nearest to query i that have label c,
-    s = cosine similarity in float32. Among equally similar images the earlier ones of the bank are nearer.
+    votes[i, c] = sum of exp((s - s_1) / tau) over those of the k bank images nearest to query i that have label c, s = cosine
+    similarity in float32, s_1 that of the nearest: equation 4 but for a factor of the query, without which exp overflows where
+    tau is below .011. Among equally similar images the earlier ones of the bank are nearer.
 
     The bank is read once, in blocks. Beside the arguments and the votes, memory holds a block twice (BLOCK, d), its
     similarities with a chunk of queries for every thread (CHUNK, TILE; on a GPU CHUNK, GPU_BLOCK), and 2 k neighbours a
@@ -61,7 +62,8 @@ def vote_weighted_knn(
     find_nearest = find_nearest_on_gpu if queries.is_cuda else find_nearest_on_cpu
     similarity, neighbour = find_nearest(queries, _read_blocks(bank, queries.device), k)
     votes = torch.zeros(len(queries), n_classes, device=queries.device)
-    weights, voted = torch.exp(similarity / tau), labels.to(queries.device)[neighbour]  # (q, k)
+    weights = torch.exp((similarity - similarity.amax(1, keepdim=True)) / tau)  # (q, k)
+    voted = labels.to(queries.device)[neighbour]
     for i in range(k):  # one neighbour at a time: of several for one class a GPU would add in any order
         votes.scatter_add_(1, voted[:, i : i + 1], weights[:, i : i + 1])
     return distributed.gather(votes)[:n_queries]
