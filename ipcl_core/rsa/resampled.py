@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Comparator
-from .similarity import SUMS, embed_rsvs, embed_tiles, fill_rsms
+from .similarity import SUMS, embed_rsvs, embed_tiles, fill_rsms, join_ties
 from .tiles import RSVs, list_tiles, locate_pairs
 
 BLOCK_BYTES = 1 << 26
@@ -42,6 +42,8 @@ def compare_resampled(rsvs: RSVs, targets: RSVs, stimuli: NDArray, comparator: C
         rsvs, targets = embed_rsvs(rsvs), embed_rsvs(targets)
     elif comparator == "whitened_cosine":
         rsvs, targets = 1 - rsvs, 1 - targets
+    elif comparator == "spearman":
+        rsvs, targets = join_ties(rsvs), join_ties(targets)
     width = 3 * (n_layers + 1) if comparator in ("spearman", "cka") else 16
     size = max(1, BLOCK_BYTES // (8 * n_pairs * width))
     similarities = np.empty((len(stimuli), n_layers))

@@ -280,7 +280,7 @@ def embed_rsvs(rsvs: ArrayLike, comparator: Comparator = "pearson") -> NDArray:
         norms = np.linalg.norm(vectors, axis=1)
         norms[norms <= bound_rounding(rsvs)] = np.nan
     else:
-        vectors, norms = center_rows(_rank(rsvs))
+        vectors, norms = center_rows(_rank(join_ties(rsvs)))
         norms[np.isnan(rsvs).any(1)] = np.nan
     return vectors / norms[:, None]
 
@@ -310,6 +310,14 @@ def embed_tiles(rsvs: RSVs, comparator: Comparator = "pearson") -> Callable[[sli
 def count_places(n_pairs: int, comparator: Comparator) -> int:
     """Return the length of the vectors of `embed_rsvs`."""
     return n_pairs + count_stimuli(n_pairs) if comparator in KERNELS else n_pairs
+
+
+def join_ties(rsvs: ArrayLike) -> NDArray:
+    """Return RSVs, by their largest number, in which what differs by rounding alone is equal: as means of the same ratings,
+    added in another order, or RSMs of patterns of 0 and 1."""
+    rsvs = np.asarray(rsvs, np.float64)
+    largest = np.abs(rsvs).max(-1, keepdims=True, initial=0)
+    return np.round(rsvs / np.where(largest == 0, 1, largest), 12)
 
 
 def _rank(rsvs: NDArray) -> NDArray:
@@ -349,7 +357,7 @@ def compare_rsvs(a: ArrayLike | Tiled, b: ArrayLike | Tiled, comparator: Compara
     if not len(a.shape) == len(b.shape) == 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"RSVs of shapes {a.shape} and {b.shape}: needs (k, n_pairs) and (l, n_pairs)")
     if comparator == "kendall":
-        return np.array([[_measure_tau_a(one, other) for other in np.asarray(b)] for one in np.asarray(a)])
+        return np.array([[_measure_tau_a(one, other) for other in join_ties(b)] for one in join_ties(a)])
     x, y = (embed_tiles(one, comparator) for one in (a, b))
     tiles = list_tiles(count_places(a.shape[1], comparator))
     return np.clip(sum(x(tile) @ y(tile).T for tile in tiles), -1, 1)

@@ -50,13 +50,14 @@ def group_answers(answers: NDArray) -> Answers:
 def predict_odd(rsm: NDArray, triplets: NDArray) -> NDArray:
     """Return the share of each of a triplet's stimuli in the predicted odd one: (n, n), (n_triplets, 3) -> (n_triplets, 3).
 
-    1 for the stimulus outside of the most similar pair; equally similar pairs share. NaN where a similarity is.
+    1 for the stimulus outside of the most similar pair; pairs that are equally similar, but for rounding, share. NaN where a
+    similarity is.
     """
     shares = []
     for start in range(0, len(triplets), BLOCK):
         a, b, c = triplets[start : start + BLOCK].T
         outside = np.stack([rsm[b, c], rsm[a, c], rsm[a, b]], axis=1)
-        most = (outside == outside.max(1, keepdims=True)) / 1.0
+        most = (outside >= outside.max(1, keepdims=True) - ROUNDING) / 1.0
         most[np.isnan(outside).any(1)] = np.nan
         shares.append(most / most.sum(1, keepdims=True))
     return np.concatenate(shares)

@@ -1,6 +1,7 @@
 """Odd-one-out judgments predicted from similarities: by hand, by loops, and of observers whose answers are simulated."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from ipcl_core.files import write_hdf5
 from ipcl_core.fits.score_triplets import score_triplets
+from ipcl_core.rsa.similarity import compute_rsm
 from ipcl_core.rsa.triplets import (
     count_hits,
     estimate_accuracy,
@@ -54,6 +56,26 @@ def test_by_hand():
     # two answers that differ: neither is what the other said
     assert measure_ceilings(np.array([[1, 1, 0]])) == (0, 0.5)
     assert np.isnan(measure_ceilings(np.array([[1, 0, 0]]))).all()
+
+
+def test_pairs_that_differ_by_rounding_are_equally_similar():
+    """Patterns of 0 and 1, as of categories or units that saturate: r is that of counts, and many pairs have the same one."""
+    patterns = np.random.default_rng(0).integers(0, 2, (N, 12)).astype(float)
+    triplets = np.array(list(itertools.combinations(range(N), 3)))
+    n, counts = patterns.shape[1], patterns.astype(int)
+
+    def square(i: int, j: int) -> Fraction:
+        """r with its sign, squared, without rounding."""
+        (a, b), both = counts[[i, j]].sum(1), (counts[i] & counts[j]).sum()
+        product = int(n * both - a * b)
+        return Fraction(product * abs(product), int(a * (n - a) * b * (n - b)))
+
+    expected = []
+    for a, b, c in triplets:
+        outside = [square(b, c), square(a, c), square(a, b)]
+        most = [value == max(outside) for value in outside]
+        expected.append([one / sum(most) for one in most])
+    assert_allclose(predict_odd(compute_rsm(patterns), triplets), expected, rtol=0, atol=1e-12)
 
 
 def test_accuracy_and_ceilings_equal_loops():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from ipcl_core.rsa.resampled import compare_resampled
 from ipcl_core.rsa.similarity import (
     BLOCK,
     compare_rsvs,
@@ -273,6 +274,21 @@ def test_comparators_equal_rsatoolbox(comparator, method, ties):
     expected = rsatoolbox.rdm.compare(*others, method=method)
     assert expected.shape == (2, 1) and abs(expected).min() > 1e-3
     assert_allclose(compare_rsvs(a, b, comparator), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("comparator", ["spearman", "kendall"])
+@pytest.mark.parametrize("scale", [1, 1e-20])
+def test_means_of_the_same_ratings_are_tied(comparator, scale):
+    """Seven raters' numbers from 1 to 7, in sevenths: their mean has as many values as their sum."""
+    ratings = np.random.default_rng(0).integers(1, 8, (7, 66))
+    layers, group = draw_rsvs(3, 66), scale * (ratings / 7).mean(0)
+    assert len(set(group)) > len(set(ratings.sum(0)))
+    expected = compare_rsvs(ratings.sum(0)[None], layers, comparator)
+    assert_allclose(compare_rsvs(group[None], layers, comparator), expected, rtol=0, atol=1e-12)
+    if comparator == "spearman":
+        drawn = np.random.default_rng(1).integers(0, 3, (5, 12)).astype(float)
+        found = [compare_resampled(layers, target[None], drawn, comparator) for target in (group, ratings.sum(0))]
+        assert_allclose(*found, rtol=0, atol=1e-12)
 
 
 def test_cka_equals_that_of_standardised_patterns():
