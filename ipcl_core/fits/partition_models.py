@@ -250,7 +250,8 @@ def _infer(
     """
     people, options = [explained[who] for who in part.index], {"participants": participants, "n_stimuli": n_stimuli}
     again = [KINDS[kind](one.resampled_r2)[subset] for one in people if one.resampled_r2]
-    found = infer_mean(part["r2"].to_numpy(), np.stack(again) if again else None, one_sided=True, **options)
+    resampled_r2 = np.stack(again) if again else None
+    found = infer_mean(part["r2"].to_numpy(), resampled_r2, largest=np.inf, one_sided=True, **options)
     tested = {}
     if (kind, subset) in people[0].r:
         again = np.stack([one.resampled_r[kind, subset] for one in people])

@@ -101,6 +101,28 @@ def test_intervals_over_participants_and_stimuli_are_wider(divided):
     assert p["both"].notna().sum() == 5 and (p.loc["alone", "both"].dropna() < 0.05).all()
 
 
+def test_interval_of_r2_below_minus_one_holds_it(tmp_path):
+    """As many units as stimuli and next to no penalty: noise is learnt, and predictions are worse than twice the mean's."""
+    rng = np.random.default_rng(0)
+    features = {model: rng.standard_normal((N, N)).astype(np.float32) for model in MODELS}
+    patterns = [rng.standard_normal((1, N, 20)) for _ in PARTICIPANTS]
+    rsvs = np.stack([vectorize_rsm(compute_rsm(runs[0])) for runs in patterns])
+    write_brain(tmp_path / "brain.h5", STIMULI, [Region("IT", rsvs, PARTICIPANTS, group=False, patterns=patterns)])
+    settings, files = SETTINGS | {"penalties": [1e-6]}, []
+    for model in MODELS:
+        files.append([tmp_path / f"{model}{kind}" for kind in ("_activations.h5", ".csv", ".h5", "_rsm.h5")])
+        write_activations(files[-1][0], {"only": features[model]}, model=model)
+        paths = files[-1][0], tmp_path / "brain.h5", *files[-1][1:3]
+        fit_encoding(*paths, brain_name="objects", model=model, folds=None, **settings)
+        make_rsms(files[-1][0], files[-1][3], brain="objects", model=model)
+    settings = {key: settings[key] for key in ("penalties", "standardize", "projection", "seed")}
+    activations, _, predictions, rsms = zip(*files, strict=True)
+    paths = activations, predictions, rsms, tmp_path / "brain.h5", tmp_path / "partitions.csv"
+    partition_models(*paths, name="objects", sets=[MODELS], fdr=0.05, n_bootstrap=100, **settings)
+    rows = read_csv(tmp_path / "partitions.csv").query("participant == 'group' and measure == 'voxels'")
+    assert rows["r2"].min() < -1 and ((rows["low"] < rows["r2"]) & (rows["r2"] < rows["high"])).all()
+
+
 def test_single_models_are_those_of_encoding(divided):
     folder, _, table = divided
     together = choose_over(table, "both").query("measure == 'voxels' and explained == 'together'")
