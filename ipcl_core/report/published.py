@@ -78,14 +78,15 @@ def choose_layer(matrices: Sequence[NDArray], measured: NDArray, test: NDArray) 
     """Return the r over held-out pairs of the layer with the highest r over training pairs, and its number.
 
     Args:
-        matrices: each layer's (n, n) RSM; one with NaN, of constant activations, is passed over.
+        matrices: each layer's (n, n) RSM; one with NaN, of constant activations to any stimulus, is passed over.
         measured: (n, n), a participant's.
         test: (n,) bool, the held-out stimuli.
     """
     train, held_out = (
         [vectorize_rsm(matrix[np.ix_(part, part)]) for matrix in (*matrices, measured)] for part in (~test, test)
     )
-    scores = [correlate(rsv, train[-1]) if np.isfinite(rsv).all() else -np.inf for rsv in train[:-1]]
+    known = [np.isfinite(matrix).all() for matrix in matrices]
+    scores = [correlate(rsv, train[-1]) if whole else -np.inf for rsv, whole in zip(train[:-1], known, strict=True)]
     best = int(np.nanargmax(scores))
     return float(correlate(held_out[best], held_out[-1])), best
 

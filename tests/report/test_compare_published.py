@@ -14,7 +14,7 @@ from ipcl_core.config import read_config
 from ipcl_core.files import open_hdf5, read_csv
 from ipcl_core.fits.fit_encoding import fit_encoding
 from ipcl_core.fits.rsms import make_rsms
-from ipcl_core.report.published import compare_published
+from ipcl_core.report.published import choose_layer, compare_published
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -75,6 +75,17 @@ def test_numbers_equal_loop(folder):
     page = outputs[1].read_text()
     assert f"| IT | net | RSA | {table['r'][0]:.3f} | 0.500 | {table['difference'][0]:+.3f} | second | 3 |" in page
     assert "objects; A. U. Thor 2020" in page
+
+
+def test_layer_with_constant_activations_to_a_stimulus_is_passed_over_in_each_fold():
+    """Also in the one that holds the stimulus out, over whose pairs it has no r."""
+    rng, test = np.random.default_rng(0), np.arange(12) < 6
+    measured = np.corrcoef(rng.standard_normal((12, 20)))
+    best, other = measured.copy(), np.corrcoef(rng.standard_normal((12, 20)))
+    best[0], best[:, 0] = np.nan, np.nan
+    for held_out in (test, ~test):
+        r, number = choose_layer([best, other], measured, held_out)
+        assert number == 1 and -1 < r < 1
 
 
 def test_visual_diet_is_whole():
