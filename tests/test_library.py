@@ -245,6 +245,12 @@ def test_what_cannot_be_compared(brain):
     for use in (ipcl.compare, ipcl.extract_activations):
         with pytest.raises(ValueError, match="network: found Pixels; give what load_network returns"):
             use(pixels.module, brain)
+    for statistics in ({"comparators": ["spearman"]}, {"distances": ["euclidean"]}):
+        (key,) = statistics
+        with pytest.raises(
+            ValueError, match=rf"statistics.{key}: \w+ alone here; others are in a study's statistics.csv"
+        ):
+            ipcl.compare({"a": np.eye(N)}, brain, statistics=statistics)
     with pytest.raises(ValueError, match="brain: found dict; give what load_brain returns"):
         ipcl.compare(pixels, {"IT": np.eye(N)})
     with pytest.raises(ValueError, match="brain data: found ndarray; of RDMs give a dictionary, region -> RDMs"):
@@ -274,6 +280,26 @@ def test_figure_shows_every_layer_region_and_ceiling(brain, patterns):
     assert drawn["given"] == list(fits["r"]) and fits["ceiling"].iloc[0] in [line[0] for line in drawn.values()]
 
 
+def test_figure_has_a_panel_for_each_brain_and_region(brain, patterns):
+    """Of regions of one name in two brains, and of more regions than fit side by side."""
+    activations = {"first": patterns[1], "second": patterns[0]}
+    shuffled = 1 - np.corrcoef(patterns[3][::-1])
+    other = ipcl.load_brain({"IT": shuffled} | {f"R{i}": shuffled**i / 2**i for i in range(2, 15)}, name="other")
+    fits = [ipcl.compare(activations, one) for one in (brain, other)]
+    figure = ipcl.plot_layers(pd.concat(fits))
+    figure.draw_without_rendering()
+    shown = [ax for ax in figure.axes if ax.axison]
+    assert [ax.get_ylabel().split("\n")[:-1] for ax in shown] == [
+        ["mine", "IT"],
+        *([*one] for one in fits[1][::2][["brain", "region"]].to_numpy()),
+    ]
+    r = [next(list(line.get_ydata()) for line in ax.lines if line.get_label() == "activations") for ax in shown[:2]]
+    assert r == [list(fits[0]["r"]), list(fits[1]["r"][:2])]
+    assert all(ax.get_window_extent().width > 30 for ax in shown)
+    with pytest.raises(ValueError, match="model activations: stands there more than once; give each a name of its own"):
+        ipcl.plot_layers(pd.concat([fits[0], fits[0]]))
+
+
 def test_arrays_that_are_no_brain_data():
     distances = 1 - np.corrcoef(np.random.default_rng(0).standard_normal((5, 9)))
     gap = np.where((np.arange(5) == 2) | (np.arange(5)[:, None] == 2), np.nan, distances)
@@ -282,6 +308,11 @@ def test_arrays_that_are_no_brain_data():
         ({"IT": distances[None][:0]}, None, r"IT: found an array of shape \(0, 5, 5\), needs \(participants"),
         ({"IT": gap}, None, "IT, participant 01: 4 of 10 pairs hold no finite number"),
         ({"IT": distances}, ["a", "a", "b", "c", "d"], "brain: stimulus a is named 2 times"),
+        (
+            {"IT": distances},
+            ["a/1", "a/2", "b/1", "b/2", "b/3"],
+            "brain: stimulus a/1: / divides a stimulus from its pict",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             ipcl.load_brain(regions, stimuli=names)

@@ -193,6 +193,10 @@ def _take_rdms(names: list[str], parts: dict, distance: str, name: str) -> Brain
     if len(set(names)) < len(names):
         twice = next(stimulus for stimulus in names if names.count(stimulus) > 1)
         raise ValueError(f"{name}: stimulus {twice} is named {names.count(twice)} times")
+    if divided := [stimulus for stimulus in names if "/" in stimulus]:
+        raise ValueError(
+            f"{name}: stimulus {divided[0]}: / divides a stimulus from its pictures; give names without folders"
+        )
     file = Path(kept.name) / "brain.h5"
     write_brain(file, names, refuse_alike(regions))
     return _open_brain(file, name, kept=kept)

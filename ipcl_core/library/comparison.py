@@ -58,7 +58,8 @@ def compare(
         layers: of a network, see `extract_activations`.
         participants: with a row for each participant besides the group's, the mean of their RSMs.
         name: of activations, in the column model; left out: activations.
-        statistics: how often is resampled, and by which seed, as in a configuration; left out: its defaults.
+        statistics: how often is resampled, and by which seed, as in a configuration; left out: its defaults. Distances and
+            comparators are the paper's, which no other can take the place of here.
         noise_ceiling: into how many halves participants are split, and by which seed; left out: the defaults.
 
     Returns:
@@ -70,7 +71,7 @@ def compare(
 
     Raises:
         ValueError: network or brain is none of these; activations are of another number of stimuli, or in another order, or of
-            one unit; layers are named where activations are given; RSMs are of other stimuli.
+            one unit; layers are named where activations are given; RSMs are of other stimuli; statistics name another measure.
 
     Source: section 4.2, appendix C.2; intervals and p: docs/statistics.md.
 
@@ -91,6 +92,9 @@ def compare(
             "layers: are those of a network; leave it out, as all activations or RSMs that are given are compared"
         )
     how = check_block(Statistics, statistics or {}, "statistics")
+    for key in ("distances", "comparators"):
+        if getattr(how, key) != (paper := getattr(Statistics(), key)):
+            raise ValueError(f"statistics.{key}: {', '.join(paper)} alone here; others are in a study's statistics.csv")
     halves = check_block(NoiseCeiling, noise_ceiling or {}, "noise_ceiling")
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -37,7 +37,7 @@ from .style import (
 
 COLUMN, BAR, LABEL_SPACING = 1.5, 0.105, 8.5 / 72
 """Inches: the widest column of layer curves, a bar, the least distance of two labels of layers."""
-COLUMNS_PER_BAND = 8
+COLUMNS_PER_BAND, PANELS_PER_ROW = 8, 4
 GOLD = "#D9A400"
 LINE_STYLES = {"dim 128": ":", "dim 256": "--", "dim 1000": "-", "x1": ":", "x2": "--", "x4": "-"}
 SPARE_LINE_STYLES = ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
@@ -155,26 +155,37 @@ class ShownFigure(Figure):
 
 
 def plot_fits(fits: pd.DataFrame, title: str) -> Figure:
-    """Return the Figure of `library.plot_layers`: a panel a region, a line a model with its interval shaded."""
+    """Return the Figure of `library.plot_layers`: a panel a region (of each brain), a line a model, its interval shaded."""
     group = fits[fits["participant"] == "group"] if len(fits) else fits
     if not len(group):
         raise ValueError("no rows whose participant is the group: nothing to draw")
-    regions, models = group["region"].unique(), group["model"].unique()
+    where = ["brain", "region"] if "brain" in group and group["brain"].nunique() > 1 else ["region"]
+    if (twice := group.duplicated([*where, "model", "layer_index"])).any():
+        model = group.loc[twice, "model"].iloc[0]
+        raise ValueError(
+            f"model {model}: stands there more than once; give each a name of its own by compare(..., name=...)"
+        )
+    panels, models = list(group.groupby(where, sort=False)), group["model"].unique()
     colors = assign({}, models, (*COLORS.values(), *SPARE_COLORS))
     with matplotlib.rc_context(STYLE):
-        figure = ShownFigure(figsize=(min(WIDTH, 0.7 + 2.4 * len(regions)), 2.6))
-        for ax, region in zip(figure.subplots(1, len(regions), squeeze=False)[0], regions, strict=True):
-            rows = group[group["region"] == region].sort_values("layer_index")
+        n_rows = math.ceil(len(panels) / PANELS_PER_ROW)
+        n_columns = math.ceil(len(panels) / n_rows)
+        figure = ShownFigure(figsize=(min(WIDTH, 0.7 + 2.4 * n_columns), 2.6 * n_rows))
+        axes = figure.subplots(n_rows, n_columns, squeeze=False).flat
+        for ax in axes[len(panels) :]:
+            ax.set_axis_off()
+        for ax, (names, rows) in zip(axes, panels, strict=False):
+            rows = rows.sort_values("layer_index")
             for model, own in rows.groupby("model", sort=False):
                 ax.fill_between(own["layer_index"], own["low"], own["high"], color=colors[model], alpha=0.2, lw=0)
                 ax.plot(own["layer_index"], own["r"], color=colors[model], lw=1.0, marker="o", ms=2, label=model)
             _draw_levels(ax, rows["ceiling"].iloc[0])
             longest = max((own for _, own in rows.groupby("model")), key=len)
-            step = math.ceil(len(longest) * LABEL_SPACING / (figure.get_figwidth() / len(regions) - 0.7))
+            step = math.ceil(len(longest) * LABEL_SPACING / (figure.get_figwidth() / n_columns - 0.7))
             named = longest[::-step][::-1]  # the last layer, and before it as many as fit
             ax.set_xticks(named["layer_index"], named["layer"], rotation=90)
             ax.set_xticks(longest["layer_index"], minor=True)
-            ax.set_ylabel(f"{region}\ncorrelation r")
+            ax.set_ylabel("\n".join([*names, "correlation r"]))
         lines = [Line2D([], [], color=colors[model], lw=1.0, label=model) for model in models]
         return finish(figure, title, [*lines, *list_ceilings(group["ceiling"])])
 
