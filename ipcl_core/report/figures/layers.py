@@ -33,6 +33,7 @@ from .style import (
     list_ceilings,
     read_tables,
     save,
+    wrap,
 )
 
 COLUMN, BAR, LABEL_SPACING = 1.5, 0.105, 8.5 / 72
@@ -105,7 +106,7 @@ def plot_figure2(table1: File, fits: list[File], *, brain: str, title: str, mode
         for ax in row:
             _draw_levels(ax, ceiling)
     for top, bottom, name, panel in zip(axes[0], axes[-1], models, panels, strict=False):
-        top.set_title(f"{table.at[name, 'framework']}\n{table.at[name, 'family']}")
+        top.set_title(f"{wrap(table.at[name, 'framework'], column - 0.2)}\n{table.at[name, 'family']}")
         _label_layers(bottom, panel, curves, column)
     axes[0, -1].set_title("best layer\nof every model")
     for ax, letter in ((axes[0, 0], "B"), (axes[0, -1], "C")):  # the paper's A shows where the regions are
@@ -137,7 +138,7 @@ def plot_figure_layers(table1: File, fits: list[File], *, brain: str, title: str
         _label_layers(ax, panel, curves, 0.85 * width)
         ax.tick_params(labelbottom=row == len(regions) - 1, labelleft=position == 0)
         ax.set_ylabel(f"{region}\nr" if position == 0 else "")
-        ax.set_title(f"{panel['framework'].iloc[0]}\n{panel['family'].iloc[0]}" if row == 0 else "")
+        ax.set_title(f"{wrap(panel['framework'].iloc[0], width)}\n{panel['family'].iloc[0]}" if row == 0 else "")
     shown = dict.fromkeys(name for panel in panels for name in panel["framework"])
     lines = [Line2D([], [], color=colors[name], lw=1.0, label=name) for name in shown]
     gold = Line2D([], [], color=GOLD, lw=1.2, label="highest peak of the panel")

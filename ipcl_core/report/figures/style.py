@@ -53,14 +53,15 @@ CEILING = {"color": "k", "ls": (0, (4, 2)), "lw": 0.8, "label": "noise ceiling (
 
 
 def read_tables(table1: File, brain: str) -> tuple[pd.DataFrame, dict[str, float], dict[str, str]]:
-    """Return one brain's rows of Table 1 that have an r, with the printed names `network` and `family` (the network without
-    the width of a ResNet); region -> noise ceiling, NaN where there is none, early to late; framework -> colour."""
+    """Return one brain's rows of Table 1, of models that are available, with the printed names `network` and `family` (the
+    network without the width of a ResNet); region -> noise ceiling, NaN where there is none, early to late; framework -> colour.
+    """
     table = read_table1(table1, brain)
     regions = {region: table[f"{region}_noise_ceiling"].iloc[0] for region in list_regions(table)}
     colors = assign(COLORS, table["framework"], SPARE_COLORS)
     widths = ["" if width == 1 else f" x{width:g}" for width in table["width"]]
     table["family"] = table["architecture"].map(find_family).map(print_architecture) + widths
-    return table.dropna(how="all", subset=[f"{region}_r" for region in regions]), regions, colors
+    return table[table["origin"] != "unavailable"], regions, colors
 
 
 def assign(known: dict, names: Iterable, spare: Iterable) -> dict:
@@ -77,13 +78,20 @@ def find_limits(*values: Iterable[float]) -> tuple[float, float]:
     return finite.min() - margin, finite.max() + margin
 
 
+def wrap(text: str, width: float) -> str:
+    """Return a text in lines of about `width` inches, broken between words."""
+    return textwrap.fill(text, max(1, int(width / CHARACTER)), break_long_words=False, break_on_hyphens=False)
+
+
 def finish(figure: Figure, title: str, handles: Iterable = (), *, loc="outside lower center", ncols=None) -> Figure:
     """Add the title and a legend, in as few rows as fit."""
     width, handles = figure.get_figwidth(), list(handles)
     figure.suptitle(textwrap.fill(title, int(12 * width)))
-    n_rows = math.ceil(sum(CHARACTER * len(handle.get_label()) + 0.55 for handle in handles) / width)
+    sizes = [CHARACTER * len(handle.get_label()) + 0.55 for handle in handles]
+    columns = [math.ceil(len(sizes) / n_rows) for n_rows in range(1, len(sizes) + 1)]
+    fitting = [n for n in columns if sum(map(max, np.array_split(sizes, n))) <= width]
     if handles:
-        figure.legend(handles=handles, loc=loc, ncols=ncols or math.ceil(len(handles) / n_rows))
+        figure.legend(handles=handles, loc=loc, ncols=ncols or next(iter(fitting), 1))
     return figure
 
 
