@@ -312,7 +312,7 @@ def measure_layer_types(study: Study) -> Iterator[Measured]:
         best = {
             kind: group[group["layer"].str.startswith(kind)].groupby("region")["r"].max() for kind in ("conv", "fc")
         }
-        leads[name] = best["conv"] - best["fc"]
+        leads[name] = (best["conv"] - best["fc"]).reindex(study.regions)
     _require(leads, "AlexNets")
     first, last = study.regions[0], study.regions[-1]
     yield Measured("all", *_find_interval([lead[first] - lead[last] for lead in leads.values()]))

@@ -194,13 +194,14 @@ def test_missing_models_are_named():
 
 
 def test_layers_that_are_not_there_are_no_evidence():
-    """A configuration that chose convolutions alone says nothing about fully-connected layers."""
+    """A configuration that chose convolutions alone, or neither, says nothing about fully-connected layers."""
     columns = ["region", "layer", "layer_index", "participant", "r"]
-    fits = [(region, f"conv_block_{i}", i, "group", 0.1 * i) for region in ("V", "W") for i in (1, 4, 5)]
-    table = make_table([("alexnet_gn", "IPCL", 128, 30, 0.5)]).assign(W=0.5)
-    study = Study(table, ["V", "W"], {"model0": pd.DataFrame(fits, columns=columns)})
-    row = judge_claims(study).set_index("claim").loc["convolutions_fit_early_regions"]
-    assert row["verdict"] == "cannot be judged" and "layers" in row["note"]
+    for name in ("conv_block", "norm"):
+        fits = [(region, f"{name}_{i}", i, "group", 0.1 * i) for region in ("V", "W") for i in (1, 4, 5)]
+        table = make_table([("alexnet_gn", "IPCL", 128, 30, 0.5)]).assign(W=0.5)
+        study = Study(table, ["V", "W"], {"model0": pd.DataFrame(fits, columns=columns)})
+        row = judge_claims(study).set_index("claim").loc["convolutions_fit_early_regions"]
+        assert row["verdict"] == "cannot be judged" and "layers" in row["note"]
 
 
 def test_one_region_is_no_hierarchy():

@@ -54,7 +54,8 @@ CEILING = {"color": "k", "ls": (0, (4, 2)), "lw": 0.8, "label": "noise ceiling (
 
 def read_tables(table1: File, brain: str) -> tuple[pd.DataFrame, dict[str, float], dict[str, str]]:
     """Return one brain's rows of Table 1, of models that are available, with the printed names `network` and `family` (the
-    network without the width of a ResNet); region -> noise ceiling, NaN where there is none, early to late; framework -> colour.
+    network without the width of a ResNet); region -> noise ceiling, NaN where there is none, early to late; framework -> its
+    colour.
     """
     table = read_table1(table1, brain)
     regions = {region: table[f"{region}_noise_ceiling"].iloc[0] for region in list_regions(table)}
