@@ -88,11 +88,20 @@ def _check_brain(study: Config, name: str) -> str:
             read_categories(brain.categories, names, brain.stimuli, brain.order)
         if isinstance(brain, OwnBrain) and brain.triplets:
             read_triplets(brain.triplets, names)
-        folds = getattr(brain, "folds", None)
-        if folds or name in study.encoded:
-            n_folds = study.encoding.n_folds if study.encoding else 2  # of the file, whatever their number
-            divide_stimuli(names, folds, n_folds=n_folds, seed=0)
+        _check_encoding(study, name, file)
         return f"ok: {len(list(stimuli.iterdir()))} stimuli, {', '.join(brain.regions)}"
+
+
+def _check_encoding(study: Config, name: str, file: Path) -> None:
+    """Stop at what stops encoding, which waits for every network: folds, and too few voxels that can be used."""
+    folds, encoding = getattr(study.brains[name], "folds", None), study.encoding
+    if encoding and name in study.encoded and importlib.util.find_spec("torch"):
+        from .fits.fit_encoding import prepare_brain
+
+        options = encoding.model_dump(include={"n_folds", "min_ceiling", "seed"})
+        prepare_brain(file, folds, n_splits=1, **options)
+    elif folds:
+        divide_stimuli(read_brain(file)[0], folds, n_folds=2, seed=0)  # of the file, whatever their number
 
 
 def _list_places(brain: Brain) -> list[str | None]:

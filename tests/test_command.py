@@ -111,6 +111,32 @@ def test_numbers_and_judgments_are_compared_with_the_stimuli_before_a_job_runs(i
     assert code == 1 and "mine/triplets.txt: " in said
 
 
+def test_what_stops_encoding_is_found_before_a_job_runs(ipcl, tmp_path, photo):
+    """Which waits for every network: fewer stimuli than the folds need, and too few voxels that are more than noise."""
+    assert ipcl("new mine --brain")[0] == 0
+    fill(tmp_path / "mine", photo)
+    study = yaml.safe_load(Path("mine/config.yaml").read_text()) | {"encoding": {}}
+    Path("mine/config.yaml").write_text(yaml.safe_dump(study))
+    code, said = ipcl("check mine/config.yaml")
+    assert code == 1 and "encoding.n_folds: 5 fold(s) of 4 stimuli: one has 0 to learn from or to be judged on" in said
+    names = [f"{i:02d}.png" for i in range(20)]
+    for i, name in enumerate(names):
+        photo.crop((10 * i, 10 * i, 10 * i + 60, 10 * i + 60)).save(Path("mine/stimuli") / name)
+    Path("mine/order.txt").write_text("\n".join(names))
+    rng, places = np.random.default_rng(0), sorted(Path("mine/patterns").iterdir())
+    signal = {region: rng.standard_normal((20, 20)) for region in ("EarlyV", "IT")}
+    for path in places:
+        np.save(path, signal[path.name.split("_")[1]] + 0.3 * rng.standard_normal((20, 20)))
+    code, said = ipcl("check mine/config.yaml")
+    assert (code, said.splitlines()[0]) == (0, "brains.mine: ok: 20 stimuli, EarlyV, IT")
+    for path in places[2:4]:
+        np.save(path, rng.standard_normal((20, 20)))
+    code, said = ipcl("check mine/config.yaml")
+    assert code == 1 and re.search(
+        r"region IT, participant sub-01: of 20 voxels \d can be used, and 3 are needed", said
+    )
+
+
 @pytest.mark.parametrize(("flag", "brain", "own"), [("--brain", "own", False), ("--model", "kriegeskorte_2008", True)])
 def test_new_study_of_one_thing(ipcl, flag, brain, own):
     assert ipcl(f"new folder/study {flag}")[0] == 0

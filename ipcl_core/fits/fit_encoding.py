@@ -55,9 +55,9 @@ def fit_encoding(
         ValueError: the stimuli of the model and of the brain differ; the brain has no voxel patterns, or a participant no
             voxel that is kept; `divide_stimuli`; two stimuli that share a picture are not in the same fold.
     """
-    stimuli, regions = read_brain(brain, tiled=True)
-    held_out = divide_stimuli(stimuli, folds or read_folds(brain), n_folds=n_folds, seed=seed)
-    targets = _read_targets(brain, [region.name for region in regions], held_out, min_ceiling, n_splits, seed)
+    stimuli, held_out, targets = prepare_brain(
+        brain, folds, n_folds=n_folds, min_ceiling=min_ceiling, n_splits=n_splits, seed=seed
+    )
     responses = torch.cat([target.responses for target in targets], 1)
     for target in targets:  # what they hold is held once
         target.responses = responses[:, target.columns]
@@ -79,6 +79,19 @@ def fit_encoding(
     table["region"] = pd.Categorical(table["region"], list(best.regions))
     write_csv(table.sort_values("region", kind="stable").reindex(columns=ENCODING_COLUMNS), scores)
     best.write(predictions, brain_name, model, stimuli)
+
+
+def prepare_brain(
+    brain: File, folds: File | None, *, n_folds: int, min_ceiling: float, n_splits: int, seed: int
+) -> tuple[list[str], NDArray, list[Target]]:
+    """Return the stimuli, which each fold holds out, (n_folds, n_stimuli) bool, and the voxels that are kept.
+
+    Arguments and errors are those of `fit_encoding`, but for what its activations can have.
+    """
+    stimuli, regions = read_brain(brain, tiled=True)
+    held_out = divide_stimuli(stimuli, folds or read_folds(brain), n_folds=n_folds, seed=seed)
+    names = [region.name for region in regions]
+    return stimuli, held_out, _read_targets(brain, names, held_out, min_ceiling, n_splits, seed)
 
 
 def refuse_repeats(activations: h5py.File, held_out: NDArray) -> None:
