@@ -13,6 +13,7 @@ from ..config.architectures import print_architecture
 from ..files import read_csv, read_json
 from ..library.comparison import RESAMPLED
 from ..records import Results
+from ..report.printing import print_row
 from ..report.table1 import list_regions
 from .chosen import Chosen
 from .sources import Source, find_source
@@ -286,7 +287,7 @@ def _show(value) -> str:
 
 def _print_table(table: pd.DataFrame) -> str:
     rows = [list(table.columns), ["---"] * len(table.columns), *table.itertuples(index=False, name=None)]
-    return "\n".join("| " + " | ".join(_show(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join(print_row(map(_show, row)) for row in rows)
 
 
 def _print_facts(facts: dict[str, object]) -> str:

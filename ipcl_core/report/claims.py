@@ -38,6 +38,7 @@ from .claim_measures import (
     read_published_study,
     read_study,
 )
+from .printing import print_row
 from .table1 import read_fits
 
 NEARLY_ALL = 0.8
@@ -282,7 +283,7 @@ def _print_claim(claim: Claim, rows: pd.DataFrame) -> str:
     lines += [f"Statistic: {claim.statistic}. Claimed: {bound}.", ""]
     has_published = "value_published" in rows
     head = ["region", "value", "95% interval", "n", "verdict", "firm", "note"] + ["published table"] * has_published
-    lines += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    lines += [print_row(head), "|---" * len(head) + "|"]
     for row in rows.to_dict("records"):
         interval = "none" if pd.isna(row["low"]) else f"{_print_number(row['low'])} to {_print_number(row['high'])}"
         cells = [
@@ -297,7 +298,7 @@ def _print_claim(claim: Claim, rows: pd.DataFrame) -> str:
         if has_published:
             known = not pd.isna(row["verdict_published"])
             cells.append(f"{_print_number(row['value_published'])} {row['verdict_published']}" if known else "")
-        lines.append("| " + " | ".join("" if pd.isna(cell) else str(cell) for cell in cells) + " |")
+        lines.append(print_row("" if pd.isna(cell) else cell for cell in cells))
     return "\n".join([*lines, ""])
 
 

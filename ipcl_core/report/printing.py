@@ -1,5 +1,5 @@
 """
-Tables as LaTeX and as HTML.
+Tables as LaTeX and as HTML, rows as Markdown.
 """
 
 import html
@@ -32,6 +32,11 @@ class Printed:
     """Sentences below."""
     blocks: list[pd.DataFrame]
     """The rows, in blocks between which there is a rule."""
+
+
+def print_row(cells: Iterable) -> str:
+    """Return a row of a table in Markdown."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def write_tables(tables: list[Printed], title: str, *, tex: File, page: File) -> None:

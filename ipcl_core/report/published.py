@@ -16,6 +16,7 @@ from ..fits.compare_encoding import judge_rsms, judge_voxels, read_division
 from ..fits.held_out_layers import name_layer, read_layers
 from ..fits.rsms import pair_named
 from ..rsa.similarity import correlate, vectorize_rsm
+from .printing import print_row
 
 MEASURES = {"rsa_r": "RSA", "mean_r": "encoding", "versa_r": "veRSA"}
 COLUMNS = ["brain", "region", "model", "measure", "r", "published", "difference", "layer", "n_participants", "source"]
@@ -116,15 +117,15 @@ def _print_page(table: pd.DataFrame) -> str:
             "|---" * 8 + "|",
         ]
         for row in part.to_dict("records"):
-            numbers = f"{row['r']:.3f} | {row['published']:.3f} | {row['difference']:+.3f}"
+            numbers = f"{row['r']:.3f}", f"{row['published']:.3f}", f"{row['difference']:+.3f}"
             cells = [
                 row["region"],
                 row["model"],
                 MEASURES[row["measure"]],
-                numbers,
+                *numbers,
                 row["layer"],
                 row["n_participants"],
             ]
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
+            lines.append(print_row(cells))
         lines.append("")
     return "\n".join(lines)

@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -302,6 +303,17 @@ def test_page_quotes_every_claim_with_its_verdicts(run):
     claims = pd.read_csv(run / "claims.csv")
     assert len(rows) == len(claims) and {row.count("|") for row in rows} == {8}
     assert "nan" not in page.lower().replace("dominan", "")
+
+
+def test_a_name_with_the_mark_between_cells_stays_in_its_cell(run):
+    """The note on the case where the supervised twin is better names the framework."""
+    table = pd.read_csv(run / "table1.csv").replace({"framework": {"IPCL": "IPCL | five views"}})
+    table.loc[table["model"] == "ipcl_alexnet_gn", "V1_r"] -= 0.3
+    table.to_csv(run / "table1.csv", index=False)
+    judge(run, list(table["model"]))
+    rows = [line for line in (run / "claims.md").read_text().splitlines() if line.startswith("| ")]
+    assert any(r"V1 IPCL \| five views" in row for row in rows)
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {8}
 
 
 def test_published_verdicts_stand_beside_those_of_the_papers_data(run):
