@@ -31,6 +31,7 @@ import pandas as pd
 from .files import read_csv
 from .images.datasets import compare_images
 from .records import Results, list_read, name_artifact
+from .report.table1 import PARTS
 
 
 def list_rows(table: Path, model: str | None, brain: str | None) -> list[dict]:
@@ -63,7 +64,8 @@ def list_row_chain(results: Results, table: str, row: dict, region: str | None =
 
 def print_row(results: Results, table: str, row: dict, region: str | None) -> list[str]:
     """Print the chain behind one row of Table 1; return the artifacts in it."""
-    columns = [key for key in row if key.startswith(f"{region}_" if region else ("top1", "knn_", "n_"))]
+    cells = [f"{region}_{part}" for part in PARTS]
+    columns = [key for key in row if (key in cells if region else key.startswith(("top1", "knn_", "n_")))]
     if not columns:
         regions = ", ".join(key.removesuffix("_r") for key in row if key.endswith("_r"))
         raise ValueError(f"no region {region!r} in the table; there are {regions}")

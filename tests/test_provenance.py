@@ -70,10 +70,10 @@ def make_study() -> None:
         run_job("fit_layers", [f"results/{rsm}", "results/brain/objects/brain.h5"], {fits: f"fits {model}"}, **both)
         accuracy = f"accuracy/pictures/{model}.csv"
         run_job("measure_accuracy", [f"results/{weights}"], {accuracy: f"accuracy {model}"}, model=model)
-    header = "model,brain,top1,IT_r,IT_layer\n"
+    header = "model,brain,top1,IT_r,IT_layer,IT_post_r\n"
     fits = [f"results/rsa/objects/{model}.csv" for model in ("first", "second")]
     accuracies = [f"results/accuracy/pictures/{model}.csv" for model in ("first", "second")]
-    table = {"table1.csv": f"{header}first,objects,50.5,0.25,conv5\nsecond,objects,40.0,0.125,conv3\n"}
+    table = {"table1.csv": f"{header}first,objects,50.5,0.25,conv5,0.5\nsecond,objects,40.0,0.125,conv3,0.5\n"}
     run_job("table1", [*fits, *accuracies], table)
     run_job("figure2", ["results/table1.csv", *fits], {"figures/objects/figure2.svg": "<svg/>"}, brain="objects")
 
