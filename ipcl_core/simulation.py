@@ -22,6 +22,7 @@ import argparse
 import itertools
 import logging
 import math
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,6 +61,8 @@ RUNS = ["run-1", "run-2"]
 N_STIMULI, SIGMA = 36, 1.0
 """Of the mean of the runs' noise."""
 
+WRITTEN = ("stimuli", "patterns", "order.txt", "expected.csv", "study.yaml")
+"""Into the folder."""
 HEAD = """\
 # Made by `ipcl simulate {folder}`. What to run, and what to expect: docs/own_brain.md.
 """
@@ -71,7 +74,12 @@ def simulate_study(folder: str | Path, *, seed: int = 0) -> None:
     Args:
         folder: to write into; made where it is not there.
         seed: of the crops, the weights and the noise.
+
+    Raises:
+        FileExistsError: there is something of one of these names already, as data of one's own.
     """
+    if there := [name for name in WRITTEN if (Path(folder) / name).exists()]:
+        raise FileExistsError(f"{Path(folder) / there[0]} is there already; give another folder, or remove it")
     folder, rng, between_runs = Path(folder), np.random.default_rng(seed), np.random.default_rng([seed, 1])
     names = _write_stimuli(folder / "stimuli", rng)
     (folder / "patterns").mkdir(exist_ok=True)
@@ -209,5 +217,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    simulate_study(parser.parse_args(arguments).folder)
+    try:
+        simulate_study(parser.parse_args(arguments).folder)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0

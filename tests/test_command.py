@@ -161,6 +161,17 @@ def test_configuration_that_cannot_be_used(ipcl, text):
     assert code == 2 and "cannot be" in said
 
 
+def test_simulation_overwrites_nothing(ipcl):
+    """The names are those under which `ipcl new` looks for one's own data."""
+    Path("mine").mkdir()
+    Path("mine/order.txt").write_text("my own")
+    code, said = ipcl("simulate mine")
+    assert code == 2 and said == "mine/order.txt is there already; give another folder, or remove it\n"
+    assert [path.name for path in Path("mine").iterdir()] == ["order.txt"]
+    code, said = ipcl("simulate mine/order.txt")
+    assert code == 2 and "mine/order.txt" in said
+
+
 def test_folder_that_no_configuration_can_name(ipcl):
     code, said = ipcl("new a$b")
     assert code == 2 and "pathvars.results" in said and not Path("a$b").exists()
