@@ -248,12 +248,11 @@ def write_claims(
         [{"claim": claim.name, "section": f"5, {claim.section}", "quote": claim.quote} for claim in CLAIMS]
     )
     parts, texts = [], []
-    columns = pd.read_csv(table1, nrows=0).columns
     fitted = read_fits(fits, table1, titles)
     for brain, title in titles.items():
         study = read_study(table1, brain, {model: fit for (of, model), fit in fitted.items() if of == brain})
         rows = judge_claims(study).assign(brain=brain).merge(about, on="claim")
-        if any(f"{region}_r_published" in columns for region in study.regions):
+        if any(f"{region}_r_published" in study.table for region in study.regions):
             rows = rows.merge(_judge_published(), how="left", on=["claim", "region"])
         parts.append(rows)
         texts.append(f"# {title}\n\n" + "\n".join(_print_claim(claim, rows) for claim in CLAIMS))

@@ -30,6 +30,7 @@ PARTS = (
     "n_participants",
 )
 """Of a region's columns."""
+PUBLISHED_PARTS = ("_r_published", "_r_difference")
 PUBLISHED_DATASET, PUBLISHED_BRAIN = "imagenet", "magri_konkle_2019"
 """What the published numbers were measured on: name of the data set, source of the brain data."""
 NOT_MEASURED = "not measured (the configuration says accuracy: false)"
@@ -152,7 +153,8 @@ def _arrange(table: pd.DataFrame) -> pd.DataFrame:
 def read_table1(table: str | Path, brain: str) -> pd.DataFrame:
     """Return one brain's rows of Table 1, indexed by model, with the printed name of architecture and width as `network`.
 
-    The columns of its regions stand early to late, whatever their order in other brains; those of other regions are left out.
+    The columns of its regions stand early to late, whatever their order in other brains; those of other regions are left out,
+    and so are published numbers where there are none of this brain.
 
     Raises:
         ValueError: the table has no row for the brain.
@@ -165,7 +167,8 @@ def read_table1(table: str | Path, brain: str) -> pd.DataFrame:
     known = {region: [f"{region}_{part}" for part in PARTS] for region in list_regions(rows)}
     others = [name for name in rows if name not in {*itertools.chain(*known.values())}]
     own = [name for region in rows["regions"].iloc[0].split(", ") for name in known[region] if name in rows]
-    rows = rows[others + own]
+    foreign = [name for name in own if name.endswith(PUBLISHED_PARTS) and rows[name].isna().all()]
+    rows = rows[others + own].drop(columns=foreign)
     widths = ["" if width == 1 else f" x{width:g}" for width in rows["width"]]
     rows["network"] = rows["architecture"].map(print_architecture) + widths
     return rows

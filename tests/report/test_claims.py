@@ -326,6 +326,10 @@ def test_published_verdicts_stand_beside_those_of_the_papers_data(run):
     assert claims.at[("best_is_alexnet", "EarlyV"), "verdict_published"] == "holds"
     assert claims.at[("best_is_alexnet", "EarlyV"), "value_published"] == pytest.approx(0.12)
     assert "| 0.120 holds |" in (run / "claims.md").read_text()
+    other = table.assign(EarlyV_r_published=0.5, brain="other", regions="EarlyV, IT")
+    pd.concat([table.assign(regions="EarlyV, IT"), other]).to_csv(run / "table1.csv", index=False)
+    judge(run, list(table["model"]))
+    assert "value_published" not in pd.read_csv(run / "claims.csv"), "numbers of a region of that name in other data"
 
 
 def test_hierarchy_is_that_of_the_brain_whatever_another_one_has(run):
