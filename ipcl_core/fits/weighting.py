@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..brains.folds import MIN_HELD_OUT, split_stimuli
 from ..files import write_csv
-from ..rsa.similarity import compare_rsvs, correlate, count_stimuli, fill_rsms, find_best
+from ..rsa.similarity import center_rows, compare_rsvs, correlate, count_stimuli, fill_rsms, find_best
 from ..rsa.tiles import average_rows
 from .rsms import name_rows, read_rsvs
 from .statistics import read_regions
@@ -43,7 +43,7 @@ def weigh_layers(
         ValueError: the stimuli of the model and of the brain differ.
     """
     regions, (_, rsvs) = read_regions(brain, rsms), read_rsvs(rsms)
-    rsvs, n_stimuli = rsvs[~np.isnan(rsvs).any(1)], count_stimuli(rsvs.shape[1])
+    rsvs, n_stimuli = rsvs[~np.isnan(center_rows(rsvs)[1])], count_stimuli(rsvs.shape[1])
     held_out = split_stimuli(n_stimuli, n_folds=n_folds, n_repeats=n_repeats, seed=seed)
     table = pd.DataFrame({"region": [region.name for region in regions], "weighted_note": ""})
     if held_out.sum(1).min() < MIN_HELD_OUT:
@@ -67,7 +67,7 @@ def judge_weights(distances: NDArray, targets: NDArray, held_out: NDArray, n_com
     same for all held-out pairs (all weights are 0) counts as a correlation of 0.
 
     Args:
-        distances: (n_layers, n_pairs), 1 - r, all defined.
+        distances: (n_layers, n_pairs), 1 - r, all defined, none that is the same for all pairs.
         targets: (n_targets, n_pairs).
         held_out: (n_splits, n_stimuli) bool of `split_stimuli`.
         n_components: of each layer at most, those of the largest variance.

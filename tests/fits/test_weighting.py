@@ -204,6 +204,16 @@ def test_weighted_layers_are_columns_of_the_best_layers(brain, tmp_path):
     assert "nan" not in (tmp_path / "best.csv").read_text().lower()
 
 
+def test_layers_that_tell_no_stimuli_apart_have_no_part(brain, tmp_path):
+    """As one that shows a bias alone: it has no components, and distances of 0, or of rounding."""
+    distances, rounding = draw_distances(2), 1e-16 * np.random.default_rng(0).integers(0, 3, (1, N * (N - 1) // 2))
+    weigh_layers(write_rsms(tmp_path / "m.h5", distances), brain, tmp_path / "m.csv", **SETTINGS)
+    more = write_rsms(tmp_path / "n.h5", np.concatenate([0 * rounding, distances, rounding]))
+    weigh_layers(more, brain, tmp_path / "n.csv", **SETTINGS)
+    found, expected = (pd.read_csv(tmp_path / name)[WEIGHTED_COLUMNS] for name in ("n.csv", "m.csv"))
+    pd.testing.assert_frame_equal(found, expected)
+
+
 def test_few_stimuli_are_noted(brain, tmp_path):
     write_rsms(tmp_path / "m.h5", draw_distances(2))
     weigh_layers(tmp_path / "m.h5", brain, tmp_path / "m.csv", **SETTINGS | {"n_folds": 7})
