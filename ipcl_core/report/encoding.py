@@ -55,7 +55,7 @@ def _add_intervals(table: pd.DataFrame) -> pd.DataFrame:
     group = table[table["participant"] == "group"].set_index(keys)
     single = table[table["participant"] != "group"].groupby(keys)
     for measure in [name for name in MEASURES if name != VERSA]:
-        values = single[measure].agg(["mean", "var", "size"]).reindex(group.index)
+        values = single[measure].agg(["mean", "var", "count"]).reindex(group.index)
         group[f"{measure}_low"], group[f"{measure}_high"] = _find_interval(measure, *values.to_numpy(float).T)
     return group.reset_index()
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from explorer_study import LAYERS, add_encoding, make_study
 from numpy.testing import assert_allclose
+from scipy import stats
 from test_figures import find_texts
 
-from ipcl_core.files import read_csv
+from ipcl_core.files import read_csv, write_csv
+from ipcl_core.report.encoding import read_layers
 from ipcl_core.report.figures.encoding import (
     draw_figure_encoding,
     draw_figure_partitions,
@@ -48,6 +50,18 @@ def parts(study):
 
 def read_lines(ax) -> dict:
     return {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+
+
+def test_interval_is_over_the_participants_who_have_the_number(study, tmp_path):
+    """Of four one has no share of a ceiling, as all of its voxels have none."""
+    scores = read_csv(study["scores"][0])
+    scores.loc[scores["participant"] == "a", "median_r_share"] = np.nan
+    write_csv(scores, tmp_path / "scores.csv")
+    (table,) = read_layers([tmp_path / "scores.csv"], ["b"], ["first"]).values()
+    row = table.set_index(["region", "layer_index"]).loc[("IT", 0)]
+    values = scores.query("region == 'IT' and layer_index == 0 and participant in ['b', 'c', 'd']")["median_r_share"]
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    assert_allclose(row[["median_r_share_low", "median_r_share_high"]].astype(float), expected, rtol=0, atol=1e-9)
 
 
 def test_curves_and_diamonds_are_the_files_numbers(drawn, study):
