@@ -1,5 +1,7 @@
 """What jobs depend on: the values that Snakemake compares to decide which to run again."""
 
+import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +23,16 @@ def read_parameters(change) -> dict:
     exec(compile((REPOSITORY / "rules/inputs.smk").read_text(), "inputs.smk", "exec"), names)  # plain Python
     functions = ("get_network", "get_recipe", "get_layers", "get_export", "get_conversion", "get_brain", "get_title")
     return {name: names[name](WILDCARDS) for name in functions}
+
+
+def test_scripts_get_values_as_json_has_them():
+    """And no block of the configuration, which no function takes for its arguments; weighting is off in the demo."""
+    study = load_config(DEMO | {"statistics": {"weighting": {}}})
+    rules = "".join(path.read_text() for path in sorted((REPOSITORY / "rules").rglob("*.smk")))
+    found = re.findall(r"^ {8}(\w+)=(study\..+),$", rules, re.MULTILINE)
+    values = {name: eval(expression, {"study": study}) for name, expression in found}
+    assert values["weighting"]["n_folds"] == 6 and values["k"] == study.knn.k and len(values) > 10
+    assert json.loads(json.dumps(values)) == values
 
 
 CHANGES = {

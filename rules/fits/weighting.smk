@@ -24,6 +24,6 @@ rule weigh_layers:
         runtime=60,
     params:
         code=code_of("weigh_layers"),
-        weighting=study.statistics.weighting,
+        weighting=study.statistics.weighting and study.statistics.weighting.model_dump(),
     script:
         "../../workflow_scripts/weigh_layers.py"

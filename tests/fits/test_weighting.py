@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import rsatoolbox
+import yaml
 from numpy.testing import assert_allclose
+from snakemake_runs import run_snakemake
 
 from ipcl_core.brains.folds import split_stimuli
 from ipcl_core.brains.store import Region, write_brain
@@ -17,8 +21,10 @@ from ipcl_core.fits.weighting import (
     measure_components,
     weigh_layers,
 )
+from ipcl_core.new_study import write_study
 from ipcl_core.rsa.similarity import compute_rsm, count_stimuli, fill_rsms, vectorize_rsm
 
+REPOSITORY = Path(__file__).parents[2]
 N = 24
 SETTINGS = {"n_folds": 4, "n_repeats": 2, "n_components": 100, "seed": 0}
 
@@ -212,6 +218,23 @@ def test_layers_that_tell_no_stimuli_apart_have_no_part(brain, tmp_path):
     weigh_layers(more, brain, tmp_path / "n.csv", **SETTINGS)
     found, expected = (pd.read_csv(tmp_path / name)[WEIGHTED_COLUMNS] for name in ("n.csv", "m.csv"))
     pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.workflow
+def test_workflow_weighs_layers_where_it_is_asked_for(brain, tmp_path):
+    """On RSMs and brain data that are there, the one job."""
+    study, results = write_study(tmp_path / "study", model=False), tmp_path / "study/results"
+    raw = yaml.safe_load(study.read_text()) | {"statistics": {"weighting": {"n_folds": 4}}}
+    study.write_text(yaml.safe_dump(raw | {"pathvars": {"results": "study/results"}}))
+    (results / "brain/mine").mkdir(parents=True)
+    (results / "rsm/mine").mkdir(parents=True)
+    brain.rename(results / "brain/mine/brain.h5")
+    write_rsms(results / "rsm/mine/pixels.h5", draw_distances(2))
+    target = "study/results/weighting/mine/pixels.csv"
+    options = ["--cores", "1", "--snakefile", REPOSITORY / "Snakefile", "--configfile", study]
+    code, said = run_snakemake(tmp_path, *options, "--allowed-rules", "weigh_layers", "--", target)
+    assert code == 0, said
+    assert pd.read_csv(tmp_path / target)[WEIGHTED_COLUMNS].notna().all(axis=None)
 
 
 def test_few_stimuli_are_noted(brain, tmp_path):
