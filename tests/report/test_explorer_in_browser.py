@@ -134,6 +134,19 @@ def test_markup_in_names_stays_text(view):
 
 
 @in_browser
+def test_names_that_are_numbers_keep_their_order(browser, path, tmp_path):
+    """As those of areas; a browser puts an object's keys that are numbers into their own order."""
+    text = path.read_text()
+    start = text.index('id="study">')
+    for name, number in (("EarlyV", "37"), ("IT", "17"), ("first", "50"), ("second", "18")):
+        text = text[:start] + re.sub(rf'"{name}(?="|_)', f'"{number}', text[start:])
+    (changed := tmp_path / "numbers.html").write_text(text)
+    page = browser.new_page()
+    page.goto(changed.as_uri())
+    assert page.evaluate("[listRegions(), listAvailable().slice(0, 2)]") == [["37", "17"], ["50", "18"]]
+
+
+@in_browser
 def test_pointing_at_a_layer_shows_its_rsm_beside_the_brains(view, study):
     fits = read_fits(study)
     for model, i, region in (("first", 2, "IT"), ("second", 0, "EarlyV")):

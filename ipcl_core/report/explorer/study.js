@@ -32,8 +32,9 @@ const state = {
 const getBrain = () => study.brains[state.brain];
 const getFit = (model, region) => getBrain().models[model]?.fits[state.measure]?.[region];
 const getHeldOut = (model, region) => getBrain().models[model]?.held_out?.[state.measure]?.[region];
-const listRegions = () => Object.keys(getBrain().regions);
-const listAvailable = () => Object.keys(getBrain().models);
+// in the order of Table 1; that of an object's keys has numbers first
+const listRegions = () => getBrain().table.regions;
+const listAvailable = () => getBrain().table.rows.map((row) => row.model).filter((name) => name in getBrain().models);
 const listShown = () => listAvailable().filter((name) => state.models.has(name));
 const getLine = (name) => ({ color: study.colors[study.models[name].framework], dash: DASHES[name] });
 

@@ -110,8 +110,8 @@ function drawTable() {
       : [makeProvenanceButton(row.model, () => listModelSources(row.model)), make("span", { class: "paper" }, nameWeights(row.model))];
     return make("tr", {}, cells[0], make("td", {}, ...source), ...cells.slice(1));
   });
-  const ceilings = Object.entries(getBrain().regions).map(([region, { ceilings: kinds }]) => {
-    const row = kinds.find(({ kind }) => kind === "split-half over participants");
+  const ceilings = listRegions().map((region) => {
+    const row = getBrain().regions[region].ceilings.find(({ kind }) => kind === "split-half over participants");
     return `${region} ${row?.r == null ? "none" : format(row.r, 2)}`;
   });
   find("table-of").hidden = state.measure in MEASURES; // of these the caption says it
