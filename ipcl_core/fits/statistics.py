@@ -56,19 +56,21 @@ def measure_layers(
     Args:
         rsms: HDF5 file of `rsms.make_rsms`.
         brain: HDF5 file of `store.write_brain`.
-        layers: CSV to write, one row a distance, comparator, region and layer (brain, model, LAYER_COLUMNS).
+        layers: CSV to write, one row a distance, comparator, region and layer (brain, model, LAYER_COLUMNS). Those of
+            correlation and pearson, which figures and releases show, are always there.
         comparators, n_bootstrap, n_permutations, seed, distances: see `config.Statistics`.
 
     Raises:
         ValueError: the stimuli of the model and of the brain differ, or a distance is not in the file of RSMs.
     """
     tables, dimensionality = [], read_dimensionality(rsms)
-    for distance in distances:
+    for distance in dict.fromkeys([*distances, "correlation"]):
+        chosen = [*(comparators if distance in distances else []), *(["pearson"] if distance == "correlation" else [])]
         names, rsvs = read_rsvs(rsms, distance, tiled=True)
         regions = read_regions(brain, rsms, distance=distance)
         n_stimuli = count_stimuli(rsvs.shape[1])
         permutations = inference.draw_permutations(n_stimuli, n_permutations=n_permutations, seed=seed)
-        for comparator, region in itertools.product(comparators, regions):
+        for comparator, region in itertools.product(dict.fromkeys(chosen), regions):
             table = _measure_region(rsvs, region, comparator, permutations, n_bootstrap, seed)
             table["layer"], table["layer_index"], table["n_stimuli"] = names, range(len(names)), n_stimuli
             table = table.assign(distance=distance, comparator=comparator, region=region.name, **dimensionality)

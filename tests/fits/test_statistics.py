@@ -185,6 +185,17 @@ def test_every_comparator_has_its_rows(study, tmp_path):
     assert (it.loc["kendall", "note"] == "kendall is neither resampled nor permuted").all()
 
 
+def test_the_papers_measure_is_there_whatever_is_chosen(study, tmp_path):
+    """Figures, cards of networks and the explorer show it."""
+    paths = study / "good.h5", study / "brain.h5"
+    measure_layers(*paths, tmp_path / "plain.csv", comparators=["pearson"], **SETTINGS)
+    measure_layers(*paths, tmp_path / "other.csv", comparators=["spearman"], **SETTINGS)
+    plain, other = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("plain", "other"))
+    assert list(other["comparator"].unique()) == ["spearman", "pearson"]
+    paper = other[other["comparator"] == "pearson"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(paper, plain)
+
+
 def test_euclidean_distances_of_voxels_and_layers(tmp_path):
     """Against a loop over the patterns; whatever the scale of the activations; regions without voxels say so."""
     rng, names = np.random.default_rng(0), [f"{i:02d}" for i in range(12)]
