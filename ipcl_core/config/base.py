@@ -28,8 +28,6 @@ def _refuse_names_alike(blocks: dict) -> dict:
     return blocks
 
 
-SMALLEST_TAU = 1 / 64
-"""Temperature below which sums of exp(s / tau), s up to 1, may be larger than single precision holds."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
 """One line of text."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import SMALLEST_TAU, Distinct, Fraction, Line, Name, Positive, Seed, Strict
+from .base import Distinct, Fraction, Line, Name, Positive, Seed, Strict
 from .recipes import SGD, Augmentation, OneCycle
 
 Comparator = Literal["pearson", "spearman", "kendall", "cosine", "whitened_pearson", "whitened_cosine", "cka"]
@@ -20,7 +20,7 @@ class KNN(Strict):
 
     k: int = Field(200, ge=1)
     """Neighbours that vote."""
-    tau: float = Field(0.07, ge=SMALLEST_TAU)
+    tau: Positive = 0.07
     """Temperature of the votes."""
     center_crop: float = Field(0.875, gt=0, le=1)
     """Side of the central square as a share of the image's shortest side: .875 is resize 256, crop 224 (the standard); 1 is

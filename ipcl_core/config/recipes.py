@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import SMALLEST_TAU, Fraction, Positive, Range, Strict
+from .base import Fraction, Positive, Range, Strict
+
+SMALLEST_TAU = 1 / 64
+"""Temperature below which sums of exp(s / tau), s up to 1, may be larger than single precision holds."""
 
 
 class Contrastive(Strict):
