@@ -60,7 +60,9 @@ def test_activations_are_the_studys_to_the_bit(made, alone):
 
 
 def test_hub_needs_what_it_says_and_takes_the_code_of_the_folder(alone):
-    absent = ["cv2", "ffcv", "matplotlib", "numba", "PIL", "pyarrow", "scipy", "sklearn", "snakemake", "torchvision"]
+    absent = [
+        "cv2", "ffcv", "matplotlib", "numba", "PIL", "pyarrow", "scipy", "sklearn", "snakemake", "torchvision", "tqdm",
+    ]  # fmt: skip
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys({absent}))

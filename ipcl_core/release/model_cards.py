@@ -22,7 +22,7 @@ UNKNOWN = "not known"
 FIT_COLUMNS = [
     "brain", "region", "layer", "r", "low", "high", "interval over", "p", "noise ceiling", "people", "stimuli",
 ]  # fmt: skip
-HUB = ["pytorch", "h5py", "pandas", "pydantic", "safetensors", "pyyaml", "tqdm"]
+HUB = ["pytorch", "h5py", "pandas", "pydantic", "safetensors", "pyyaml"]
 USE = """```python
 import torch
 
@@ -32,14 +32,14 @@ output = network(pictures)
 ```
 
 FOLDER is the folder that holds `hubconf.py`. The code of the networks comes along in `code/`; it needs {needed}, and to read
-pictures `numba`."""
+pictures `numba` and `pillow`."""
 INTENDED = """Research: to compare the network's layers with brain data, with people's judgments, or with other networks that
 were trained in the same way. Pictures enter it at {side} pixels. How it does on pictures unlike those of its data set is
 not known, and it was not tested for any decision about people."""
 REPEATED = """    python repeat.py
 
 computes every r of these networks in `table1.csv` again, from their RSMs (`rsm/`) and the brain data ({brains}) in this
-folder, and says whether they are equal. It needs h5py, pandas, pydantic, pyyaml and tqdm."""
+folder, and says whether they are equal. It needs h5py, pandas, pydantic and pyyaml."""
 NOT_REPEATED = "From this folder alone no number can be repeated: it holds no brain data."
 FITTED = """r (Pearson) of the best layer's RSM with the mean of people's, chosen on the data that it is reported on, as in the
 paper; low and high: its 95% interval, over new draws of what the next column names; p: one-sided, over orders of the stimuli,

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-dependencies = ["torch", "h5py", "pandas", "pydantic", "safetensors", "tqdm", "yaml"]
+dependencies = ["torch", "h5py", "pandas", "pydantic", "safetensors", "yaml"]
 sys.path.insert(0, str(FOLDER / "code"))
 
 
@@ -35,7 +35,7 @@ def read_pictures(name, *paths):
         paths: of the pictures' files.
 
     Returns:
-        (n, 3, S, S) float32. Needs numba.
+        (n, 3, S, S) float32. Needs numba and pillow.
     """
     import torch
 

@@ -5,7 +5,7 @@ Numbers of Table 1, computed again from what lies in this folder.
     python repeat.py --model NAME             of one network
 
 r is that of the network's best layer: the RSM of each layer (rsm/) is correlated with the mean of people's (brain/), and the
-largest is taken. The code is that of the study (code/). Needs h5py, pandas, pydantic, pyyaml and tqdm. Exit code 1 where a
+largest is taken. The code is that of the study (code/). Needs h5py, pandas, pydantic and pyyaml. Exit code 1 where a
 number differs, 2 where none can be computed.
 """
 
