@@ -297,4 +297,3 @@ def build_objective(
             return IndexedMemory(settings, n_images=n_images, dim=dim, generator=generator, seed=seed)
         case config.Supervised():
             return Supervised(dim)
-    raise TypeError(f"unknown objective {settings!r}")

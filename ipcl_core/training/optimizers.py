@@ -13,7 +13,7 @@ from .. import config
 def build_optimizer(network: nn.Module, settings: config.SGD | config.AdamW | config.Ranger) -> torch.optim.Optimizer:
     """Build the optimizer that a recipe names, at its peak learning rate; one kernel updates all weights."""
     weights = list(network.parameters())
-    shared = {"lr": settings.lr, "weight_decay": settings.weight_decay} if isinstance(settings, config.Strict) else {}
+    shared = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     match settings:
         case config.SGD():
             return torch.optim.SGD(weights, momentum=settings.momentum, fused=True, **shared)
@@ -24,7 +24,6 @@ def build_optimizer(network: nn.Module, settings: config.SGD | config.AdamW | co
 
             # as in September 2019: no gradient centralisation, momentum alone until the variance can be rectified
             return Ranger(weights, use_gc=False, degenerated_to_sgd=True, **shared)
-    raise TypeError(f"unknown optimizer {settings!r}")
 
 
 def compute_rates(
@@ -58,7 +57,6 @@ def compute_rates(
         case config.MultiStep():
             passed = sum(step >= milestone * n_batches for milestone in settings.milestones)
             return settings.gamma**passed, None
-    raise TypeError(f"unknown schedule {settings!r}")
 
 
 def set_rates(

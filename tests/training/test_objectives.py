@@ -358,11 +358,6 @@ def test_objective_does_not_disturb_the_global_generator():
     assert_close(torch.rand(3), expected, rtol=0, atol=0)
 
 
-def test_unknown_objective_is_refused():
-    with pytest.raises(TypeError, match="unknown objective"):
-        build_objective({"name": "ipcl"}, n_images=2, dim=2, seed=0)
-
-
 # ---- spread ----------------------------------------------------------------------------------------------------------
 
 
