@@ -68,19 +68,18 @@ HEAD = """\
 """
 
 
-def simulate_study(folder: str | Path, *, seed: int = 0) -> None:
+def simulate_study(folder: str | Path) -> None:
     """Write stimuli, patterns, what to expect, and the configuration (layout: see the module).
 
     Args:
         folder: to write into; made where it is not there.
-        seed: of the crops, the weights and the noise.
 
     Raises:
         FileExistsError: there is something of one of these names already, as data of one's own.
     """
     if there := [name for name in WRITTEN if (Path(folder) / name).exists()]:
         raise FileExistsError(f"{Path(folder) / there[0]} is there already; give another folder, or remove it")
-    folder, rng, between_runs = Path(folder), np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    folder, rng, between_runs = Path(folder), np.random.default_rng(0), np.random.default_rng([0, 1])
     names = _write_stimuli(folder / "stimuli", rng)
     (folder / "patterns").mkdir(exist_ok=True)
     expected, recorded = [], _record_layers(folder / "stimuli", names)

@@ -68,8 +68,8 @@ def record_features(
 
 
 @contextmanager
-def write_behind(depth: int = 8) -> Iterator[Callable]:
-    """Give a function that calls another with its arguments, in a thread and in order, at most `depth` calls behind.
+def write_behind() -> Iterator[Callable]:
+    """Give a function that calls another with its arguments, in a thread and in order, at most eight calls behind.
 
     What such a call raises is raised by a later one, or at the end of the block, which waits for all.
     """
@@ -77,7 +77,7 @@ def write_behind(depth: int = 8) -> Iterator[Callable]:
 
     def call(function: Callable, *arguments) -> None:
         calls.append(thread.submit(function, *arguments))
-        while len(calls) > depth:
+        while len(calls) > 8:
             calls.popleft().result()
 
     with ThreadPoolExecutor(1) as thread:

@@ -328,13 +328,13 @@ def _stop(batches: EpochIterator) -> None:
     batches.close()
 
 
-def _prefetch(read: Callable[[], Iterator], name: str | Path, depth: int = 2) -> Iterator:
-    """Run an iterator in a thread, `depth` items ahead; what it raises is raised here.
+def _prefetch(read: Callable[[], Iterator], name: str | Path) -> Iterator:
+    """Run an iterator in a thread, two items ahead; what it raises is raised here.
 
     Raises:
         TimeoutError: it gave nothing for `STALL_SECONDS`; the thread is left behind then. The message holds the name.
     """
-    items: queue.Queue = queue.Queue(depth)
+    items: queue.Queue = queue.Queue(2)
     stop, end = threading.Event(), object()
 
     def put(item) -> bool:
