@@ -39,9 +39,9 @@ def list_from(blocks, source):
     return [name for name, block in blocks.items() if block.source == source]
 
 
-def list_origin(*origins):
-    """Names of the models whose weights have one of these origins."""
-    return [name for name, model in study.models.items() if model.origin in origins]
+def list_trained():
+    """Names of the models that are trained here."""
+    return [name for name, model in study.models.items() if model.origin == "trained here"]
 
 
 def list_fetched():
@@ -67,7 +67,7 @@ def list_published(stage):
 def list_pictured():
     """Names of the models that learn from images, as far as these are converted: to train on, or to measure accuracy on."""
     converted = {model.dataset for model in measured.values()}
-    converted |= {study.models[name].dataset for name in list_origin("trained here")}
+    converted |= {study.models[name].dataset for name in list_trained()}
     return [name for name in list_from(available, "trained") if study.models[name].dataset in converted]
 
 

@@ -23,7 +23,7 @@ rule check_training:
     log:
         "<logs>/models/{model}.check.log",
     wildcard_constraints:
-        model=match_any(list_origin("trained here")),
+        model=match_any(list_trained()),
     # before its training starts; what is found here, no retry would help
     priority: 100
     retries: 0
@@ -49,7 +49,7 @@ rule train_model:
     benchmark:
         "<benchmarks>/models/{model}.tsv"
     wildcard_constraints:
-        model=match_any(list_origin("trained here")),
+        model=match_any(list_trained()),
     retries: 30  # each goes on from the last checkpoint
     conda:
         "../envs/torch.yaml"

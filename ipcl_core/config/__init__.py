@@ -9,15 +9,12 @@ from .base import Strict
 from .data import (
     Averaged,
     Brain,
-    Dataset,
     ImageFolder,
     Kriegeskorte2008,
     MagriKonkle2019,
     OwnBrain,
     OwnData,
-    Storage,
     Torchvision,
-    Twemoji,
 )
 from .evaluation import (
     Comparator,
@@ -30,7 +27,7 @@ from .evaluation import (
     count_held_out,
     require_images,
 )
-from .models import Model, OwnModel, Preprocessing, Untrained, Weights
+from .models import Model, OwnModel, Preprocessing, Untrained
 from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, OneCycle, Ranger, Recipe, Supervised
 from .study import Config, ConfigError, load_config, missing_paths, read_config
 
@@ -44,7 +41,6 @@ __all__ = [
     "Comparator",
     "Config",
     "ConfigError",
-    "Dataset",
     "Encoding",
     "ImageFolder",
     "IndexedMemory",
@@ -64,13 +60,10 @@ __all__ = [
     "Ranger",
     "Recipe",
     "Statistics",
-    "Storage",
     "Strict",
     "Supervised",
     "Torchvision",
-    "Twemoji",
     "Untrained",
-    "Weights",
     "count_held_out",
     "load_config",
     "missing_paths",
