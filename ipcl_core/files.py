@@ -34,19 +34,18 @@ KINDS = {
     b"%pdf": "is a PDF; make a PNG of it",
     b"ftyp": "is HEIC, AVIF or a film; save the picture as JPEG or PNG",
     b"\x1f\x8b": "is compressed by gzip; it is read where it lies, so gunzip it first",
-    b"BZh9": "is compressed by bzip2; it is read where it lies, so bunzip2 it first",
+    b"bzh9": "is compressed by bzip2; it is read where it lies, so bunzip2 it first",
     b"\xfd7zxz": "is compressed by xz; it is read where it lies, so unxz it first",
     b"\x28\xb5\x2f\xfd": "is compressed by Zstandard; it is read where it lies, so unzstd it first",
 }
-"""How a file begins, at once or behind four bytes (letters in lower case), that is something else than its name says -> what
-it is."""
+"""How a file that is something else than its name says begins, in lower case, at once or behind four bytes -> what it is."""
 
 
 def say_kind(begin: bytes) -> str:
     """Say what a file is that begins so, where it is a common mistake for the file that is wanted; else ""."""
     begin = begin.lower()
     starts = (begin, begin[4:])  # HEIC's first four bytes are a size
-    return next((kind for start, kind in KINDS.items() if any(one.startswith(start.lower()) for one in starts)), "")
+    return next((kind for start, kind in KINDS.items() if any(one.startswith(start) for one in starts)), "")
 
 
 @contextmanager

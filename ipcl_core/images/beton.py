@@ -166,7 +166,7 @@ def check_beton(path: str | Path) -> None:
     """Make sure that a .beton file is whole and the one that its summary, where there is one, describes.
 
     Its size, its start and its end are looked at: labels, sizes and places of the images. A changed byte of an image
-    shows in the summary's sha256, or where its JPEG can no longer be decoded (`loading`).
+    shows in the summary's sha256, or where its JPEG can no longer be decoded (`views.loader`).
 
     Raises:
         ValueError: it is not; the message says what was found.
