@@ -6,7 +6,6 @@ Beside checkpoint.pt stands the one before it, checkpoint.previous.pt. Checkpoin
 set aside as checkpoint.XXXXXXXX.pt, eight digits of their fingerprint's SHA-256, before anything is written in their place.
 """
 
-import errno
 import fcntl
 import hashlib
 import logging
@@ -21,7 +20,7 @@ from pathlib import Path
 import torch
 
 from .. import distributed
-from ..files import open_patiently, write_whole
+from ..files import UNSUPPORTED, open_patiently, write_whole
 from .state import Training
 from .watch import is_sound
 
@@ -188,7 +187,7 @@ def lock(path: Path) -> Iterator[None]:
         except BlockingIOError:
             raise BlockingIOError(f"{path}: another process trains this model; wait for its end, or end it") from None
         except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            if error.errno not in UNSUPPORTED:
                 raise OSError(error.errno, error.strerror, str(path)) from None
             logger.warning(
                 "%s: this file system has no locks (%s); training goes on without one. Two jobs must not train this model",
