@@ -41,9 +41,14 @@ def check_named_layers(study: Config, name: str, spec: NetworkSpec) -> None:
     Raises:
         ValueError: one is not there; the message names the key.
     """
-    for key in ("layers", "embedding_layer", "accuracy_layers"):
-        chosen = getattr(study.models[name], key)
+    model = study.models[name]
+    named = {
+        "layers": model.layers,
+        "embedding_layer": [model.embedding_layer or "output"],
+        "accuracy_layers": model.accuracy_layers,
+    }
+    for key, layers in named.items():
         try:
-            check_layers(spec, [chosen] if key == "embedding_layer" and chosen else chosen or [])
+            check_layers(spec, layers)
         except ValueError as error:
             raise ValueError(f"models.{name}.{key}: {error}") from None

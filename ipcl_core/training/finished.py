@@ -57,7 +57,8 @@ def take_back(outputs: Iterable[str | Path], fingerprint: str) -> bool:
         kept = read_json(folder / "training.json")
         if kept["fingerprint"] != fingerprint:
             return False
-        changed = [name for path in outputs if compute_sha256(folder / (name := path.name)) != kept["sha256"][name]]
+        names = [path.name for path in outputs]
+        changed = [name for name in names if compute_sha256(folder / name) != kept["sha256"][name]]
     except (ValueError, LookupError, TypeError, FileNotFoundError) as error:
         changed = [str(error)]
     if changed:
