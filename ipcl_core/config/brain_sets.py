@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, field_validator
 from .base import Color, Distinct, Line, Name, Strict
 
 Paths = list[tuple[str, str | None, str]]
-
+"""(key, path, what it should name) of files."""
 VOXELS = r"[\w.-]+(=\d+(,\d+)*|>=\d+(\.\d+)?)?"
 """A term of a region of NSD."""
 
@@ -43,7 +43,7 @@ class NSD(Strict):
     others held out, as DeepNSD does (Conwell et al. 2024); null: `encoding.n_folds`."""
     has_patterns: ClassVar[bool] = True
 
-    def list_paths(self) -> list[tuple[str, str | None, str]]:
+    def list_paths(self) -> Paths:
         """Return (key, path, what it should name) of the user's own files that an import needs."""
         return [("folder", self.folder, "the folder of nsddata, nsddata_betas and nsddata_stimuli")]
 

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from .base import Color, Distinct, Hash, Line, Name, Place, Seed, Strict
-from .brain_sets import BOLD5000, NSD, BIDSMaps, Haxby2001, ThingsFMRI
+from .brain_sets import BOLD5000, NSD, BIDSMaps, Haxby2001, Paths, ThingsFMRI
 from .templates import check_template, fill_template, find_suffix, split_reference
 
 Averaged = Literal["activations", "rsms"]
@@ -112,7 +112,7 @@ class Kriegeskorte2008(Strict):
 
     has_patterns: ClassVar[bool] = False
 
-    def list_paths(self) -> list[tuple[str, str | None, str]]:
+    def list_paths(self) -> Paths:
         """Return (key, path, what it should name) of the user's own files that an import needs: none."""
         return []
 
@@ -155,7 +155,7 @@ class MagriKonkle2019(Strict):
     def _null_is_the_public_address(cls, place, info):
         return cls.model_fields[info.field_name].default if place is None else place
 
-    def list_paths(self) -> list[tuple[str, str | None, str]]:
+    def list_paths(self) -> Paths:
         """Return (key, path, what it should name) of the user's own files that an import needs."""
         paths = [
             ("betas", self.betas, "the file ExploringObjectsData_SECTORS.mat"),
@@ -273,7 +273,7 @@ class OwnData(Strict):
             raise ValueError("files: {region} must stand in it, else all regions would be read from the same place")
         return self
 
-    def list_paths(self) -> list[tuple[str, str | None, str]]:
+    def list_paths(self) -> Paths:
         """Return (key, path, what it should name) of the user's own files that an import needs.
 
         Where a participant may lack a region, its files are left out as long as somebody has them.
@@ -284,22 +284,20 @@ class OwnData(Strict):
         if self.triplets:
             paths.append(("triplets", str(split_reference(self.triplets)[0]), "the file of odd-one-out judgments"))
         for region in self.regions:
-            needed = [
-                [
-                    (
-                        key,
-                        str(split_reference(fill_template(template, participant, region, run))[0]),
-                        f"a file of {region}",
-                    )
-                    for key, template in self._list_templates()
-                    for run in self.runs or [""]
-                ]
-                for participant in self.participants
-            ]
+            needed = [self._list_files(participant, region) for participant in self.participants]
             whole = [all(os.path.exists(path) for _, path, _ in files) for files in needed]  # noqa: PTH110
             if self.missing == "error" or not any(whole):
-                paths += [file for files in needed for file in files]
+                for files in needed:
+                    paths += files
         return list(dict.fromkeys(paths))
+
+    def _list_files(self, participant: str, region: str) -> Paths:
+        found = []
+        for key, template in self._list_templates():
+            for run in self.runs or [""]:
+                path, _ = split_reference(fill_template(template, participant, region, run))
+                found.append((key, str(path), f"a file of {region}"))
+        return found
 
     def _list_templates(self) -> list[tuple[str, str]]:
         keys = ("files", "masks", "reliability", "residuals")

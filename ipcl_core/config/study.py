@@ -365,11 +365,12 @@ def missing_paths(config: Config, datasets: set[str], brains: set[str], models: 
     for key, path, kind in needed:
         if fault := _find_fault(path):
             faults.setdefault(key, []).append(f"  {key}: set it to {kind} (found: {fault})")
-    return [
-        line
-        for key, lines in faults.items()
-        for line in [*lines[:3], *([f"  {key}: and {len(lines) - 3} more"] if len(lines) > 3 else [])]
-    ]
+    missing = []
+    for key, lines in faults.items():
+        missing += lines[:3]
+        if len(lines) > 3:
+            missing.append(f"  {key}: and {len(lines) - 3} more")
+    return missing
 
 
 def _find_fault(path: str) -> str | None:
