@@ -239,7 +239,9 @@ def refuse_shared(places: dict[str, str | Path], images: dict[str, pd.DataFrame]
 
 def _count_bytes(image: Path | Piece) -> int:
     """Return the size of an image; 0 where that is not known, or a link points to nothing."""
-    return image.size if isinstance(image, Piece) else image.stat().st_size if image.exists() else 0
+    if isinstance(image, Piece):
+        return image.size
+    return image.stat().st_size if image.exists() else 0
 
 
 def _list_keys(table: pd.DataFrame) -> pd.Series:

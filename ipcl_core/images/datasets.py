@@ -95,10 +95,11 @@ def export_torchvision(name: str, root: str | Path, folder: str | Path, *, downl
             dataset = getattr(datasets, name)(root, **choice, download=download)
         except (RuntimeError, OSError, pickle.UnpicklingError) as error:
             raise ValueError(f"{root}: torchvision finds no {name} there: {error}") from None
-        names = getattr(dataset, "classes", None)
+        classes = getattr(dataset, "classes", None)  # SVHN has none, one of Imagenette is a tuple of words
         for number, (image, label) in enumerate(dataset):
-            words = "" if names is None else names[label] if isinstance(names[label], str) else names[label][0]
-            place = Path(folder) / split / f"{label:04d}_{re.sub(r'[^A-Za-z0-9]+', '_', words)}".rstrip("_")
+            word = classes[label] if classes else ""
+            word = word if isinstance(word, str) else word[0]
+            place = Path(folder) / split / f"{label:04d}_{re.sub(r'[^A-Za-z0-9]+', '_', word)}".rstrip("_")
             place.mkdir(parents=True, exist_ok=True)
             image.save(place / f"{number:06d}.png")
             if number % 10_000 == 9_999:

@@ -89,9 +89,8 @@ def _decode(source: str | Path | BinaryIO, shortest_side: int | None, background
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(source, formats=FORMATS) as image:
-            deep = any(
-                ";16" in str(tile[3]) for tile in image.tile
-            )  # 16 bits a channel, of which Pillow takes the upper 8
+            # 16 bits a channel, of which Pillow takes the upper 8
+            deep = any(";16" in str(tile[3]) for tile in image.tile)
             if image.format in ("JPEG", "MPO"):
                 _refuse_zeros(image.fp)
             image.load()
