@@ -145,9 +145,8 @@ def check_owner(lists: Sequence[Labels], name: str, names: Sequence[str], who: s
 def refuse_names(lists: Sequence[Labels], names: Sequence[str], message: str) -> None:
     """Raise a ValueError with the message and the list's place where a list has all the names."""
     for labels in lists:
-        if not _is_numeric(labels) and sorted(find_order(labels.values, names), key=str) == sorted(
-            range(len(names)), key=str
-        ):
+        found = [] if _is_numeric(labels) else find_order(labels.values, names)
+        if len(found) == len(names) and set(found) == set(range(len(names))):
             raise ValueError(f"{message} ({labels.where}: {_show(labels.values)})")
 
 
@@ -206,7 +205,7 @@ def _is_shuffled_count(labels: Labels) -> bool:
 
 def _is_default_index(labels: Labels) -> bool:
     """rsatoolbox's and pandas' own count from 0, which they give to whatever has none."""
-    return labels.where.rsplit("/")[-1] == "index" and _to_numbers(labels) == list(range(len(labels.values)))
+    return labels.where.split("/")[-1] == "index" and _to_numbers(labels) == list(range(len(labels.values)))
 
 
 def _find_counted(labels: Labels, names: Sequence[str]) -> list[int | None] | None:
@@ -229,11 +228,9 @@ def _show(values: Sequence[str]) -> str:
 def _look_up(labels: Sequence, names: Sequence) -> list[int | None]:
     """Names that a reading makes equal mean nothing."""
     place = {name: i for i, name in enumerate(names)}
-    return (
-        [place.get(label) if label != "" else None for label in labels]
-        if len(place) == len(names)
-        else [None] * len(labels)
-    )
+    if len(place) < len(names):
+        return [None] * len(labels)
+    return [place.get(label) if label != "" else None for label in labels]
 
 
 def _read_strictly(names: Sequence[str]) -> list[str]:
@@ -289,9 +286,8 @@ def _find_held(labels: Sequence[str], names: Sequence[str]) -> list[int | None]:
             with_word.setdefault(word, []).append(i)
     found: list[int | None] = []
     for one in words:
-        near = {
-            i for word in one if len(at := with_word.get(word, [])) <= 100 for i in at
-        }  # else it would take minutes
+        # of words that many names hold it would take minutes
+        near = {i for word in one if len(with_word.get(word, [])) <= 100 for i in with_word.get(word, [])}
         places = [i for i in near if _holds(one, others[i]) or _holds(others[i], one)]
         found.append(places[0] if len(places) == 1 else None)
     return found

@@ -185,11 +185,11 @@ def _list_attribute(where: str, value) -> Iterator[Labels]:
 def _list_group(group: h5py.Group) -> Iterator[Labels]:
     """Lists in a group and in those inside of it; none where it holds a matrix, of which they would be."""
     items = [item for item in group.values() if item is not None]
-    if all(
-        max(one.shape or (1,)) >= one.size for one in items if isinstance(one, h5py.Dataset) and one.shape is not None
-    ):
-        for one in items:
-            yield from _list_dataset(one) if isinstance(one, h5py.Dataset) else _list_group(one)
+    arrays = [item for item in items if isinstance(item, h5py.Dataset) and item.shape is not None]
+    if any(max(array.shape or (1,)) < array.size for array in arrays):
+        return
+    for item in items:
+        yield from _list_dataset(item) if isinstance(item, h5py.Dataset) else _list_group(item)
 
 
 def _list_dataset(dataset: h5py.Dataset) -> Iterator[Labels]:
@@ -321,9 +321,8 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
         image, region = nibabel.load(path), nibabel.load(mask)
         if (kind := image.get_data_dtype()).kind not in "fiu":  # apply_mask would drop the imaginary part
             raise ValueError(f"found numbers of type {kind}, needs real ones")
-        if np.allclose(
-            image.affine, region.affine, rtol=0, atol=AFFINE
-        ):  # nilearn takes no rounding of another program
+        # nilearn takes no rounding of another program
+        if np.allclose(image.affine, region.affine, rtol=0, atol=AFFINE):
             region = new_img_like(image, region.get_fdata())
         check_mask(region.get_fdata(), mask)
         values = apply_mask(image, region, ensure_finite=False)

@@ -59,9 +59,8 @@ def import_kriegeskorte_2008(archive: str | Path, subset: str, stimuli_folder: s
 
     scans = read("92_brainRDMs.mat")["RDMs"][0]  # (4 participants, 2 sessions)
     rsvs = np.stack([take(np.mean([session["RDM"] for session in sessions], axis=0)) for sessions in scans])
-    participants = [
-        str(sessions[0]["name"].item()).split("|")[1].strip() for sessions in scans
-    ]  # "hIT | BE | Session: 1"
+    # "hIT | BE | Session: 1"
+    participants = [str(sessions[0]["name"].item()).split("|")[1].strip() for sessions in scans]
     judgments = {
         str(item["name"].item()).split("|")[1].strip(): item["RDM"][np.ix_(kept, kept)]
         for item in read("92_behavRDMs.mat")["rdms_behav_92"][0]
