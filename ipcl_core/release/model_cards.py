@@ -237,20 +237,8 @@ def _read_fits(results: Results, one: Chosen) -> pd.DataFrame:
             kind = next((kind for kind in RESAMPLED if pd.notna(fit[f"{kind}_low"])), None)
             low, high = (fit[f"{kind}_low"], fit[f"{kind}_high"]) if kind else (None, None)
             ceiling, people = row[f"{region}_noise_ceiling"], row[f"{region}_n_participants"]
-            values = (
-                row["brain"],
-                region,
-                layer,
-                fit["r"],
-                low,
-                high,
-                kind,
-                fit["p_max"],
-                ceiling,
-                people,
-                fit["n_stimuli"],
-            )
-            rows.append(dict(zip(FIT_COLUMNS, values, strict=True)))
+            of_layer = (row["brain"], region, layer, fit["r"], low, high, kind, fit["p_max"])
+            rows.append((*of_layer, ceiling, people, fit["n_stimuli"]))
     return pd.DataFrame(rows, columns=FIT_COLUMNS)
 
 
@@ -262,11 +250,10 @@ def _describe_fits(fits: pd.DataFrame) -> str:
 
 def _describe_licences(results: Results, one: Chosen, licence: str) -> str:
     facts = {"weights": f"{licence}, given by those who released them", "code": "MIT (LICENSE)"}
-    for name, artifact in [(one.dataset, f"data/{one.dataset}/train.csv")] + [
-        (row["brain"], f"brain/{row['brain']}/brain.h5") for row in one.rows
-    ]:
-        if name:
-            facts[name] = describe_source(find_source(results, artifact))
+    data = {one.dataset: f"data/{one.dataset}/train.csv"} if one.dataset else {}
+    data |= {row["brain"]: f"brain/{row['brain']}/brain.h5" for row in one.rows}
+    for name, artifact in data.items():
+        facts[name] = describe_source(find_source(results, artifact))
     return _print_facts(facts)
 
 
