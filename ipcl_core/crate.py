@@ -48,18 +48,17 @@ def describe_crate(results: Results, snakefile: str, **about) -> dict:
     def identify(name: str) -> str:
         """An absolute path as an address; what is not kept as a mere mention; a folder's name ends in a slash."""
         path = root / name
-        address = path.as_uri() if Path(name).is_absolute() else ("" if path.exists() else "#") + quote(name)
-        return address + "/" * path.is_dir()
+        inside = quote(name) if path.exists() else f"#{quote(name)}"
+        address = path.as_uri() if Path(name).is_absolute() else inside
+        return f"{address}/" if path.is_dir() else address
 
-    things = [
-        {
-            "@id": identify(name),
-            "@type": "Dataset" if (root / name).is_dir() else "File" if (root / name).exists() else "CreativeWork",
-            "name": Path(name).name,
-            **({"sha256": sha256} if sha256 else {}),
-        }
-        for name, sha256 in hashes.items()
-    ]
+    def describe(name: str, sha256: str | None) -> dict:
+        path = root / name
+        kind = "Dataset" if path.is_dir() else "File"
+        thing = {"@id": identify(name), "@type": kind if path.exists() else "CreativeWork", "name": path.name}
+        return thing | ({"sha256": sha256} if sha256 else {})
+
+    things = [describe(name, sha256) for name, sha256 in hashes.items()]
     parts = [{"@id": thing["@id"]} for thing in things if thing["@type"] != "CreativeWork"]
     whole = {
         "@id": "./",

@@ -102,8 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
         results.compare_images = compare_images if options.images else None
         name = name_artifact(options.artifact, results.root)
         if Path(name).name != "table1.csv":
-            names = [name for _, name in results.list_chain(name)]
-            for depth, link in results.list_chain(name):
+            chain = results.list_chain(name)
+            names = [link for _, link in chain]
+            for depth, link in chain:
                 print("\n".join(results.describe(link, depth)))
         else:
             rows = list_rows(options.artifact, options.model, options.brain)
