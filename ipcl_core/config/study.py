@@ -137,10 +137,10 @@ class Config(Strict):
         if self.encoding and not self.encoded:
             raise ValueError("encoding: no brain has voxel patterns, which it needs; leave it out")
         if self.encoding and any(CATEGORIES in each for each in self.encoding.partitions):
-            lacking = [name for name in self.encoded if not getattr(self.brains[name], CATEGORIES, None)]
+            lacking = [name for name in self.encoded if not getattr(self.brains[name], "categories", None)]
             if lacking:
                 raise ValueError(
-                    f"encoding.partitions: brains.{lacking[0]} names no {CATEGORIES}; give a CSV, or folders"
+                    f"encoding.partitions: brains.{lacking[0]} names no categories; give a CSV, or folders"
                 )
             if CATEGORIES in self.models:
                 raise ValueError(

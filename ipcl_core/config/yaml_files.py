@@ -51,6 +51,22 @@ def find_faults(path: str | Path) -> list[str]:
     """
     found: list[str] = []
     sizes: dict[int, int] = {}
+    text = Path(path).read_text(encoding="utf-8")
+    is_json = is_json_text(text)
+
+    def add(node: yaml.Node, fault: str) -> None:
+        found.append(f"{path}, line {node.start_mark.line + 1}: {fault}")
+
+    def check_scalar(node: yaml.ScalarNode, key: str) -> None:
+        if node.tag in NUMBERS and OTHER_NUMBER.fullmatch(node.value):
+            number = yaml.safe_load(node.value)
+            add(node, f"{key}: YAML reads {node.value} as {number}; write that, or quotes where it is text")
+        if node.tag != TEXT or node.style is not None or is_json:  # in quotes it is meant as text
+            return
+        number = NO_NUMBER.fullmatch(node.value)
+        if number or node.value == "None":
+            wanted = _write_number(float(node.value)) if number else "null"
+            add(node, f"{key}: YAML reads {node.value} as text; write {wanted}, or quotes where it is text")
 
     def visit(node: yaml.Node | None, block: str) -> int:
         """Return the number of values in a node, its aliases written out."""
@@ -58,42 +74,26 @@ def find_faults(path: str | Path) -> list[str]:
             return sizes.get(id(node), 0)
         size = sizes[id(node)] = 1
         if node.tag.startswith("tag:yaml.org,2002:python/"):
-            found.append(
-                f"{path}, line {node.start_mark.line + 1}: {block[:-1]} is a Python object; give a plain value"
-            )
-        if isinstance(node, yaml.ScalarNode) and OTHER_NUMBER.fullmatch(node.value) and node.tag in NUMBERS:
-            found.append(
-                f"{path}, line {node.start_mark.line + 1}: {block[:-1]}: YAML reads {node.value} as "
-                f"{yaml.safe_load(node.value)}; write that, or quotes where it is text"
-            )
-        is_plain = isinstance(node, yaml.ScalarNode) and node.tag == TEXT and node.style is None  # without quotes
-        if is_plain and not is_json:
-            number = NO_NUMBER.fullmatch(node.value)
-            if number or node.value == "None":
-                wanted = _write_number(float(node.value)) if number else "null"
-                found.append(
-                    f"{path}, line {node.start_mark.line + 1}: {block[:-1]}: YAML reads {node.value} as text; write {wanted}, "
-                    "or quotes where it is text"
-                )
-        if isinstance(node, yaml.SequenceNode):
+            add(node, f"{block[:-1]} is a Python object; give a plain value")
+        if isinstance(node, yaml.ScalarNode):
+            check_scalar(node, block[:-1])
+        elif isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 size += visit(item, block)
         elif isinstance(node, yaml.MappingNode):
             lines: dict[str, int] = {}
             for key, value in node.value:
-                name, line = f"{block}{key.value}", key.start_mark.line + 1
+                name = f"{block}{key.value}"
                 visit(key, f"{name}.")
                 if name == "__use_yte__":
-                    found.append(f"{path}, line {line}: {name}: templates are not allowed; write the values out")
+                    add(key, f"{name}: templates are not allowed; write the values out")
                 if name in lines:
-                    found.append(f"{path}, line {line}: {name} stands in line {lines[name]} already")
-                lines.setdefault(name, line)
+                    add(key, f"{name} stands in line {lines[name]} already")
+                lines.setdefault(name, key.start_mark.line + 1)
                 size += visit(value, f"{name}.")
         sizes[id(node)] = size
         return size
 
-    text = Path(path).read_text(encoding="utf-8")
-    is_json = is_json_text(text)
     size = visit(yaml.compose(text, yaml.SafeLoader), "")
     if size > MAX_VALUES:
         found.append(f"{path}: holds {size:,} values, its aliases (*) written out; at most {MAX_VALUES:,} are read")
