@@ -124,7 +124,7 @@ class Config(Strict):
                 _require(model.dataset, self.datasets, f"models.{name}.dataset", "datasets")
             if isinstance(model, Trained):
                 _require(model.recipe, self.recipes, f"models.{name}.recipe", "recipes")
-                supervised = self.recipes[model.recipe].objective.name == "supervised"
+                supervised = self._is_supervised(model)
                 if supervised and model.dim is not None:
                     raise ValueError(f"models.{name}.dim: a supervised model has one output a class; leave dim out")
                 if not supervised and model.dim is None:
@@ -187,11 +187,13 @@ class Config(Strict):
         sets = self.encoding.partitions if self.encoding else []
         return list(dict.fromkeys(name for each in sets for name in each if name != CATEGORIES))
 
+    def _is_supervised(self, model: Model) -> bool:
+        return isinstance(model, Trained) and self.recipes[model.recipe].objective.name == "supervised"
+
     def choose_protocols(self, name: str) -> list[str]:
         """Return the accuracy protocols of a model: the one that Table 1 prints, then the others."""
         model = self.models[name]
-        supervised = isinstance(model, Trained) and self.recipes[model.recipe].objective.name == "supervised"
-        chosen = model.protocols or (["softmax"] if supervised else ["weighted kNN"])
+        chosen = model.protocols or (["softmax"] if self._is_supervised(model) else ["weighted kNN"])
         return list(dict.fromkeys([*chosen, "weighted kNN"]))
 
     def choose_accuracy_layers(self, name: str) -> list[str]:
