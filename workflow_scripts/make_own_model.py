@@ -8,12 +8,12 @@ from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
 study, name = load_config(snakemake.config), snakemake.wildcards.model
-block = study.models[name].model_dump()
+model = study.models[name]
 spec, origin = make_own_model(
-    block,
+    model.model_dump(),
     snakemake.output.weights,
-    layers=block["layers"],
-    accuracy_layers=[*filter(None, [block["embedding_layer"]]), *block["accuracy_layers"]],
+    layers=model.layers,
+    accuracy_layers=study.choose_accuracy_layers(name),
 )
 write_json({"network": spec.model_dump(), "origin": origin}, snakemake.output.provenance)
 record_job(snakemake)
