@@ -41,8 +41,9 @@ def list_rows(table: Path, model: str | None, brain: str | None) -> list[dict]:
         ValueError: there is none; the message says which there are.
     """
     rows = read_csv(table)
-    kept = rows[rows["model"].isin([model or name for name in rows["model"]])]
-    kept = kept[kept["brain"].isin([brain or name for name in kept["brain"]])]
+    kept = rows
+    for key, wanted in (("model", model), ("brain", brain)):
+        kept = kept[kept[key] == wanted] if wanted else kept
     if kept.empty:
         there = f"models: {', '.join(rows['model'].unique())}; brains: {', '.join(rows['brain'].unique())}"
         raise ValueError(f"{table}: no row for model {model}, brain {brain}. There are {there}")

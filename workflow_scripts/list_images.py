@@ -15,6 +15,6 @@ list_splits(
     val_labels=dataset.get("val_labels"),
     storage=dataset["storage"],
 )
-labels = [Path(file) for file in [dataset.get("val_labels")] if file]
+labels = [Path(dataset["val_labels"])] if dataset.get("val_labels") else []
 labels += [file.with_name("meta.mat") for file in labels if file.suffix == ".txt"]
 record_job(snakemake, *labels, folders=own)

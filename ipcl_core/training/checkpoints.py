@@ -104,7 +104,8 @@ class Saver:
                 elif self.saved_step is None:
                     self._load(file)
             except ValueError as error:
-                damage += [error] if self.saved_step is None else []
+                if self.saved_step is None:
+                    damage.append(error)
         if damage and self.saved_step is None and not self.others:
             raise damage[-1]
         for error in damage:

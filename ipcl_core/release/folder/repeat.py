@@ -29,7 +29,7 @@ def main():
     for row in read_csv(FOLDER / "table1.csv").to_dict("records"):
         rsms = FOLDER / f"rsm/{row['brain']}/{row['model']}.h5"
         brain = FOLDER / f"brain/{row['brain']}/brain.h5"
-        if not (rsms.exists() and brain.exists()) or row["model"] != (model or row["model"]):
+        if not (rsms.exists() and brain.exists()) or model not in (None, row["model"]):
             continue
         with TemporaryDirectory() as temporary:
             fit_layers(rsms, brain, Path(temporary) / "fits.csv")
