@@ -4,7 +4,7 @@ How a network is trained: objective, optimizer, schedule, augmentation.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -71,6 +71,7 @@ class IndexedMemory(Contrastive):
     """Negatives drawn from the bank for each image, K."""
     bank_momentum: Fraction = 0.5
     """Share of the old entry in the updated bank entry."""
+    n_views: ClassVar[int] = 1
 
 
 class Supervised(Strict):

@@ -66,7 +66,7 @@ def _name_memory(training: Training) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         recipe, side = training.recipe, training.spec.preprocessing.image_size
-        n_views, n = getattr(recipe.objective, "n_views", 1), distributed.count_processes()
+        n_views, n = recipe.objective.n_views, distributed.count_processes()
         raise torch.OutOfMemoryError(
             f"the GPU's memory is too small for the recipe's batch_size: {recipe.batch_size // n} images x {n_views} views of "
             f"{side} x {side} pixels at once. Train on more GPUs (docs/cluster.md), which share a minibatch and change no "
@@ -80,7 +80,7 @@ def read_batches(training: Training) -> Iterator[Batch]:
     first_epoch, first_batch = divmod(training.step, training.n_batches)
     for epoch in range(first_epoch, recipe.epochs):
         yield from training.loader.iterate_random(
-            n_views=getattr(recipe.objective, "n_views", 1),
+            n_views=recipe.objective.n_views,
             augmentation=recipe.augmentation,
             seed=training.seed,
             epoch=epoch,
