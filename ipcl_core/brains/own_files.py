@@ -229,21 +229,19 @@ def _read_csv(path: Path) -> Content:
     blank = cells == ""
     wrong = np.isnan(numbers) & ~blank & ~np.isin(np.char.lower(cells), MISSING)
     corner = blank[0, 0] and min(cells.shape) > 1 and not _is_bare(blank, numbers)
-    header = corner or _are_names(wrong, blank, np.s_[0, 1 if cells.shape[1] > 1 else 0 :])
-    index = corner or (cells.shape[1] > 1 and _are_names(wrong, blank, np.s_[int(header) :, 0]))
-    labels = [
-        Labels("the first row", tuple(cells[0, int(index) :].tolist()), 1, "stimulus") if header else None,
-        Labels("the first column", tuple(cells[int(header) :, 0].tolist()), 0, "stimulus") if index else None,
-    ]
-    wrong = wrong[int(header) :, int(index) :]
+    top = int(corner or _are_names(wrong, blank, np.s_[0, 1 if cells.shape[1] > 1 else 0 :]))
+    left = int(corner or (cells.shape[1] > 1 and _are_names(wrong, blank, np.s_[top:, 0])))
+    labels = [Labels("the first row", tuple(cells[0, left:].tolist()), 1, "stimulus")] if top else []
+    labels += [Labels("the first column", tuple(cells[top:, 0].tolist()), 0, "stimulus")] if left else []
+    wrong = wrong[top:, left:]
     if wrong.any():
-        row, column = np.argwhere(wrong)[0] + [int(header), int(index)]
+        row, column = np.argwhere(wrong)[0] + [top, left]
         cell = cells[row, column]
         hint = hint_at_separator(cell)
         raise ValueError(f"{path}: row {row + 1}, column {column + 1} holds '{cell[:40]}', which is no number{hint}")
-    numbers = numbers[int(header) :, int(index) :]
-    _refuse_decimal_commas(cells[int(header) :, int(index) :], numbers, path)
-    names = [one for one in labels if one and numbers.shape[one.axis] > 1]
+    numbers = numbers[top:, left:]
+    _refuse_decimal_commas(cells[top:, left:], numbers, path)
+    names = [one for one in labels if numbers.shape[one.axis] > 1]
     if 1 in numbers.shape:
         return Content(numbers.ravel(), names)
     _refuse_index(numbers, path)
