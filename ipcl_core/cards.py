@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from .files import open_lock
+
 logger = logging.getLogger(__name__)
 _reserved: list[int] = []  # open files, whose locks end with the process
 
@@ -45,10 +47,7 @@ def _lock(card: str) -> bool:
     """Take the lock of a GPU; return whether it was free."""
     name = re.sub(r"[^\w-]", "_", card)
     path = Path(tempfile.gettempdir()) / f"ipcl_gpu_{name}.lock"
-    try:
-        file = os.open(path, os.O_RDONLY)  # another user's
-    except FileNotFoundError:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    file = open_lock(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -253,6 +253,14 @@ def open_patiently(path: str | Path) -> Iterator[_PatientFile]:
                 raise file.error
 
 
+def open_lock(path: str | Path) -> int:
+    """Open a file that is locked by `fcntl.flock`, made where it is not there; another user's can be read alone."""
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
 def compute_sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, 64 hexadecimal digits; of a folder, that of its listing.
 

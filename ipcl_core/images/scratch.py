@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..files import UNSUPPORTED, read_json, write_json, write_whole
+from ..files import UNSUPPORTED, open_lock, read_json, write_json, write_whole
 from .beton import check_beton
 
 log = logging.getLogger(__name__)
@@ -80,10 +80,7 @@ def _is_whole(copy: Path, *, say: bool = False) -> bool:
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Wait until no other job copies the same file; where the file system has no locks, do not."""
-    try:
-        file = os.open(path, os.O_RDONLY)  # another user's
-    except FileNotFoundError:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    file = open_lock(path)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
