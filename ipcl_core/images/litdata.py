@@ -51,18 +51,22 @@ def fetch_litdata(url: str, folder: str | Path, *, digest: str | None, key: str,
     """
     url, folder = url.rstrip("/"), Path(folder)
     kept = name_kept(url, folder)
-    names, left = [INDEX], max_mb * 10**6
-    for name in names:  # which grows by what the index lists
+    left = max_mb * 10**6
+
+    def fetch(name: str) -> None:
+        nonlocal left
         if not (kept / name).exists():
             copy_file(f"{url}/{name}", kept / name, left)
         left -= (kept / name).stat().st_size
-        if name == INDEX:
-            try:
-                index = _read_index(kept)
-            except ValueError:
-                (kept / INDEX).unlink()
-                raise
-            names += [chunk["filename"] for chunk in index["chunks"]]
+
+    fetch(INDEX)
+    try:
+        chunks = [chunk["filename"] for chunk in _read_index(kept)["chunks"]]
+    except ValueError:
+        (kept / INDEX).unlink()
+        raise
+    for name in chunks:
+        fetch(name)
     if digest is None:  # nobody should be asked to trust a set that cannot be read
         try:
             for _ in read_samples(kept):
@@ -71,7 +75,7 @@ def fetch_litdata(url: str, folder: str | Path, *, digest: str | None, key: str,
             shutil.rmtree(kept)
             raise
     with write_whole(kept / SUMS) as temporary:
-        sums = [f"{compute_sha256(kept / name)}  {name}\n" for name in sorted(names)]
+        sums = [f"{compute_sha256(kept / name)}  {name}\n" for name in sorted([INDEX, *chunks])]
         temporary.write_text("".join(sums), encoding="utf-8")
     check_digest(url, kept, digest, key=key, size=max_mb * 10**6 - left, file=SUMS)
     export_pictures(kept, folder)
