@@ -99,12 +99,12 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
         found = find_order(labels.values, names)
         if numeric and None in found:
             found = _find_counted(labels, names) or found
-        n_found = sum(i is not None for i in found)
-        if n_found == len(found) == n and len(set(found)) == n:
+        is_complete = len(found) == n and None not in found
+        if is_complete and len(set(found)) == n:
             if found != list(range(n)):
                 _refuse_order(labels, found, names, what, who)
             confirmed = True
-        elif n_found == len(found) == n and labels.axis is not None and not numeric:
+        elif is_complete and labels.axis is not None and not numeric:
             twice = next(value for value, i in zip(labels.values, found, strict=True) if found.count(i) > 1)
             raise ValueError(f"{who}: {labels.where} names {twice} more than once; each {what} stands once")
         elif numeric and labels.belongs and _is_shuffled_count(labels):
@@ -112,7 +112,7 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
                 f"{who}: {labels.where} counts the {PLURAL[what]} in another order ({_show(labels.values)}); put the values "
                 f"back into the order of the {n} names that the configuration gives, or names beside them, which are compared"
             )
-        elif _is_meant(labels, n_found, n):
+        elif _is_meant(labels, found, n):
             strange = next((f"; {v} is no {what}" for v, i in zip(labels.values, found, strict=True) if i is None), "")
             partial.append(
                 (labels.axis, f"{labels.where} names {len(found)} {PLURAL[what]}, the configuration {n}{strange}")
@@ -179,9 +179,11 @@ def _explain_numbers(labels: Labels, names: Sequence[str]) -> str:
     )
 
 
-def _is_meant(labels: Labels, n_found: int, n: int) -> bool:
+def _is_meant(labels: Labels, found: list[int | None], n: int) -> bool:
     """Whether a list that has some of the names is one of them all: nothing stands twice, and it is no bare count."""
-    if n_found == 0 or len(set(labels.values)) < len(labels.values) or (_is_numeric(labels) and _is_count(labels)):
+    if all(i is None for i in found) or len(set(labels.values)) < len(labels.values):
+        return False
+    if _is_numeric(labels) and _is_count(labels):
         return False
     return labels.belongs is not None or len(labels.values) == n
 
