@@ -168,7 +168,8 @@ def _normalize_batch(module: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tens
 
     In single precision at least, whatever the type of x, which the result has too.
     """
-    kind, x = x.dtype, x.float() if x.dtype.itemsize < 4 else x
+    kind = x.dtype
+    x = x.float() if kind.itemsize < 4 else x
     over = [0, *range(2, x.ndim)]
     shape = [1, -1, *[1] * (x.ndim - 2)]
     n = count_processes() * x.numel() // x.shape[1]

@@ -303,9 +303,9 @@ def read_members(archive: str | Path, suffix: str) -> dict[str, bytes]:
                 if size > MAX_MEMBER_BYTES:
                     raise ValueError(f"with {name}, {size} bytes, more than the {MAX_MEMBER_BYTES} that are read")
                 found[name] = read()
+    except FileNotFoundError:
+        raise
     except (ValueError, EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
         raise ValueError(f"{archive}: {error}") from None
     if not found:
         raise ValueError(f"{archive}: holds no file whose path ends in {suffix!r}")

@@ -130,15 +130,13 @@ def label_splits(train: str | Path, val: str | Path, val_labels: str | Path | No
         raise ValueError(f"{val}: {len(unknown)} class(es) that {train} has not, among them {unknown[0]!r}")
     if absent := sorted(set(classes["train"]) - set(classes["val"])):
         log.warning("%s: no image of %d class(es) of %s, among them %r", val, len(absent), train, absent[0])
-    if all(name.isdecimal() for name in classes["train"]):
-        for first, second in pairwise(classes["train"]):
-            if int(first) > int(second):
-                log.warning(
-                    "%s: classes are labelled in the order of texts, as by torchvision's ImageFolder: %s before %s. Softmax "
-                    "of a network whose outputs count otherwise needs names with leading zeros",
-                    *(train, first, second),
-                )
-                break
+    are_numbers = all(name.isdecimal() for name in classes["train"])
+    if are_numbers and (turned := [pair for pair in pairwise(classes["train"]) if int(pair[0]) > int(pair[1])]):
+        log.warning(
+            "%s: classes are labelled in the order of texts, as by torchvision's ImageFolder: %s before %s. Softmax "
+            "of a network whose outputs count otherwise needs names with leading zeros",
+            *(train, *turned[0]),
+        )
     for table in images.values():
         table["label"] = np.searchsorted(classes["train"], table["class"])
     refuse_shared({"train": train, "val": val}, images)
