@@ -296,8 +296,9 @@ def _find_images(folder: Path) -> list[str]:
                 name.encode()
             except UnicodeEncodeError:
                 raise ValueError(f"{place}: the name {os.fsencode(name)} is not UTF-8; rename it") from None
-            is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
-            (found if is_image else others).append(str(below / name))
+            if not is_hidden(name):
+                is_image = Path(name).suffix.lower() in IMAGE_SUFFIXES
+                (found if is_image else others).append(str(below / name))
     if others:
         log.warning("%s: %d entries are no images by their names, among them %s", folder, len(others), min(others))
     return sorted(found)
