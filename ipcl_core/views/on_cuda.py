@@ -154,7 +154,18 @@ def _finish_views(work, sums, drawn, mean, std, views, SIDE: tl.constexpr, TILE:
 def make_views(
     pixels: Tensor, heights: np.ndarray, widths: np.ndarray, drawn: np.ndarray, side: int, mean: Tensor, std: Tensor
 ) -> Tensor:
-    """Make a batch of augmented, normalised views; arguments and result as in `tests/views_in_torch.py`."""
+    """Make a batch of augmented, normalised views on the device of the pixels.
+
+    Args:
+        pixels: uint8, the (heights[b], widths[b], 3) images one behind the other, then anything.
+        heights, widths: (B,) int64, pixels.
+        drawn: (B, n, 14) float32, of `draws.draw_views`.
+        side: S, pixels.
+        mean, std: (3,) float32, of channels in [0, 1].
+
+    Returns:
+        (B, n, 3, S, S) float32, channels last in memory.
+    """
     (n_images, n_views), device = drawn.shape[:2], pixels.device
     sizes = (list_starts(heights, widths)[:-1], np.asarray(widths, np.int64), drawn)
     starts, pitches, columns = (torch.from_numpy(array).to(device, non_blocking=True) for array in sizes)
