@@ -54,23 +54,8 @@ def _name(symbol: str, function, *arguments: types.Type) -> types.ExternalFuncti
 
 
 _N, _FLAG = types.uint32, types.boolean
-decode_jpeg = _name(
-    "ffcv_imdecode",
-    ctypes_imdecode,
-    types.uintp,
-    types.uint64,
-    _N,
-    _N,
-    types.uintp,
-    _N,
-    _N,
-    _N,
-    _N,
-    _N,
-    _N,
-    _FLAG,
-    _FLAG,
-)
+_JPEG = (types.uintp, types.uint64, _N, _N)  # address, bytes, height, width
+decode_jpeg = _name("ffcv_imdecode", ctypes_imdecode, *_JPEG, types.uintp, *[_N] * 6, _FLAG, _FLAG)
 copy_bytes = _name("ffcv_my_memcpy", ctypes_memcopy, types.uintp, types.uintp, types.uint64)
 
 
