@@ -99,8 +99,8 @@ def _check_range(pairs: np.ndarray, kind: str, distance: str, unit: float, found
         logger.warning(
             "%s: %.0f%% of the distances are negative, %s; cross-validated ones lie around 0 where no stimuli differ; "
             "correlations, or their Fisher z, are similarities, and taken for distances turn every result round",
-            who, 100 * share, found,
-        )  # fmt: skip
+            *(who, 100 * share, found),
+        )
 
 
 def check_measure(measure: str | None, distance: str, who: str) -> None:

@@ -89,7 +89,7 @@ def _read_region(layout: OwnData, conditions: list[str], region: str, seen: dict
             _check_names(layout, content, conditions, participant, region, who, said)
             _refuse_again(content.values, who if run is None else f"{who}, run {run}", seen)
         for content in contents.get("residuals", []):
-            _refuse_again(content.values, f"{who}, residuals", dict(seen))
+            _refuse_again(content.values, f"{who}, residuals", dict(seen))  # a copy: residuals may be alike
         if layout.kind == "patterns":
             check_voxels(_list_voxels(layout, contents), who)
             arrays = {key: [content.values for content in each] for key, each in contents.items()}

@@ -87,11 +87,7 @@ def copy_stimuli(
         logger.warning(
             "%s: %d of %d stimuli have transparent pixels, among them %s; they become %s, which can move every result: set "
             "background to the colour that participants saw",
-            images,
-            len(transparent),
-            len(targets),
-            transparent[0],
-            background,
+            *(images, len(transparent), len(targets), transparent[0], background),
         )
     return names
 
