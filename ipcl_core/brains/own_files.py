@@ -2,7 +2,6 @@
 Arrays of brain data from the files that laboratories keep them in. No pickle is ever read.
 """
 
-import difflib
 import logging
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from ..config.base import suggest
 from ..config.templates import find_suffix, split_reference
 from ..files import check_readable, is_there, open_hdf5
 from .kinds import refuse_broken_link, refuse_kind
@@ -107,9 +107,7 @@ def _choose(names: list[str], name: str | None, path: Path) -> str:
             f"{path}: holds {', '.join(names) or 'nothing'}; say which one, as in {path.name}#{(*names, 'x')[0]}"
         )
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise NotThereError(f"{path}: holds no {name}{hint}; there are {', '.join(names) or 'none'}")
+        raise NotThereError(f"{path}: holds no {name}{suggest(name, names)}; there are {', '.join(names) or 'none'}")
     return name
 
 

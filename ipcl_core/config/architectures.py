@@ -5,11 +5,12 @@ A new architecture is an entry here and the class that it names. Nothing is impo
 a configuration and printing Table 1 need no torch.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from .base import suggest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +154,7 @@ def require_architecture(name: str) -> str:
         ValueError: it has none; the message has the names that are like it, and all that there are.
     """
     if name not in ARCHITECTURES:
-        near = difflib.get_close_matches(name, ARCHITECTURES, n=2)
-        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        hint = suggest(name, ARCHITECTURES, n=2)
         raise ValueError(f"{name!r} is none of this project's{hint}; give one of {', '.join(ARCHITECTURES)}")
     return name
 

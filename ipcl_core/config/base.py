@@ -5,11 +5,18 @@ What every block of a configuration has in common.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 T = TypeVar("T")
+
+
+def suggest(name: str, names: Iterable[str], n: int = 1) -> str:
+    """Say which of the names could be meant by one that is not among them; "" where none is like it."""
+    near = difflib.get_close_matches(name, list(names), n=n)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def _refuse_repetition(values: list) -> list:
@@ -62,7 +69,6 @@ class Strict(BaseModel):
             raise ValueError(f"needs keys and values: {', '.join(cls.model_fields)}")
         for key in data:
             if key not in cls.model_fields:
-                near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
+                hint = suggest(str(key), cls.model_fields)
                 raise ValueError(f"unknown key {key!r}{hint}; allowed here: {', '.join(cls.model_fields)}")
         return data

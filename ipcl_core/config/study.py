@@ -4,7 +4,6 @@ A whole study: its blocks, the references between them, and its errors.
 
 from __future__ import annotations
 
-import difflib
 import glob
 import json
 import os
@@ -18,7 +17,7 @@ import yaml
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, field_validator, model_validator
 
 from .architectures import ARCHITECTURES
-from .base import Blocks, Distinct, Line, Name, Strict
+from .base import Blocks, Distinct, Line, Name, Strict, suggest
 from .data import CATEGORIES, Brain, Dataset, ImageFolder
 from .evaluation import KNN, Encoding, NoiseCeiling, Probes, Published, Statistics
 from .models import Fetched, Model, Trained, Untrained, Weights
@@ -230,8 +229,7 @@ def check_network(key: str, model: Model) -> None:
 
 def _require(name: str, defined: dict, key: str, where: str) -> None:
     if name not in defined:
-        near = difflib.get_close_matches(name, defined, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        hint = suggest(name, defined)
         raise ValueError(f"{key}: {name!r} is not defined under {where}{hint}; defined: {', '.join(defined) or 'none'}")
 
 
