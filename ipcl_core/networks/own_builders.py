@@ -67,9 +67,9 @@ def find_module(module: str, code: str | Path) -> tuple[Path, bool]:
         raise ValueError(f"code: there is no folder {folder}")
     files = [*folder.glob("*.py"), *(folder / top).rglob("*.py"), *folder.glob("*/__init__.py")]
     there = [".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__") for path in files]
-    near = difflib.get_close_matches(module, there, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise ValueError(f"architecture: there is no module {module} in {folder.resolve()}, and none is installed{hint}")
+    raise ValueError(
+        f"architecture: there is no module {module} in {folder.resolve()}, and none is installed{_suggest(module, there)}"
+    )
 
 
 def build_own_network(
