@@ -152,7 +152,7 @@ def _check_model(study: Config, name: str, counts: dict[str, dict[str, int]]) ->
     if model.source == "own":
         from .networks.own_models import make_own_model
 
-        layers = [*filter(None, [model.embedding_layer]), *model.accuracy_layers]
+        layers = study.choose_accuracy_layers(name)
         with TemporaryDirectory() as temporary:
             weights = Path(temporary) / "weights.safetensors"
             make_own_model(model.model_dump(), weights, layers=model.layers, accuracy_layers=layers)

@@ -117,7 +117,7 @@ def read_speeds(study: Config, results: Path) -> dict[tuple, tuple[float, str]]:
     for name, model in study.models.items():
         log = read_log(results / "models" / name)
         if model.source == "trained" and log is not None:
-            n_views = study.recipes[model.recipe].objective.n_views if _has_views(study, model) else 1
+            n_views = study.recipes[model.recipe].objective.n_views
             speed = log["images_per_s"].median() * n_views
             speeds[model.architecture, model.width, model.preprocessing.image_size, n_views] = speed, name
     return speeds
@@ -130,10 +130,6 @@ def read_log(folder: Path) -> pd.DataFrame | None:
     log, provenance = pd.read_csv(folder / "log.csv"), folder / "provenance.json"
     n_gpus = read_json(provenance).get("n_processes", 1) if provenance.exists() else 1
     return log.assign(images_per_s=log["images_per_s"] / n_gpus, seconds=log["seconds"] * n_gpus)
-
-
-def _has_views(study: Config, model) -> bool:
-    return hasattr(study.recipes[model.recipe].objective, "n_views")
 
 
 def count_images(study: Config, dataset: str, results: Path, images: tuple[int, int] | None) -> tuple[int, int]:
@@ -201,7 +197,7 @@ def estimate_costs(
         views, seconds, speed, checkpoint = 0, 0.0, "", 0
         if model.origin == "trained here":
             recipe = study.recipes[model.recipe]
-            n_views = recipe.objective.n_views if _has_views(study, model) else 1
+            n_views = recipe.objective.n_views
             views = n_train * recipe.epochs * n_views
             key = (model.architecture, model.width, model.preprocessing.image_size, n_views)
             rate, other = speeds.get(key, (stated, source))
