@@ -12,26 +12,58 @@ from ipcl_core.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 DEMO = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
-WILDCARDS = SimpleNamespace(dataset="twemoji", brain="objects92", model="ipcl_alexnet_gn")
+WILDCARDS = SimpleNamespace(dataset="twemoji", brain="objects92", model="ipcl_alexnet_gn", split="train")
+
+
+def read_inputs(study: dict) -> dict:
+    """Return the names that rules/inputs.smk, which is plain Python, defines with a configuration."""
+    checked = load_config(study)
+    names = {"study": checked, "available": checked.available}
+    exec(compile((REPOSITORY / "rules/inputs.smk").read_text(), "inputs.smk", "exec"), names)
+    return names
 
 
 def read_parameters(change) -> dict:
-    """Return what each function of rules/inputs.smk gives with the demo's configuration, changed: name -> value."""
+    """Return what each of these functions gives with the demo's configuration, changed: name -> value."""
     study = yaml.safe_load(yaml.safe_dump(DEMO))
     change(study)
-    names = {"study": load_config(study)}
-    exec(compile((REPOSITORY / "rules/inputs.smk").read_text(), "inputs.smk", "exec"), names)  # plain Python
+    names = read_inputs(study)
     functions = ("get_network", "get_recipe", "get_layers", "get_export", "get_conversion", "get_brain", "get_title")
     return {name: names[name](WILDCARDS) for name in functions}
 
 
+MINE = {
+    "source": "own",
+    "title": "Mine",
+    "stimuli": "stimuli",
+    "participants": ["one"],
+    "regions": ["IT"],
+    "kind": "patterns",
+    "files": "{participant}.npy",
+    "folds": "folds.csv",
+    "categories": "categories.csv",
+    "triplets": "triplets.csv",
+}
+FILE = {"url": "weights.pth", "format": "open_ipcl", "origin": "proxy"}
+
+
 def test_scripts_get_values_as_json_has_them():
-    """And no block of the configuration, which no function takes for its arguments; weighting is off in the demo."""
-    study = load_config(DEMO | {"statistics": {"weighting": {}}})
-    rules = "".join(path.read_text() for path in sorted((REPOSITORY / "rules").rglob("*.smk")))
-    found = re.findall(r"^ {8}(\w+)=(study\..+),$", rules, re.MULTILINE)
-    values = {name: eval(expression, {"study": study}) for name, expression in found}
-    assert values["weighting"]["n_folds"] == 6 and values["k"] == study.knn.k and len(values) > 10
+    """And no block of the configuration, which no function takes for its arguments; the demo has not all that may be there."""
+    study = yaml.safe_load(yaml.safe_dump(DEMO)) | {"statistics": {"weighting": {}}, "encoding": {}}
+    study["brains"]["mine"], study["models"]["ipcl_alexnet_gn"]["weights"] = MINE, FILE
+    study["published"] = [{"brain": "mine", "region": "IT", "model": "ipcl_alexnet_gn", "source": "Others"}]
+    study["encoding"]["partitions"] = [["ipcl_alexnet_gn", "categories"]]
+    names = read_inputs(study)
+    names |= {"code_of": str, "list_from": lambda blocks, source: ["ipcl_alexnet_gn"]}  # of common.smk, which is none
+    names |= {"list_published_brains": lambda: ["mine"], "PACKAGES": {"file": "package"}}
+    wildcards, values = SimpleNamespace(**vars(WILDCARDS) | {"brain": "mine", "file": "file"}), {}
+    for path in sorted((REPOSITORY / "rules").rglob("*.smk")):
+        for rule, text in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", path.read_text(), re.MULTILINE):
+            for block in re.findall(r"^ {4}params:\n((?: {8}.*\n)+)", text, re.MULTILINE):
+                given = eval(f"dict({block})", names)
+                values[rule] = {key: value(wildcards) if callable(value) else value for key, value in given.items()}
+    assert values["weigh_layers"]["weighting"]["n_folds"] == 6 and len(values) > 40
+    assert values["partition_models"]["categories"]["source"] == "categories.csv"
     assert json.loads(json.dumps(values)) == values
 
 
