@@ -144,7 +144,8 @@ def get_own_brain_files(wildcards):
 
 def get_brain(wildcards):
     """A brain data set's block as far as its import depends on it."""
-    return study.brains[wildcards.brain].model_dump(exclude={"title", "averaged", "folds", "categories"})
+    others = {"title", "averaged", "folds", "categories", "triplets"}
+    return study.brains[wildcards.brain].model_dump(exclude=others)
 
 
 def get_averaged(wildcards):

@@ -80,6 +80,32 @@ CHANGES = {
 }
 
 
+CHANGED_BLOCKS = [
+    ("title", "Others", False),
+    ("averaged", "rsms", False),
+    ("folds", None, False),
+    ("categories", "folders", False),
+    ("triplets", None, False),
+    ("background", "black", True),
+    ("order", None, True),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "moves"), CHANGED_BLOCKS)
+def test_own_brain_is_imported_again_where_its_import_depends_on_it(tmp_path, key, value, moves):
+    """Else every model's activations and all that is made of them would be made anew for a table of judgments."""
+    files = {name: str(tmp_path / f"{name}.csv") for name in ("order", "folds", "categories", "triplets")}
+    for path in files.values():
+        Path(path).touch()
+
+    def describe(**changes) -> list:
+        names = read_inputs(DEMO | {"brains": {"mine": MINE | files | changes}})
+        names["local"] = list
+        return [names[name](SimpleNamespace(brain="mine")) for name in ("get_brain", "get_own_brain_files")]
+
+    assert (describe(**{key: value}) != describe()) == moves
+
+
 @pytest.mark.parametrize(("change", "moved"), CHANGES.values(), ids=CHANGES)
 def test_a_change_moves_what_depends_on_it_alone(change, moved):
     before, after = read_parameters(lambda study: None), read_parameters(change)

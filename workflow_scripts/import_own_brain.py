@@ -6,5 +6,8 @@ from ipcl_core.logs import start_log
 from ipcl_core.records import record_job
 
 start_log(snakemake.log[0])
-import_own_brain(OwnData.model_validate(snakemake.params.brain), snakemake.output.stimuli, snakemake.output.brain)
+# judgments move nothing of the import, which reads them to find early what is wrong with them
+judged = {"triplets": snakemake.config["brains"][snakemake.wildcards.brain].get("triplets")}
+layout = OwnData.model_validate(snakemake.params.brain | judged)
+import_own_brain(layout, snakemake.output.stimuli, snakemake.output.brain)
 record_job(snakemake)

@@ -304,8 +304,8 @@ class OwnData(Strict):
         return [(key, template) for key in keys if (template := getattr(self, key))]
 
     def find_files(self) -> list[str]:
-        """Return the files that an import reads, as far as they are there."""
-        named = [path for _, path, _ in self.model_copy(update={"missing": "error"}).list_paths()]
+        """Return the files that an import depends on, as far as they are there."""
+        named = [path for _, path, _ in self.model_copy(update={"missing": "error", "triplets": None}).list_paths()]
         images = sorted(str(path) for path in Path(self.stimuli).glob("**/[!.]*" if self.order else "[!.]*"))
         return [path for path in [*named[1:], *images] if Path(path).is_file()]
 
