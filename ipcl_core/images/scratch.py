@@ -44,13 +44,16 @@ def copy_to_scratch(beton: str | Path, scratch: str | Path | None) -> Path:
     beton = Path(beton)
     if scratch is None:
         return beton
-    if not Path(scratch).is_absolute():
-        raise ValueError(f"scratch: {scratch} is no absolute path, as of a node's own disk; ~ and $ are not expanded")
+    named, scratch = scratch, Path(os.path.expanduser(os.path.expandvars(scratch)))  # noqa: PTH111
+    if not scratch.is_absolute() or "$" in str(scratch):
+        raise ValueError(
+            f"scratch: {named} is on this node {scratch}, no absolute path, as that of a node's own disk is"
+        )
     if not beton.with_suffix(".json").exists():  # fetched by a storage plugin, which took the file alone
         log.warning("%s: its summary (.json) is not beside it; reading the file itself", beton)
         return beton
     summary, n_bytes = read_json(beton.with_suffix(".json")), beton.stat().st_size
-    copy = Path(scratch) / f"{summary['sha256']}.beton"
+    copy = scratch / f"{summary['sha256']}.beton"
     with beton.open("rb") as source:
         try:
             if not _is_whole(copy):
