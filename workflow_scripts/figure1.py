@@ -13,6 +13,7 @@ draw_figure1(
     dim=model["dim"],
     n_views=recipe.objective.n_views,
     queue_size=recipe.objective.queue_size,
+    queue=recipe.objective.queue,
     augmentation=recipe.augmentation,
     seed=model["seed"],
     **dict(snakemake.output.items()),

@@ -3,6 +3,8 @@
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
 from numpy.testing import assert_allclose
 from PIL import Image
 
@@ -75,21 +77,35 @@ def test_figure1_shows_the_views_of_the_image_that_a_training_sees_first(raw_spl
 
 def test_figure1_is_drawn_whole(raw_split, tmp_path):
     files = {kind: tmp_path / f"figure1.{kind}" for kind in ("svg", "png", "pdf")}
-    settings = {"architecture": "alexnet_gn", "dim": 128, "n_views": 5, "queue_size": 4096, "seed": 1}
+    settings = {
+        "architecture": "alexnet_gn",
+        "dim": 128,
+        "n_views": 5,
+        "queue_size": 4096,
+        "queue": "samples",
+        "seed": 1,
+    }
     draw_figure1(raw_split.beton, augmentation=Augmentation(), **settings, **files)
     assert sorted(tmp_path.iterdir()) == sorted(files.values()) and b"/Type3" not in files["pdf"].read_bytes()
     with Image.open(files["png"]) as image:
         assert image.width == 2160
 
 
-@pytest.mark.parametrize("n", [2, 5, 12])
-def test_figure1_texts_do_not_overlap(n):
+@pytest.mark.parametrize(
+    ("n", "queue", "n_new"), [(2, "samples", 2), (5, "samples", 5), (12, "samples", 5), (5, "prototypes", 1)]
+)
+def test_figure1_texts_do_not_overlap_and_the_queue_is_the_recipes(n, queue, n_new):
     pictures = np.random.default_rng(0).random((n, 8, 8, 3))
     with matplotlib.rc_context(STYLE):
-        figure = plot_figure1(pictures[0], pictures, network="AlexNet-gn x0.25", dim=128, queue_size=4096)
+        settings = {"network": "AlexNet-gn x0.25", "dim": 128, "queue_size": 4096, "queue": queue}
+        figure = plot_figure1(pictures[0], pictures, **settings)
         figure.draw_without_rendering()
         boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
     assert len(figure.axes[0].images) == n + 1 and len(boxes) == 11
+    assert f"$K$ = 4,096 newest {queue}" in [text.get_text() for text in figure.axes[0].texts]
+    rectangles = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    rows = [box.get_facecolor() for box in rectangles if box.get_width() == 0.75]
+    assert len(rows) - rows.count(to_rgba("#DDDDDD")) == n_new
     assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
     for i, a in enumerate(boxes):
         for b in boxes[i + 1 :]:

@@ -3,6 +3,7 @@ Figure 1: how an image is learned, drawn with real augmented views. Where the po
 """
 
 import math
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -18,6 +19,8 @@ from .style import COLORS, GREY, WIDTH, File, save
 HEIGHT = 2.75
 CENTER, RADIUS = (4.45, 1.3), 0.95
 """Inches: of the circle that stands for the unit sphere."""
+GOLD = "#D9A400"
+"""Of prototypes."""
 MATH = {"parse_math": True}
 
 
@@ -28,6 +31,7 @@ def draw_figure1(
     dim: int,
     n_views: int,
     queue_size: int,
+    queue: str,
     augmentation: Augmentation,
     seed: int,
     svg: File,
@@ -39,7 +43,7 @@ def draw_figure1(
     Args:
         beton: training images; the one that a training with this seed sees first is shown.
         architecture, dim: of the network.
-        n_views, queue_size: of the objective.
+        n_views, queue_size, queue: of the objective.
         augmentation: makes the views.
         seed: of the training.
         svg, png, pdf: files to write.
@@ -47,11 +51,13 @@ def draw_figure1(
     Source: figure 1.
     """
     (image,), (views,) = read_views(beton, n_images=1, n_views=n_views, augmentation=augmentation, seed=seed)
-    label = print_architecture(architecture)
-    save(plot_figure1, image, views, network=label, dim=dim, queue_size=queue_size, svg=svg, png=png, pdf=pdf)
+    settings = {"network": print_architecture(architecture), "dim": dim, "queue_size": queue_size, "queue": queue}
+    save(plot_figure1, image, views, **settings, svg=svg, png=png, pdf=pdf)
 
 
-def plot_figure1(image: np.ndarray, views: np.ndarray, *, network: str, dim: int, queue_size: int) -> Figure:
+def plot_figure1(
+    image: np.ndarray, views: np.ndarray, *, network: str, dim: int, queue_size: int, queue: str
+) -> Figure:
     """Return the Figure of `draw_figure1`."""
     figure = Figure(figsize=(WIDTH, HEIGHT))
     figure.set_layout_engine("none")
@@ -74,7 +80,7 @@ def plot_figure1(image: np.ndarray, views: np.ndarray, *, network: str, dim: int
     _draw_arrow(ax, (3.13, 1.3), (CENTER[0] - RADIUS - 0.04, 1.3))
     _draw_sphere(ax, shades)
     ax.text(CENTER[0], 2.62, f"unit sphere, {dim} dimensions", ha="center")
-    _draw_queue(ax, queue_size, shades)
+    _draw_queue(ax, queue_size, queue, [GOLD] if queue == "prototypes" else shades[:5])
     ax.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))
     return figure
 
@@ -104,7 +110,7 @@ def _draw_sphere(ax: Axes, shades: np.ndarray) -> None:
     for point, shade in zip(points, shades, strict=True):
         ax.plot(*zip(point, prototype, strict=True), color=shade, lw=0.9, zorder=5)
         ax.plot(*point, "o", color=shade, ms=4.5, mec="w", mew=0.4, zorder=6)
-    ax.plot(*prototype, "*", color="#D9A400", ms=10, mec="k", mew=0.5, zorder=7)
+    ax.plot(*prototype, "*", color=GOLD, ms=10, mec="k", mew=0.5, zorder=7)
     for dx, dy in ((0.55, -0.15), (0.3, -0.55), (-0.2, -0.7), (-0.6, -0.35), (0.72, 0.2), (0.02, -0.33), (0.6, 0.5)):
         ax.plot(x + dx, y + dy, "o", color=GREY, ms=3.5, zorder=5)
     ax.text(x - 0.62, y + 0.02, "prototype $\\bar{z}$", ha="left", va="center", zorder=8, **MATH)
@@ -112,15 +118,15 @@ def _draw_sphere(ax: Axes, shades: np.ndarray) -> None:
     ax.text(x, 0.15, "each $z_i$ towards its prototype,\naway from the queue", ha="center", va="center", **MATH)
 
 
-def _draw_queue(ax: Axes, size: int, shades: np.ndarray) -> None:
-    """Draw the queue: the newest samples enter on top, those at the bottom leave."""
+def _draw_queue(ax: Axes, size: int, kind: str, newest: Sequence) -> None:
+    """Draw the queue: the newest samples or prototypes, in their colours, enter on top, those at the bottom leave."""
     left, width, height, n_rows = 6.05, 0.75, 0.105, 14
     top = 2.05
     for row in range(n_rows):
-        color = shades[row] if row < min(len(shades), 5) else "#DDDDDD"
+        color = newest[row] if row < len(newest) else "#DDDDDD"
         ax.add_patch(Rectangle((left, top - (row + 1) * height), width, height, fc=color, ec="w", lw=0.8))
     ax.text(left + width / 2, 2.62, "memory queue", ha="center")
-    ax.text(left + width / 2, 2.42, f"$K$ = {size:,} newest samples", ha="center", **MATH)
+    ax.text(left + width / 2, 2.42, f"$K$ = {size:,} newest {kind}", ha="center", **MATH)
     ax.text(left + width / 2, 0.4, "oldest leave", ha="center", va="center", color=GREY)
     _draw_arrow(ax, (left + width / 2, top - n_rows * height - 0.02), (left + width / 2, 0.47), GREY)
     _draw_arrow(ax, (CENTER[0] + 0.35, CENTER[1] + 0.6), (left - 0.04, top - 0.25), COLORS["IPCL"], -0.15)
