@@ -40,7 +40,7 @@ def test_without_scratch_the_file_itself_is_read(beton):
 def test_scratch_that_is_no_absolute_path_is_refused(beton, tmp_path, monkeypatch, scratch):
     """It would be a folder of that name where the workflow runs."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="scratch: .* no absolute path"):
+    with pytest.raises(ValueError, match=r"scratch: .* no absolute path"):
         copy_to_scratch(beton, scratch)
     assert list(tmp_path.iterdir()) == []
 
