@@ -28,7 +28,8 @@ class GroupNorm(nn.GroupNorm):
         return normalize(x.float() if x.dtype.itemsize < 4 else x).to(x.dtype)
 
     def _normalize_channels(self, x: Tensor) -> Tensor:
-        """The same from each channel's mean and variance: those of a group are its channels' means, and their variance."""
+        """The same, (B, C, H, W) -> (B, C, H, W), from each channel's mean and variance: a group's mean is that of the means, its
+        variance the mean of the variances and the variance of the means (Chan et al. 1983)."""
         (b, c), groups = x.shape[:2], self.num_groups
         pixels = x.movedim(1, -1)  # (B, H, W, C)
         variance, mean = (each.view(b, groups, -1) for each in torch.var_mean(pixels, (1, 2), correction=0))
@@ -47,7 +48,15 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
 
 class MaxPool2d(nn.MaxPool2d):
-    """torch's, for windows and strides of one number; in a compiled step each pixel looks up the windows that chose it."""
+    """torch's; in a compiled step each pixel looks up the windows that chose it.
+
+    Args:
+        size: side of the square windows, pixels; at most 11.
+        stride, padding: pixels, in both directions.
+    """
+
+    def __init__(self, size: int, stride: int, padding: int = 0):
+        super().__init__(size, stride, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
@@ -56,7 +65,8 @@ class MaxPool2d(nn.MaxPool2d):
 
 
 class _PoolWindows(torch.autograd.Function):
-    """Max pooling that keeps which pixel of its window each maximum was, counted row by row, as one byte."""
+    """Max pooling, (B, C, H, W) -> (B, C, h, w), that keeps which pixel of its window each maximum was, counted row by row, as
+    one byte."""
 
     @staticmethod
     def forward(ctx, x: Tensor, size: int, stride: int, padding: int) -> Tensor:

@@ -313,7 +313,7 @@ def count_places(n_pairs: int, comparator: Comparator) -> int:
 
 
 def join_ties(rsvs: ArrayLike) -> NDArray:
-    """Return RSVs, by their largest number, in which what differs by rounding alone is equal: as means of the same ratings,
+    """Return (..., n_pairs) RSVs, by their largest number, in which what differs by rounding alone is equal: as means of the same ratings,
     added in another order, or RSMs of patterns of 0 and 1."""
     rsvs = np.asarray(rsvs, np.float64)
     largest = np.abs(rsvs).max(-1, keepdims=True, initial=0)
