@@ -269,9 +269,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _read_number(word: str) -> int:
-    if (number := int(word)) < 1:
-        raise argparse.ArgumentTypeError(f"needs 1 or more, not {word}")
-    return number
+    if not (word.isdecimal() and int(word)):
+        raise argparse.ArgumentTypeError(f"needs a whole number, 1 or more, not {word}")
+    return int(word)
 
 
 def _read_speed(word: str) -> tuple[str, float]:

@@ -167,9 +167,10 @@ def test_unknown_number_of_images_is_an_error(tmp_path, monkeypatch, capsys):
         ("--throughput resnet50", "resnet50: needs one of"),
         ("--throughput resnet50=fast", "= and a number above 0, as resnet50=3000"),
         ("--throughput resnet50=0", "= and a number above 0, as resnet50=3000"),
-        ("--gpus 0", "argument --gpus: needs 1 or more, not 0"),
-        ("--cores 0", "argument --cores: needs 1 or more, not 0"),
-        ("--images 10 -1", "argument --images: needs 1 or more, not -1"),
+        ("--gpus 0", "argument --gpus: needs a whole number, 1 or more, not 0"),
+        ("--cores 0", "argument --cores: needs a whole number, 1 or more, not 0"),
+        ("--cores x", "argument --cores: needs a whole number, 1 or more, not x"),
+        ("--images 10 -1", "argument --images: needs a whole number, 1 or more, not -1"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(tmp_path, capsys, words, said):

@@ -28,8 +28,8 @@ class GroupNorm(nn.GroupNorm):
         return normalize(x.float() if x.dtype.itemsize < 4 else x).to(x.dtype)
 
     def _normalize_channels(self, x: Tensor) -> Tensor:
-        """The same, (B, C, H, W) -> (B, C, H, W), from each channel's mean and variance: a group's mean is that of the means, its
-        variance the mean of the variances and the variance of the means (Chan et al. 1983)."""
+        """The same, (B, C, H, W) -> (B, C, H, W), from each channel's mean and variance: a group's variance is the mean of
+        theirs and the variance of their means (Chan et al. 1983)."""
         (b, c), groups = x.shape[:2], self.num_groups
         pixels = x.movedim(1, -1)  # (B, H, W, C)
         variance, mean = (each.view(b, groups, -1) for each in torch.var_mean(pixels, (1, 2), correction=0))

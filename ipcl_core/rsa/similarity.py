@@ -313,8 +313,8 @@ def count_places(n_pairs: int, comparator: Comparator) -> int:
 
 
 def join_ties(rsvs: ArrayLike) -> NDArray:
-    """Return (..., n_pairs) RSVs, by their largest number, in which what differs by rounding alone is equal: as means of the same ratings,
-    added in another order, or RSMs of patterns of 0 and 1."""
+    """Return (..., n_pairs) RSVs, by their largest number, in which what differs by rounding alone is equal: as means of the
+    same ratings, added in another order, or RSMs of patterns of 0 and 1."""
     rsvs = np.asarray(rsvs, np.float64)
     largest = np.abs(rsvs).max(-1, keepdims=True, initial=0)
     return np.round(rsvs / np.where(largest == 0, 1, largest), 12)
