@@ -262,6 +262,14 @@ def test_figure3_markers_are_the_tables_numbers(paper):
         assert low < paper.rows[f"{region}_r"].min() and high > paper.rows[f"{region}_r"].max()
 
 
+def test_figure3_titles_do_not_touch(tmp_path):
+    """Ceilings that are far from every model have the longest."""
+    figure = Study(tmp_path, DEMO, {"EarlyV": 0.9, "IT": 0.95, "Behaviour": 0.8}).plot("figure3")
+    figure.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in figure.axes]
+    assert all(other.x0 - one.x1 > 0.2 * figure.dpi for one, other in itertools.pairwise(boxes))  # inches
+
+
 def test_figure3_leaves_out_models_without_accuracy(tmp_path):
     study = Study(tmp_path, DEMO[:5] + [DEMO[5] | {"dataset": None, "top1": None}], {"IT": 0.6})
     figure = study.plot("figure3")
@@ -290,11 +298,8 @@ def test_figure3_draws_a_ceiling_that_is_near(tmp_path, spans, drawn):
     assert (CEILING in read_lines(ax)) == drawn
     low, high = ax.get_ylim()
     assert (low < ceiling < high) == drawn
-    note = (
-        "no noise ceiling"
-        if math.isnan(ceiling)
-        else f"split-half noise ceiling {ceiling:.2f}" + ", off scale" * (not drawn)
-    )
+    note = f"split-half noise ceiling {ceiling:.2f}" if drawn else f"noise ceiling {ceiling:.2f}, off scale"
+    note = "no noise ceiling" if math.isnan(ceiling) else note
     assert ax.get_title() == f"IT\n{note}"
 
 

@@ -60,7 +60,7 @@ def plot_figure3(table1: File, *, brain: str, title: str) -> Figure:
         if near:
             ax.axhline(ceiling, zorder=1, **CEILING)
             drawn.append(ceiling)
-        note = f"split-half noise ceiling {ceiling:.2f}" + ("" if near else ", off scale")
+        note = f"split-half noise ceiling {ceiling:.2f}" if near else f"noise ceiling {ceiling:.2f}, off scale"
         note = "no noise ceiling" if math.isnan(ceiling) else note
         ax.set(title=f"{region}\n{note}", ylim=find_limits(table[f"{region}_r"], [ceiling] if near else []))
         ax.margins(x=0.1)
