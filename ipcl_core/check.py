@@ -80,9 +80,7 @@ def _check_brain(study: Config, name: str) -> str:
         if isinstance(brain, OwnBrain):
             import_own_brain(brain, stimuli, file)
         else:
-            keys = ("reliability_threshold", "min_voxels", "left_out", "background")
-            options = {key: getattr(brain, key) for key in keys}
-            import_magri_konkle_2019(brain.betas, brain.stimuli, brain.regions, stimuli, file, **options)
+            import_magri_konkle_2019(brain, stimuli, file)
         names, _ = read_brain(file)
         if isinstance(brain, OwnBrain) and brain.categories:
             read_categories(brain.categories, names, brain.stimuli, brain.order)

@@ -3,7 +3,6 @@ Published brain data -> a folder of stimuli, and brain.h5 (`store`).
 """
 
 import logging
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +11,7 @@ import numpy as np
 import scipy
 from PIL import Image
 
+from ..config import MagriKonkle2019
 from ..downloads import read_members
 from ..images.litdata import INDEX, export_pictures
 from ..rsa.similarity import vectorize_rsm
@@ -75,32 +75,15 @@ def import_kriegeskorte_2008(archive: str | Path, subset: str, stimuli_folder: s
     write_brain(brain, names, regions)
 
 
-def import_magri_konkle_2019(
-    betas: str | Path,
-    images: str | Path,
-    regions: dict[str, str],
-    stimuli_folder: str | Path,
-    brain: str | Path,
-    *,
-    reliability_threshold: float | None = None,
-    min_voxels: int = 2,
-    left_out: Sequence[int] = (),
-    background: str = "white",
-) -> None:
+def import_magri_konkle_2019(layout: MagriKonkle2019, stimuli_folder: str | Path, brain: str | Path) -> None:
     """Import the 72 objects and every participant's voxel patterns in each region.
 
     Args:
-        betas: ExploringObjectsData_SECTORS.mat or ..._GRADIENT.mat: a struct SECTORS or GRADIENT with Betas[region] and
-            Reliability[region] (per participant: voxels x stimuli, and voxels) and conditions (names of the stimuli).
-        images: folder of the stimuli, picture files or a litdata set; their names without suffix are the conditions, as
-            `names.find_order` reads them. The pairs are logged.
-        regions: name here -> region in the file.
+        layout: the block of the configuration; betas is a file, a struct SECTORS or GRADIENT with Betas[region] and
+            Reliability[region] (per participant: voxels x stimuli, and voxels) and conditions (names of the stimuli), and
+            stimuli a folder. The pairs of conditions and pictures are logged.
         stimuli_folder: receives a PNG of each stimulus.
         brain: HDF5 file to write; a participant's name is the number in the file, from 01.
-        reliability_threshold: voxels with a reliability above it are kept; None keeps all and reads no reliability.
-        min_voxels: fewest voxels of a participant in a region.
-        left_out: numbers of the participants to leave out, from 1.
-        background: colour behind transparent pixels of the stimuli.
 
     Raises:
         ValueError: a region or an image is missing, a participant's array does not fit the stimuli, or too few voxels or
@@ -108,22 +91,23 @@ def import_magri_konkle_2019(
 
     Source: Magri and Konkle 2019; sections 4.2 and C.2 of the paper.
     """
+    betas, images, threshold = layout.betas, layout.stimuli, layout.reliability_threshold
     struct = _read_struct(Path(betas))
     conditions = [
         str(name.item()) for name in finish(follow(struct, "conditions", str(betas))[0], "conditions", str(betas))
     ]
     parsed = []
-    for region, key in regions.items():
+    for region, key in layout.regions.items():
         where = f"{betas}: {key}"
         patterns = _list_participants(struct, "Betas", key, where)
         reliability = None
-        if reliability_threshold is not None:
+        if threshold is not None:
             reliability = _list_participants(struct, "Reliability", key, where)
             if len(reliability) != len(patterns):
                 raise ValueError(f"{where}: reliabilities of {len(reliability)} participants, betas of {len(patterns)}")
-        if beyond := [number for number in left_out if not 1 <= number <= len(patterns)]:
+        if beyond := [number for number in layout.left_out if not 1 <= number <= len(patterns)]:
             raise ValueError(f"{where}: participant {beyond[0]} is to be left out; there are 1 to {len(patterns)}")
-        kept = [number for number in range(1, len(patterns) + 1) if number not in left_out]
+        kept = [number for number in range(1, len(patterns) + 1) if number not in layout.left_out]
         if len(kept) < 2:
             raise ValueError(f"{where}: {len(kept)} participant(s) left; a noise ceiling needs at least two")
         arrays, rsvs = [], []
@@ -131,10 +115,10 @@ def import_magri_konkle_2019(
             who = f"{where}, participant {number}"
             array = orient_patterns(patterns[number - 1], len(conditions), "voxels x stimuli", who)
             if reliability is not None:
-                array = keep_reliable(array, reliability[number - 1], reliability_threshold, who)
+                array = keep_reliable(array, reliability[number - 1], threshold, who)
             array = array[:, find_varying(array, who)]
             refuse_fill_values(array, who)
-            rsvs.append(compute_rsv(array, conditions, min_voxels, who))
+            rsvs.append(compute_rsv(array, conditions, layout.min_voxels, who))
             arrays.append(array[None])
         parsed.append(
             Region(region, np.stack(rsvs), [f"{number:02d}" for number in kept], group=False, patterns=arrays)
@@ -143,7 +127,7 @@ def import_magri_konkle_2019(
         if Path(images, INDEX).exists():
             export_pictures(images, temporary)
             images = temporary
-        names = copy_stimuli(match_pictures(conditions, images), Path(images), Path(stimuli_folder), background)
+        names = copy_stimuli(match_pictures(conditions, images), Path(images), Path(stimuli_folder), layout.background)
     write_brain(brain, names, parsed)
 
 

@@ -134,10 +134,7 @@ def _import_brain(block: Brain, name: str) -> BrainData:
     elif isinstance(block, MagriKonkle2019):
         if block.betas.startswith("https:") or block.stimuli.startswith("https:"):
             raise ValueError(f"{name}: {MAKE_IT.format(name=name)}, or give the paths of betas and stimuli")
-        options = {
-            key: getattr(block, key) for key in ("reliability_threshold", "min_voxels", "left_out", "background")
-        }
-        import_magri_konkle_2019(block.betas, block.stimuli, block.regions, images, file, **options)
+        import_magri_konkle_2019(block, images, file)
     elif isinstance(block, OwnBrain):
         import_own_brain(block, images, file)
     else:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ipcl_core.brains.published import import_kriegeskorte_2008, import_magri_konkle_2019
 from ipcl_core.brains.store import Region, read_brain, write_brain
+from ipcl_core.config import MagriKonkle2019
 from ipcl_core.images.decoding import list_stimuli
 from ipcl_core.rsa.similarity import vectorize_rsm
 
@@ -78,7 +79,9 @@ class Study:
         self.save(self.betas, **{name: struct})
 
     def import_all(self, **options) -> None:
-        import_magri_konkle_2019(self.betas, self.images, self.regions, self.stimuli, self.brain, **options)
+        places = {"betas": str(self.betas), "stimuli": str(self.images)}
+        block = {"source": "magri_konkle_2019", "title": "Objects", "regions": self.regions} | places | options
+        import_magri_konkle_2019(MagriKonkle2019.model_validate(block), self.stimuli, self.brain)
 
 
 @pytest.fixture
