@@ -28,7 +28,7 @@ def get_network(wildcards):
 
     A recipe's content is a parameter of its own.
     """
-    others = "framework dataset recipe layers embedding_layer accuracy_layers protocols origin reason".split()
+    others = "framework dataset recipe layers embedding_layer accuracy_layers protocols origin".split()
     return study.models[wildcards.model].model_dump(
         exclude=dict.fromkeys(others, True) | {"preprocessing": {"center_crop"}}
     )

@@ -102,7 +102,7 @@ def test_what_is_only_fetched_needs_no_images():
     trained = [name for name, model in before.models.items() if model.origin == "trained here"]
     assert len(trained) == 13 and not study.measured and before.measured
     assert [name for name, model in study.models.items() if model.unavailable] == trained
-    assert set(study.models[trained[0]].reason.split(": ")) == {
+    assert set(study.models[trained[0]].unavailable.split(": ")) == {
         "it would be trained here, and the configuration says train",
         "false",
     }

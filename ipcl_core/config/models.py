@@ -137,12 +137,6 @@ class ModelBase(Strict):
                     return "own code"
                 return f"{place}'s weights" if self.weights else "untrained"
 
-    @computed_field
-    @property
-    def reason(self) -> str | None:
-        """Why the model is unavailable; None where it is not."""
-        return self.unavailable
-
 
 class Trained(ModelBase):
     """A network trained here, or one whose weights are fetched instead."""

@@ -115,7 +115,10 @@ def _make_network(model: Model, name: str, preprocessing: Preprocessing | None) 
     from ..networks.published_weights import convert_weights
 
     if model.origin in ("trained here", "unavailable"):
-        why = model.reason or f"it is not trained yet: snakemake --cores all RESULTS/models/{name}/weights.safetensors"
+        why = (
+            model.unavailable
+            or f"it is not trained yet: snakemake --cores all RESULTS/models/{name}/weights.safetensors"
+        )
         raise ValueError(f"{name}: {why}")
     if not isinstance(model, Fetched | Trained):
         return _build_network(model, name, preprocessing or model.preprocessing)

@@ -84,9 +84,10 @@ def make_table1(
     rows = []
     for brain, data in brains.items():
         for name, model in models.items():
-            keys = ("framework", "architecture", "dim", "width", "source", "origin", "reason", "dataset")
+            keys = ("framework", "architecture", "dim", "width", "source", "origin", "dataset")
             known = published.loc[name] if name in published.index else None
-            row = {"model": name} | {key: getattr(model, key) for key in keys} | {"brain": brain}
+            row = {"model": name} | {key: getattr(model, key) for key in keys}
+            row |= {"reason": model.unavailable, "brain": brain}
             row |= _describe_accuracy(learned.get((model.dataset, name)))
             if not accuracy and name in available:
                 row["top1_protocol"] = NOT_MEASURED

@@ -141,7 +141,7 @@ def test_every_model_has_an_origin():
     }
     study["models"]["lost"] = study["models"]["fetched"] | {"unavailable": "our nodes have no internet"}
     dumped = load_config(study).model_dump()["models"]
-    assert {name: (model["origin"], model["reason"]) for name, model in dumped.items()} == {
+    assert {name: (model["origin"], model["unavailable"]) for name, model in dumped.items()} == {
         "first": ("trained here", None),
         "labelled": ("trained here", None),
         "untrained": ("untrained", None),

@@ -58,7 +58,7 @@ def write_ceilings(path: Path, brain: str, r: dict[str, float]) -> Path:
 def describe(**changes) -> SimpleNamespace:
     """A model as the configuration describes it."""
     model = {"framework": "F", "architecture": "alexnet_gn", "dim": 128, "width": 1.0, "dataset": "d"}
-    return SimpleNamespace(**model | {"source": "trained", "origin": "trained here", "reason": None} | changes)
+    return SimpleNamespace(**model | {"source": "trained", "origin": "trained here", "unavailable": None} | changes)
 
 
 KRIEGESKORTE = SimpleNamespace(source="kriegeskorte_2008")
@@ -73,7 +73,7 @@ def write_study(folder: Path) -> dict:
         "neighbours": [f"{knn}True"],
     }
     models = {name: describe(dim=None if name == "labelled" else 128) for name in protocols}
-    models["lost"] = describe(dim=64, origin="unavailable", reason="<b>_no_ copy</b>, 50% & $1")
+    models["lost"] = describe(dim=64, origin="unavailable", unavailable="<b>_no_ copy</b>, 50% & $1")
     files = {
         "accuracies": [write_accuracy(folder / f"{name}.csv", name, *lines) for name, lines in protocols.items()],
         "fits": [],

@@ -133,7 +133,7 @@ def _describe_study(
 
 def _describe_model(name: str, study: Config, accuracy: pd.DataFrame | None) -> dict:
     block = study.models[name].model_dump()
-    described = {key: block[key] for key in ("framework", "origin", "reason")}
+    described = {key: block[key] for key in ("framework", "origin")} | {"reason": block["unavailable"]}
     described |= {"dataset": block["dataset"] if name in study.measured else None, "accuracies": []}
     described["config"] = {"model": block}
     if recipe := block.get("recipe"):
