@@ -93,15 +93,11 @@ class Config(Strict):
             data = data | {"models": data["models"] | lacking}
         return data
 
-    @field_validator("models", mode="before")
+    @field_validator("models")
     @classmethod
-    def _pretrained_is_fetched(cls, models):
-        for name, block in models.items() if isinstance(models, dict) else ():
-            if isinstance(block, dict) and block.get("source") == "pretrained":
-                raise ValueError(
-                    f"{name}.source: pretrained is fetched now; give a block weights with package, member, "
-                    "hash: sha256:..., format: efficientnet_lite, origin: proxy"
-                )
+    def _names_are_no_tables(cls, models):
+        if tables := [name for name in models if name.casefold() in ("best_layers", "pairs", "partitions")]:
+            raise ValueError(f"{tables[0]}: {tables[0]}.csv is the name of a table of all models; rename the model")
         return models
 
     @field_validator("pathvars")

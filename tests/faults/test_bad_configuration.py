@@ -275,11 +275,6 @@ def test_block_that_is_no_block_is_refused(path, value):
             "resnet50",
             "models.theirs.weights.format: efficientnet_lite holds efficientnet_lite0, not resnet50",
         ),
-        (
-            "models.theirs.source",
-            "pretrained",
-            "models: theirs.source: pretrained is fetched now; give a block weights",
-        ),
         ("models.theirs.weights.url", "net.pth", "models.theirs.weights: url and package: give one of them"),
         ("models.fetched.weights.url", None, "models.fetched.weights: url and package: give one of them"),
         ("models.theirs.weights.member", None, "models.theirs.weights: member: give it with package"),
@@ -322,6 +317,13 @@ def test_name_that_is_no_file_name_is_refused(block, name):
     message = explain(study)
     assert f"{block}.{name}" in message
     assert "pattern" in message or "at most 80 characters" in message
+
+
+@pytest.mark.parametrize("name", ["pairs", "Best_layers", "partitions"])
+def test_model_that_is_called_as_a_table_is_refused(name):
+    study = copy.deepcopy(STUDY)
+    study["models"][name] = study["models"]["first"]
+    assert f"models: {name}: {name}.csv is the name of a table of all models; rename the model" in explain(study)
 
 
 def test_region_that_is_no_file_name_is_refused():
