@@ -35,7 +35,8 @@ from .config import (
     read_config,
 )
 from .config.brain_sets import NSD, Haxby2001, Repeated
-from .files import read_json
+from .downloads import fetch_weights
+from .files import compute_sha256, read_json
 from .images.shards import list_splits, read_images
 from .networks.own_builders import find_files
 
@@ -114,7 +115,7 @@ def _check_dataset(study: Config, name: str, counts: dict[str, dict[str, int]]) 
         found = read_json(summary)
         counts[name] = {"n_images": found["n_images"], "n_classes": len(found["classes"])}
     if not isinstance(dataset, ImageFolder):
-        return NEEDS_DOWNLOAD
+        return "not tried: its pictures are exported first"
     folders = {"train": dataset.train, "val": dataset.val}
     with TemporaryDirectory() as temporary:
         lists = {split: Path(temporary) / f"{split}.csv" for split in folders}
@@ -137,11 +138,13 @@ def _check_model(study: Config, name: str, counts: dict[str, dict[str, int]]) ->
     found = counts.get(model.dataset)
     if found:
         check_accuracy(study, name, **found)
-    if model.source != "untrained" and model.weights:
+    fetched = model.source in ("trained", "fetched") and model.weights
+    if (model.source == "own" and model.weights) or (fetched and (fetched.package or fetched.url.startswith("https:"))):
         return NEEDS_DOWNLOAD
     if not all(map(importlib.util.find_spec, ("torch", "numba", "safetensors"))):
         return "not tried: pip install 'ipcl-core[networks]'"
     from .networks.architectures import NetworkSpec
+    from .networks.published_weights import convert_weights
     from .training.check_training import check_named_layers, check_training
 
     if model.origin == "trained here" and found:
@@ -155,7 +158,17 @@ def _check_model(study: Config, name: str, counts: dict[str, dict[str, int]]) ->
             weights = Path(temporary) / "weights.safetensors"
             make_own_model(model.model_dump(), weights, layers=model.layers, accuracy_layers=layers)
         return "ok"
-    check_named_layers(study, name, NetworkSpec.from_model(model.model_dump(), n_classes=2))
+    spec = NetworkSpec.from_model(model.model_dump(), n_classes=2)
+    if fetched:
+        if fetched.hash is None:
+            sha256 = compute_sha256(fetched.url)
+            raise ValueError(
+                f"models.{name}.weights.hash: a file without a hash is not used; this one's is sha256:{sha256}"
+            )
+        with TemporaryDirectory() as temporary:
+            fetch_weights(fetched.model_dump(), Path(temporary) / "weights")
+            spec = convert_weights(fetched.url, model.model_dump(), Path(temporary) / "weights.safetensors")
+    check_named_layers(study, name, spec)
     return "layers are ok, the recipe is not tried: its images are not here" if model.origin == "trained here" else "ok"
 
 

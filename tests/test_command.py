@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 import yaml
 from conftest import save_picture
 
 from ipcl_core.command import EXTRAS, MODULES, main
+from ipcl_core.files import compute_sha256
 
 
 @pytest.fixture
@@ -249,3 +252,30 @@ def test_numbers_are_compared_with_the_images_before_they_are_converted(ipcl, im
     assert (
         code == 0 and "datasets.crops: ok: 23 training images of 3 classes" in lines and "models.trained: ok" in lines
     )
+
+
+def test_weights_on_this_machine_are_read(ipcl, tmp_path):
+    """What has no address is converted as the workflow does."""
+    network = torchvision.models.resnet18(num_classes=10)
+    torch.save(network.state_dict(), tmp_path / "theirs.pt")
+    weights = {"url": "theirs.pt", "format": "torchvision", "origin": "proxy", "hash": None}
+    theirs = {"source": "fetched", "framework": "T", "architecture": "resnet18", "dim": 10, "dataset": None}
+    theirs["weights"] = weights
+    more = {"models": {"mine": {"unavailable": "it is not asked for"}, "theirs": theirs}, "figure2_models": ["theirs"]}
+
+    def check() -> list[str]:
+        Path("more.yaml").write_text(yaml.safe_dump(more))
+        return ipcl("check mine/config.yaml more.yaml")[1].splitlines()
+
+    assert ipcl("new mine --model")[0] == 0
+    sha256 = compute_sha256("theirs.pt")
+    without = f"models.theirs.weights.hash: a file without a hash is not used; this one's is sha256:{sha256}"
+    assert without in check()
+    weights["hash"] = f"sha256:{sha256}"
+    assert "models.theirs: ok" in check()
+    theirs["layers"] = ["layer9"]
+    assert any("models.theirs.layers: no layer 'layer9'" in line for line in check())
+    theirs |= {"layers": "all", "architecture": "resnet50"}
+    assert any(line.startswith("models.theirs: theirs.pt: does not fit resnet50: size mismatch") for line in check())
+    weights["url"], weights["hash"] = "https://host/theirs.pt", None
+    assert "models.theirs: not tried: it is downloaded" in check()

@@ -123,7 +123,7 @@ def _make_network(model: Model, name: str, preprocessing: Preprocessing | None) 
     if not isinstance(model, Fetched | Trained):
         return _build_network(model, name, preprocessing or model.preprocessing)
     with TemporaryDirectory() as folder:
-        block, file, path = model.model_dump(), Path(folder) / "download", Path(folder) / "weights.safetensors"
+        block, file, path = model.model_dump(), Path(folder) / name, Path(folder) / "weights.safetensors"
         fetch_weights(block["weights"], file)
         convert_weights(file, block, path)
         module, spec = read_network(path)
