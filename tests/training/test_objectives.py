@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from ipcl_core.config import IPCL, IndexedMemory, Supervised
-from ipcl_core.training.collapse import measure_spread
 from ipcl_core.training.objectives import GATHERED, _GatheredProducts, build_objective
 
 
@@ -325,6 +324,20 @@ def test_memory_starts_uniform_with_norm_near_one():
     assert_close(bank.square().sum(1).mean().item(), 1.0, rtol=0.02, atol=0)
 
 
+def test_negatives_that_were_drawn_ahead_are_those_of_their_step():
+    """In order, repeated, passed over, and of another number of samples."""
+    settings = IndexedMemory(name="indexed_memory", n_negatives=16)
+
+    def build():
+        return build_objective(settings, n_images=50, dim=4, seed=3)
+
+    objective = build()
+    for n, step in [(4, 0), (4, 1), (4, 2), (4, 2), (4, 7), (2, 8), (4, 9)]:
+        assert torch.equal(objective.draw_negatives(n, step), build().draw_negatives(n, step))
+    rng = np.random.default_rng([3, 1, 1])
+    assert objective.draw_negatives(4, 1).tolist() == rng.integers(50, size=(4, 16)).tolist()
+
+
 # ---- category labels, construction -----------------------------------------------------------------------------------
 
 
@@ -356,47 +369,3 @@ def test_objective_does_not_disturb_the_global_generator():
     torch.manual_seed(0)
     build_ipcl()
     assert_close(torch.rand(3), expected, rtol=0, atol=0)
-
-
-# ---- spread ----------------------------------------------------------------------------------------------------------
-
-
-def test_spread_of_collapsed_embeddings():
-    std, rank = measure_spread(torch.tensor([[0.0, 2.0, 0.0]]).repeat(7, 1))
-    assert_close((std, rank), (0.0, 1.0), rtol=1e-6, atol=1e-7)
-
-
-def test_spread_of_one_hot_vectors():
-    # the mean is (1/4, ...): squared distance 1 - 1/4; three of the four singular values are equal, one is 0
-    std, rank = measure_spread(3 * torch.eye(4))
-    assert_close((std, rank), (math.sqrt(3 / 4), 3.0), rtol=1e-5, atol=0)
-
-
-def test_spread_of_an_isotropic_set():
-    std, rank = measure_spread(torch.cat([torch.eye(6), -torch.eye(6)]))
-    assert_close((std, rank), (1.0, 6.0), rtol=1e-5, atol=0)
-
-
-def test_spread_equals_loop():
-    embeddings = 5 * torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
-    unit = [row / np.linalg.norm(row) for row in embeddings.double().numpy()]
-    mean = sum(unit) / 9
-    std = math.sqrt(sum(float(((u - mean) ** 2).sum()) for u in unit) / 9)
-    eigenvalues = np.linalg.eigvalsh(sum(np.outer(u - mean, u - mean) for u in unit))
-    shares = np.sqrt(eigenvalues) / np.sqrt(eigenvalues).sum()
-    rank = math.exp(-sum(p * math.log(p) for p in shares))
-    assert_close(measure_spread(embeddings), (std, rank), rtol=1e-5, atol=0)
-
-
-def test_negatives_that_were_drawn_ahead_are_those_of_their_step():
-    """In order, repeated, passed over, and of another number of samples."""
-    settings = IndexedMemory(name="indexed_memory", n_negatives=16)
-
-    def build():
-        return build_objective(settings, n_images=50, dim=4, seed=3)
-
-    objective = build()
-    for n, step in [(4, 0), (4, 1), (4, 2), (4, 2), (4, 7), (2, 8), (4, 9)]:
-        assert torch.equal(objective.draw_negatives(n, step), build().draw_negatives(n, step))
-    rng = np.random.default_rng([3, 1, 1])
-    assert objective.draw_negatives(4, 1).tolist() == rng.integers(50, size=(4, 16)).tolist()
