@@ -309,6 +309,14 @@ def _explain(problem: dict, raw: dict) -> str:
     key = ".".join(path)
     if problem["type"] == "value_error":
         return ": ".join(filter(None, [key, str(problem["ctx"]["error"])]))
+    if problem["type"].startswith("union_tag"):  # of a block whose kind one of its keys says
+        context = problem["ctx"]
+        key = ".".join([*path, context["discriminator"].strip("'")])
+        return f"{key}: " + (
+            f"Input should be {context['expected_tags']}; found: {context['tag']!r}"
+            if "tag" in context
+            else "Field required"
+        )
     found = "" if problem["type"] == "missing" else f"; found: {_shorten(problem['input'])}"
     hint = ""
     if problem["type"] in ("int_type", "float_type", "bool_type") and _is_quoted(problem["input"]):
