@@ -42,10 +42,11 @@ def choose_layers(network: nn.Module, layers: Layers = "all") -> dict[str, nn.Mo
         ValueError: a name matches no module, where the message lists near matches; or two modules have one name; or a single
             name does not stand in a list.
     """
-    if isinstance(layers, str) and layers not in ("all", "blocks", "released_code"):
-        raise ValueError(
-            f"layers: found {layers!r}; give all, blocks, released_code, or a list of names, as [{layers!r}]"
-        )
+    known = isinstance(layers, str) and layers in ("all", "blocks", "released_code")
+    listed = isinstance(layers, list | tuple) and len(layers) and all(isinstance(name, str) for name in layers)
+    if not known and not listed:
+        example = [layers] if isinstance(layers, str) else ["conv1"]
+        raise ValueError(f"layers: found {layers!r}; give all, blocks, released_code, or a list of names, as {example}")
     chosen = dict(_list_blocks(network)) if layers == "blocks" else dict(network.named_modules())
     names = [_name_layer(name) for name in chosen]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -101,14 +102,14 @@ def _is_list(module: nn.Module) -> bool:
 
 
 def check_layers(spec: NetworkSpec, *choices: Layers) -> None:
-    """Make sure that there are such layers in a network that is still to be trained.
+    """Make sure that there are such layers, of every choice that is not empty, in a network that is still to be trained.
 
     Raises:
         ValueError: see `choose_layers`.
     """
     with torch.device("meta"):
         network = build_network(spec)
-    for layers in choices:
+    for layers in filter(len, choices):
         choose_layers(network, layers)
 
 

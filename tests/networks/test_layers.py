@@ -96,6 +96,9 @@ def test_layers_are_chosen_by_pattern(nested, patterns, expected):
 def test_pattern_without_a_layer_is_refused(nested):
     with pytest.raises(ValueError, match=r"no layer '0\.0\.7' in Sequential; there are, for example, .*0\.0\.[01]"):
         choose_layers(nested, ["1", "0.0.7"])
+    for wrong in (None, [], 5, [None], (name for name in ["1"])):
+        with pytest.raises(ValueError, match=r"layers: found .*; give all, .*, or a list of names, as \['conv1'\]"):
+            choose_layers(nested, wrong)
     with pytest.raises(ValueError, match=r"layers: found '1'; give all, .*, or a list of names, as \['1'\]"):
         choose_layers(nested, "1")
 
