@@ -177,6 +177,42 @@ def test_tensors_masked_arrays_and_names_of_any_type(patterns):
         ipcl.compare({"a": np.ma.array(patterns[0], mask=np.arange(N)[:, None] == 2 + np.zeros(30))}, brain)
 
 
+def test_distances_of_arrays_are_named(patterns):
+    """As in a block: the error of Euclidean ones says so."""
+    distances = np.stack([np.linalg.norm(one[:, None] - one, axis=-1) for one in patterns])
+    with pytest.raises(ValueError, match=r"distances 1 - r lie between 0 and 2, .*; give distance: other"):
+        ipcl.load_brain({"IT": distances})
+    found = ipcl.load_brain({"IT": distances}, distance="other").regions[0].rsvs
+    rdms = RDMs(distances[:, *np.triu_indices(N, 1)], "euclidean", rdm_descriptors={"subject": list("abcd")})
+    np.testing.assert_allclose(found, ipcl.load_brain(rdms).regions[0].rsvs, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="distance: found 'euclidean'; give correlation, crossvalidated, other"):
+        ipcl.load_brain({"IT": distances}, distance="euclidean")
+
+
+def test_block_says_its_own_stimuli_and_may_hold_paths(own):
+    block = own.make_block().model_dump()
+    paths = {key: Path(block[key]) for key in ("stimuli", "order", "files") if block[key]}
+    given = block | paths | {"participants": tuple(block["participants"]), "regions": np.array(block["regions"])}
+    brain, same = ipcl.load_brain(given), ipcl.load_brain(block)
+    assert all(np.array_equal(a.rsvs, b.rsvs) for a, b in zip(brain.regions, same.regions, strict=True))
+    for source in (block, brain.file):
+        with pytest.raises(ValueError, match="stimuli and distance: are of RDMs in memory"):
+            ipcl.load_brain(source, stimuli=brain.stimuli[::-1])
+    with pytest.raises(ValueError, match="brain cannot be used:\n  source: Field required"):
+        ipcl.load_brain({key: value for key, value in given.items() if key != "source"})
+
+
+def test_tensors_are_taken_by_every_function(patterns):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(patterns[0], requires_grad=True)
+    rsm = ipcl.compute_rsm(tensor)
+    assert np.array_equal(rsm, ipcl.compute_rsm(patterns[0]))
+    half = ipcl.compute_rsm(tensor.bfloat16())
+    np.testing.assert_allclose(half, rsm, rtol=0, atol=0.02)
+    rsv = ipcl.vectorize_rsm(torch.tensor(rsm, requires_grad=True))[None]
+    assert ipcl.compare_rsvs(torch.tensor(rsv, requires_grad=True), rsv)[0, 0] == pytest.approx(1)
+
+
 def test_keys_that_cannot_be_names(patterns):
     rdms = [1 - np.corrcoef(one) for one in patterns]
     for keys, message in (
@@ -264,6 +300,14 @@ def test_what_cannot_be_compared(brain):
         ipcl.load_brain(block | {"kind": "RDM"}, name="mine")
     with pytest.raises(ValueError, match="preprocessing cannot be used:\n  unknown key 'size'"):
         ipcl.load_network("pixels", preprocessing={"size": 64})
+    for wrong in ("pixels", brain.file, brain.file.parent):  # a network's name, another file, a folder
+        with pytest.raises(
+            ValueError, match=r"is no file of RSMs, as .*; of a network's name or folder give what load_net"
+        ):
+            ipcl.compare(wrong, brain)
+    for wrong in (None, pd.DataFrame({"r": [0.1]})):
+        with pytest.raises(ValueError, match=r"fits: found no column region, .*; give what compare returns"):
+            ipcl.plot_layers(wrong)
     with pytest.raises(ValueError, match="nothing to draw"):
         ipcl.plot_layers(ipcl.compare({"a": np.eye(N)}, brain).iloc[:0])
 

@@ -65,6 +65,33 @@ def test_answers_that_depend_on_other_pictures_or_chance_are_refused(pictures, p
         ipcl.extract_activations(network, pictures)
 
 
+def test_network_is_in_evaluation_mode_whenever_it_is_shown_pictures(pictures):
+    """Also where it was trained on in between."""
+    module = nn.Sequential(nn.Conv2d(3, 8, 5, 4), nn.BatchNorm2d(8))
+    network = ipcl.load_network(module, preprocessing={"image_size": 64})
+    expected = ipcl.extract_activations(network, pictures)
+    module.train()
+    found = ipcl.extract_activations(network, pictures)
+    assert all(np.array_equal(found[layer], expected[layer]) for layer in expected)
+
+
+def test_types_of_python_are_taken_in_blocks(pictures, tmp_path):
+    """Paths, tuples and numpy's numbers, as timm's resolve_model_data_config has them."""
+    torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "w.pth")
+    given = {"image_size": np.int64(64), "mean": (0.5, 0.5, 0.5), "std": np.full(3, 0.5)}
+    network = ipcl.load_network(
+        "torch.nn:Linear",
+        arguments={"in_features": 3, "out_features": 2},
+        state_dict=tmp_path / "w.pth",
+        preprocessing=given,
+    )
+    assert network.preprocessing.mean == network.preprocessing.std == [0.5] * 3
+    found = ipcl.extract_activations(ipcl.load_network("pixels", dim=12), pictures, layers=np.array(["pool", "image"]))
+    assert set(found) == {"pool", "image"}
+    with pytest.raises(ValueError, match="there is no folder /nowhere"):
+        ipcl.load_network("my_networks:build", code=Path("/nowhere"))
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -85,6 +112,25 @@ def test_weights_without_their_network_are_refused(tmp_path):
         ValueError, match=r"a\.pth: does not say of which network .* name that, with state_dict='.*a\.pth'"
     ):
         ipcl.load_network(tmp_path / "a.pth")
+
+
+def test_keys_beside_a_network_that_has_its_own_are_refused(tmp_path, monkeypatch):
+    """They were passed over: the module kept its initial weights, and every seed gave the same network."""
+    monkeypatch.chdir(tmp_path)
+    file = write_study("mine", model=False)
+    with pytest.raises(ValueError, match=r"state_dict: a module is taken as it is; .* by load_state_dict"):
+        ipcl.load_network(nn.Conv2d(3, 4, 5), state_dict="weights.pth")
+    with pytest.raises(ValueError, match=r"seed, width: what is in mine.config.yaml is taken as it is; leave it out"):
+        ipcl.load_network("untrained_alexnet_gn", config=file, seed=5, width=0.5)
+    spec = NetworkSpec.from_model(
+        {"architecture": "pixels", "dim": 12, "width": 1.0, "head": "linear", "preprocessing": {"image_size": 64}}
+    )
+    save_network(initialize_network(spec, 0), spec, Path("models/other/weights.safetensors"))
+    with pytest.raises(ValueError, match="dim: what is there is taken as it is"):
+        ipcl.load_network("models/other", dim=3)
+    assert ipcl.load_network("models/other", config=file).name == "other"
+    with pytest.raises(ValueError, match=r"config.yaml: there is no model resnet18, but .*pixels"):
+        ipcl.load_network("resnet18", config=file)  # its initial weights are not what was asked for
 
 
 def test_initial_weights_are_those_of_the_seed():

@@ -2,7 +2,8 @@
 Arrays and tables that are given from Python -> numbers, and the names that stand beside them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,22 @@ from numpy.typing import NDArray
 
 from ..brains.labels import Labels
 from ..rsa.similarity import fill_masked
+
+
+def make_plain(block: Any) -> Any:
+    """Return a block with the types that YAML has: text for a path, lists for tuples and arrays, Python's own numbers."""
+    if not isinstance(block, Mapping):
+        return block
+    return {key: to_plain(value) for key, value in block.items()}
+
+
+def to_plain(value: Any) -> Any:
+    """Return one such value."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy, pandas, torch
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def read_array(given: Any, who: str) -> tuple[NDArray, list[Labels]]:
@@ -28,16 +45,13 @@ def read_array(given: Any, who: str) -> tuple[NDArray, list[Labels]]:
         for axis, (where, names) in enumerate((("the index", given.index), ("the columns", given.columns))):
             if not isinstance(names, pd.RangeIndex):  # pandas' own, where no names are given
                 named.append(Labels(where, tuple(map(str, names)), axis, "stimulus"))
-    elif hasattr(given, "detach"):  # torch
-        given = given.detach().cpu()
-        given = given.float() if str(given.dtype) == "torch.bfloat16" else given  # numpy has no such numbers
     return _make_array(given, who), named
 
 
 def _make_array(given: Any, who: str) -> NDArray:
     try:
         return fill_masked(given)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{who}: is no array of numbers: {error}") from None
 
 
@@ -45,9 +59,9 @@ def read_names(stimuli: Iterable[Any]) -> list[str]:
     """Return names that are given as a list, an array or a column, of texts, numbers or paths.
 
     Raises:
-        ValueError: one text is given in place of several.
+        ValueError: one text or number is given in place of several.
     """
-    if isinstance(stimuli, str | bytes):
+    if isinstance(stimuli, str | bytes) or not isinstance(stimuli, Iterable):
         raise ValueError(f"stimuli: found {stimuli!r}; give a list of names")
     return [one.decode() if isinstance(one, bytes) else str(one) for one in stimuli]
 

@@ -24,7 +24,7 @@ from ..config import Averaged, Brain, Kriegeskorte2008, MagriKonkle2019, OwnBrai
 from ..config.study import check_block
 from ..config.templates import SUFFIXES
 from ..downloads import PACKAGES, download_package
-from .arrays import check_keys, read_array, read_names
+from .arrays import check_keys, make_plain, read_array, read_names
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ REGIONS, PARTICIPANTS = ("region", "roi"), ("participant", "subject", "subj", "s
 """Descriptors of rsatoolbox's RDMs; its own examples have subj."""
 MEASURES = {"correlation": "correlation", "crossnobis": "crossvalidated", "poisson_cv": "crossvalidated"}
 """rsatoolbox's names of distances that are not `other`, see `config.OwnData`."""
+DISTANCES = ("correlation", "crossvalidated", "other")
 MAKE_IT = "is not imported yet: snakemake --cores 1 results/brain/{name}/brain.h5"
 
 
@@ -58,6 +59,7 @@ def load_brain(
     name: str | None = None,
     config: str | Path = "config.yaml",
     stimuli: Sequence[str] | None = None,
+    distance: str | None = None,
 ) -> BrainData:
     """Return brain data.
 
@@ -70,10 +72,12 @@ def load_brain(
         config: configuration in which `source` is a name. What the workflow has imported by it is taken from its results.
         stimuli: names of the stimuli in the order of RDMs; left out: those of rsatoolbox's descriptors, of the first table, or
             numbers.
+        distance: what RDMs hold, correlation (1 - r), crossvalidated or other, see `config.OwnData`; left out: what
+            rsatoolbox's RDMs say, else correlation.
 
     Raises:
         ValueError: there is no such name or file; a block or RDMs cannot be used, which the message explains; rsatoolbox's
-            descriptors, or tables, name the stimuli in another order.
+            descriptors, or tables, name the stimuli in another order; stimuli or distance stand beside other than RDMs.
         OSError: a file cannot be read.
 
     Source of the similarities 1 - d: see `brains.distances.make_rsv`.
@@ -85,9 +89,18 @@ def load_brain(
         >>> brain.stimuli[:2], brain.regions[0].rsvs.shape
         (['1', '2'], (3, 28))
     """
+    is_block = isinstance(source, Mapping) and not {"source", "files"}.isdisjoint(source)
+    is_rdms = hasattr(source, "dissimilarities") or (isinstance(source, Mapping) and not is_block)
+    if not is_rdms and (stimuli is not None or distance is not None):
+        raise ValueError(
+            "stimuli and distance: are of RDMs in memory; a block says both by its keys, and a file holds its stimuli"
+        )
+    if distance not in (None, *DISTANCES):
+        raise ValueError(f"distance: found {distance!r}; give {', '.join(DISTANCES)}")
     if hasattr(source, "dissimilarities"):
-        return _take_rdms(*_read_rsatoolbox(source, stimuli), name or "brain")
-    if isinstance(source, Mapping) and "source" not in source:
+        names, parts, found = _read_rsatoolbox(source, stimuli)
+        return _take_rdms(names, parts, distance or found, name or "brain")
+    if isinstance(source, Mapping) and not is_block:
         regions = check_keys(source, "region", name or "brain")
         arrays = {region: read_array(rdms, region) for region, rdms in zip(regions, source.values(), strict=True)}
         for region, (rdms, _) in arrays.items():
@@ -97,9 +110,10 @@ def load_brain(
                     "stimuli) of one; scipy's squareform makes matrices of pairs"
                 )
         parts = {region: (rdms.reshape(-1, *rdms.shape[-2:]), None) for region, (rdms, _) in arrays.items()}
-        return _take_rdms(_name_rows(arrays, stimuli), parts, "correlation", name or "brain")
+        return _take_rdms(_name_rows(arrays, stimuli), parts, distance or "correlation", name or "brain")
     if isinstance(source, Mapping):
-        return _import_brain(check_block(Brain, {"title": "brain", **source}, name or "brain"), name or "brain")
+        block = check_block(Brain, {"title": "brain", **make_plain(source)}, name or "brain")
+        return _import_brain(block, name or "brain")
     if not isinstance(source, str | Path):
         raise ValueError(f"brain data: found {type(source).__name__}; of RDMs give a dictionary, region -> RDMs")
     if Path(source).is_file():

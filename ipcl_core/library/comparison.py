@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -18,7 +19,7 @@ from ..brains.names import check_order
 from ..brains.stimuli import drop_numbers
 from ..config import NoiseCeiling, Statistics
 from ..config.study import check_block
-from ..files import read_csv, write_hdf5
+from ..files import open_hdf5, read_csv, write_hdf5
 from ..fits.fit_layers import fit_layers
 from ..fits.rsms import make_rsms
 from ..fits.statistics import measure_layers, measure_noise_ceilings
@@ -87,7 +88,7 @@ def compare(
     """
     if not isinstance(brain, BrainData):
         raise ValueError(f"brain: found {type(brain).__name__}; give what load_brain returns for it")
-    if layers != "all" and not isinstance(network, Network):
+    if not (isinstance(layers, str) and layers == "all") and not isinstance(network, Network):
         raise ValueError(
             "layers: are those of a network; leave it out, as all activations or RSMs that are given are compared"
         )
@@ -99,7 +100,7 @@ def compare(
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if isinstance(network, str | Path):
-            rsms = Path(network)
+            rsms = _find_rsms(Path(network))
         else:
             rsms, activations = folder / "rsms.h5", folder / "activations.h5"
             if not isinstance(network, Mapping):
@@ -119,6 +120,18 @@ def compare(
     split_half = ceilings[ceilings["kind"] == SPLIT_HALF].set_index("region")["r"]
     fits["ceiling"] = fits["region"].map(split_half)
     return _add_intervals(fits if participants else fits[fits["participant"] == "group"], sure)
+
+
+def _find_rsms(path: Path) -> Path:
+    if path.is_file() and h5py.is_hdf5(path):
+        with open_hdf5(path) as file:
+            n = len(file["stimuli"]) if "stimuli" in file else 0
+            if {file[f"layers/{layer}"].shape for layer in file.attrs.get("layers", ())} == {(n, n)}:
+                return path
+    raise ValueError(
+        f"{path}: is no file of RSMs, as the workflow makes results/rsm/BRAIN/MODEL.h5; of a network's name or folder give "
+        "what load_network returns for it"
+    )
 
 
 def _write_activations(activations: Mapping[str, ArrayLike], brain: BrainData, path: Path) -> None:

@@ -23,6 +23,7 @@ from ..config.study import check_block, check_network
 from ..downloads import fetch_weights
 from ..files import open_hdf5
 from ..images.decoding import list_stimuli
+from .arrays import make_plain, to_plain
 from .brains import BrainData
 
 if TYPE_CHECKING:  # torch takes seconds to import, and is an extra
@@ -68,7 +69,8 @@ def load_network(
         block: keys of the model's block, as in a configuration: dim, width, weights, arguments, code, state_dict, seed.
 
     Raises:
-        ValueError: there is no such network, the weights do not fit it, or a key of the block is wrong.
+        ValueError: there is no such network, the weights do not fit it, a key of the block is wrong, or one stands beside a
+            network that has its own (a module, a folder, a name of `config`).
         OSError: weights cannot be read or downloaded.
 
     Example:
@@ -80,8 +82,12 @@ def load_network(
 
     from ..networks.network_files import load_network as read_network
 
-    chosen = None if preprocessing is None else check_block(Preprocessing, preprocessing, "preprocessing")
+    chosen = None if preprocessing is None else check_block(Preprocessing, make_plain(preprocessing), "preprocessing")
     if isinstance(source, nn.Module):
+        if block:
+            raise ValueError(
+                f"{', '.join(block)}: a module is taken as it is; load its weights before, by load_state_dict"
+            )
         source.eval()
         name = name or type(source).__name__
         if empty := next((key for key, tensor in source.named_parameters() if tensor.is_meta), None):
@@ -93,7 +99,14 @@ def load_network(
             "dict), a name or a path"
         )
     path, study = Path(source), read_config(config) if config else None
-    if study and str(source) in study.models and not path.exists():
+    if block and (study or path.exists()):
+        raise ValueError(
+            f"{', '.join(block)}: what is {f'in {config}' if study else 'there'} is taken as it is; leave it out, or name an "
+            "architecture"
+        )
+    if study and not path.exists():
+        if str(source) not in study.models:
+            raise ValueError(f"{config}: there is no model {source}, but {', '.join(study.models)}")
         path = Path(study.pathvars.get("results", "results")) / f"models/{source}"
         if not (path / "weights.safetensors").is_file():
             return _make_network(study.models[str(source)], name or str(source), chosen)
@@ -103,8 +116,9 @@ def load_network(
         )
     if path.exists():
         folder = path if path.is_dir() else path.parent
-        known = study.models[folder.name].model_dump() if study else None
-        module, spec = read_network(folder / "weights.safetensors" if path.is_dir() else path, known)
+        known = study.models.get(folder.name) if study else None
+        path = folder / "weights.safetensors" if path.is_dir() else path
+        module, spec = read_network(path, known.model_dump() if known else None)
         return Network(name or folder.name, module, chosen or spec.preprocessing, spec.model_dump_json())
     return _build_network(_check_block(str(source), name, chosen, block), name or str(source), chosen)
 
@@ -140,7 +154,7 @@ def _check_block(
     words: dict[str, Any] = {"source": source, "framework": name or architecture, "architecture": architecture}
     words |= {"dataset": None} | ({"dim": 128} if known else {})
     words |= {"preprocessing": preprocessing.model_dump()} if preprocessing else {}
-    checked = check_block(Model, words | block, architecture)
+    checked = check_block(Model, words | make_plain(block), architecture)
     check_network(architecture, checked)
     return checked
 
@@ -177,7 +191,8 @@ def extract_activations(
         layers: all, blocks, released_code, or names with wildcards: see `networks.layers.choose_layers`.
 
     Returns:
-        Layer -> (n_stimuli, ...) float32, in the order of the forward pass.
+        Layer -> (n_pictures, ...) float32, in the order of the forward pass; where brain data have several pictures of a
+        stimulus, each is a row.
 
     Raises:
         ValueError: no network of `load_network`, no folder, fewer than three pictures or two of one name, no such layer, or
@@ -216,9 +231,16 @@ def record(network: Network, stimuli: str | Path | BrainData, path: Path, layers
         )
     if not isinstance(stimuli, BrainData):
         _check_folder(images)
+    network.module.eval()  # it may have been trained on since it was loaded
     attributes = {"network": network.described}
     record_activations(
-        network.module, network.preprocessing, images, path, layers=layers, name=network.name, attributes=attributes
+        network.module,
+        network.preprocessing,
+        images,
+        path,
+        layers=to_plain(layers),
+        name=network.name,
+        attributes=attributes,
     )
 
 

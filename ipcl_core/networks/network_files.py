@@ -154,7 +154,10 @@ def load_network(path: str | Path, model: dict | None = None, *, seed: int = 0) 
     except SafetensorError as error:
         raise ValueError(f"{path}: is no whole safetensors file ({error})") from None
     if "network" not in metadata:
-        raise ValueError(f"{path}: holds no description of the network; was it written by this project?")
+        raise ValueError(
+            f"{path}: holds no description of the network; of weights that this project did not write name the network, with "
+            f"state_dict={str(path)!r}"
+        )
     try:
         spec = NetworkSpec.model_validate_json(metadata["network"])
     except ValidationError as error:

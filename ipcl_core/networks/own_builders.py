@@ -183,12 +183,12 @@ def _find_function(module, name: str):
 def _call(build, architecture: str, arguments: dict) -> "nn.Module":
     try:
         return build(**arguments)
-    except URLError as error:
+    except OSError as error:
+        if not isinstance(error, URLError) and not type(error).__module__.startswith("huggingface_hub"):
+            raise  # no such file
         raise OSError(
             f"{architecture}: its weights cannot be downloaded ({error}); give a copy of the file as state_dict, no weights"
         ) from None
-    except OSError:  # no such file
-        raise
     except (Exception, SystemExit) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ValueError(f"{architecture}({given}) failed: {type(error).__name__}: {error}") from error

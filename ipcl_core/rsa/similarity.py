@@ -78,7 +78,10 @@ def as_units(patterns: ArrayLike) -> NDArray:
 
 
 def fill_masked(values: ArrayLike) -> NDArray:
-    """Return an array whose masked numbers are NaN: numpy would pass over the mask."""
+    """Return an array, or a tensor, as an array whose masked numbers are NaN: numpy would pass over the mask."""
+    if hasattr(values, "detach"):  # torch
+        values = values.detach().cpu()
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values  # numpy has no such numbers
     return values.astype(np.float64).filled(np.nan) if np.ma.is_masked(values) else np.asarray(values)
 
 

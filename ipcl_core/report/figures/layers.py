@@ -42,6 +42,8 @@ COLUMNS_PER_BAND, PANELS_PER_ROW = 8, 4
 GOLD = "#D9A400"
 LINE_STYLES = {"dim 128": ":", "dim 256": "--", "dim 1000": "-", "x1": ":", "x2": "--", "x4": "-"}
 SPARE_LINE_STYLES = ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
+DRAWN = ("region", "model", "layer", "layer_index", "participant", "r", "low", "high", "ceiling")
+"""Columns of the library's tables that are drawn."""
 
 
 def draw_figure2(
@@ -157,7 +159,10 @@ class ShownFigure(Figure):
 
 def plot_fits(fits: pd.DataFrame, title: str) -> Figure:
     """Return the Figure of `library.plot_layers`: a panel a region (of each brain), a line a model, its interval shaded."""
-    group = fits[fits["participant"] == "group"] if len(fits) else fits
+    lacking = [name for name in DRAWN if name not in getattr(fits, "columns", ())]
+    if lacking:
+        raise ValueError(f"fits: found no column {', '.join(lacking)}; give what compare returns, or rows of it")
+    group = fits[fits["participant"] == "group"]
     if not len(group):
         raise ValueError("no rows whose participant is the group: nothing to draw")
     where = ["brain", "region"] if "brain" in group and group["brain"].nunique() > 1 else ["region"]
