@@ -13,6 +13,7 @@ The command `ipcl`: what a user types beside `snakemake`.
 """
 
 import argparse
+import signal
 import sys
 from importlib import import_module
 
@@ -35,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="ipcl", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage="ipcl COMMAND ..."
     )
     parser.add_argument("command", choices=MODULES, metavar="COMMAND", help=", ".join(MODULES))
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        arguments = sys.argv[1:]
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
     command = parser.parse_args(arguments[:1]).command
     try:
         return import_module(f".{MODULES[command]}", __package__).main(arguments[1:])

@@ -102,14 +102,17 @@ def main(arguments: list[str] | None = None) -> int:
         results = Results.read(options.artifact)
         results.compare_images = compare_images if options.images else None
         name = name_artifact(options.artifact, results.root)
+        chosen = options.model or options.brain or options.region
         if Path(name).name != "table1.csv":
+            if chosen:
+                raise ValueError(f"{name}: --model, --brain and --region choose cells of table1.csv; leave them out")
             chain = results.list_chain(name)
             names = [link for _, link in chain]
             for depth, link in chain:
                 print("\n".join(results.describe(link, depth)))
         else:
             rows = list_rows(options.artifact, options.model, options.brain)
-            if options.model or options.brain or options.region:
+            if chosen:
                 names = [link for row in rows for link in print_row(results, name, row, options.region)]
             else:
                 names = _summarize(results, name, rows)

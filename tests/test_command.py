@@ -4,6 +4,7 @@ import itertools
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from conftest import save_picture
 
 from ipcl_core.command import EXTRAS, MODULES, main
 from ipcl_core.files import compute_sha256
+from ipcl_core.new_study import write_study
 
 
 @pytest.fixture
@@ -52,6 +54,15 @@ def test_what_is_not_installed_is_named(ipcl, monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda *_: pytest.fail("not this one"))
     code, said = ipcl("costs config.yaml")
     assert code == 2 and "pip install 'ipcl-core[networks]'" in said and EXTRAS["torch"] == "networks"
+
+
+def test_reader_may_stop_reading(tmp_path):
+    """As `| head` does."""
+    write_study(tmp_path / "mine")
+    for command in ("costs mine/config.yaml", "new --help"):
+        line = f"{sys.executable} -m ipcl_core {command} | true"
+        found = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert found.stderr == ""
 
 
 def fill(folder: Path, photo) -> None:

@@ -333,6 +333,7 @@ def test_torn_record_is_named(check, text):
             "no row for model third, brain None. There are models: first, second",
         ),
         (["results/table1.csv", "--region", "V4"], "no region 'V4' in the table; there are IT"),
+        (["results/rsm/objects/first.h5", "--model", "first"], "choose cells of table1.csv; leave them out"),
         (["/proc/version"], "neither it nor a folder above it holds records"),
     ],
 )
