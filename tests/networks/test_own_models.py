@@ -22,7 +22,7 @@ from ipcl_core.config import load_config
 from ipcl_core.fits.activations import extract_activations
 from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import load_network
-from ipcl_core.networks.own_builders import find_files
+from ipcl_core.networks.own_builders import _build_timm, find_files
 from ipcl_core.networks.own_models import make_own_model
 
 ROOT = Path(__file__).parents[2]
@@ -258,3 +258,17 @@ def test_arguments_by_which_timm_would_draw_or_load_weights_are_refused(tmp_path
     """Before anything is downloaded."""
     with pytest.raises(ValueError, match=message):
         make(tmp_path, architecture="timm:resnet18", arguments=arguments, weights=weights)
+
+
+def test_weights_that_the_hub_does_not_give_are_said_to_be(monkeypatch):
+    """As torchvision's: huggingface_hub's own words name neither the network nor what to do."""
+    timm, errors = pytest.importorskip("timm"), pytest.importorskip("huggingface_hub.errors")
+
+    def fail(*_, **__):
+        raise errors.LocalEntryNotFoundError("cannot find the requested files")
+
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(
+        OSError, match=r"timm:resnet18: its weights cannot be downloaded .*; give a copy of the file as state"
+    ):
+        _build_timm("resnet18", "a1_in1k", {})
