@@ -10,6 +10,10 @@ Another Snakefile may import this one as a module (docs/elsewhere.md). Then it d
 after, and on the default target where it has rules before.
 """
 
+from snakemake.utils import min_version
+
+min_version("9.17")
+
 is_imported = not workflow.modifier.is_main_snakefile()
 comes_first = workflow.default_target is None
 

@@ -53,6 +53,13 @@ def test_users_lock_has_what_the_code_needs_and_no_tool_of_developers():
     assert {re.match(r"[\w-]+", line)[0] for line in lines} - {project["name"]} <= users.keys()
 
 
+def test_oldest_snakemake_stands_in_the_snakefile_too():
+    """pip takes an old one where packages beside it leave no other."""
+    workflow = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]["workflow"]
+    (oldest,) = re.findall(r'min_version\("(.*)"\)', (REPOSITORY / "Snakefile").read_text())
+    assert f"snakemake>={oldest}" in workflow
+
+
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "envs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_versions_are_those_of_the_lock(path):
     locked = {name: version for name, (version, _) in read_lock("requirements.lock").items()}

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,9 +66,12 @@ def wheel(tmp_path_factory):
 @pytest.mark.wheel
 @pytest.mark.parametrize("version", [version for version in ("3.11", "3.12", "3.13") if find_python(version)])
 def test_wheel_alone_compares_activations_with_rdms(wheel, tmp_path, version):
+    """With the newest versions of what it needs; in the oldest Python with the lowest that are allowed."""
+    needed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    lowest = [f"{line.replace('>=', '==')}.*" for line in needed] if version == "3.11" else []
     with TemporaryDirectory() as venv:
         subprocess.run([find_python(version), "-m", "venv", venv], check=True, timeout=600)
-        command = [f"{venv}/bin/python", "-m", "pip", "install", "--quiet", "--no-compile", str(wheel)]
+        command = [f"{venv}/bin/python", "-m", "pip", "install", "--quiet", "--no-compile", str(wheel), *lowest]
         subprocess.run(command, check=True, timeout=1200)
         assert sum(path.stat().st_size for path in Path(venv).rglob("*") if path.is_file()) < 500e6
         here = {"check": True, "cwd": tmp_path, "env": {}, "timeout": 600, "capture_output": True, "text": True}
