@@ -55,9 +55,9 @@ def test_users_lock_has_what_the_code_needs_and_no_tool_of_developers():
 
 def test_oldest_snakemake_stands_in_the_snakefile_too():
     """pip takes an old one where packages beside it leave no other."""
-    workflow = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]["workflow"]
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (oldest,) = re.findall(r'min_version\("(.*)"\)', (REPOSITORY / "Snakefile").read_text())
-    assert f"snakemake>={oldest}" in workflow
+    assert f"snakemake>={oldest}" in extras["workflow"]
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "envs").glob("*.yaml")), ids=lambda path: path.stem)
