@@ -137,8 +137,8 @@ def _make_reader(template: str, layout: OwnData, region: str, said: set) -> Call
         shape = content.values.shape
         last = n in shape[-1:] and layout.participants_axis == "first"
         raise ValueError(
-            f"{who}: found an array of shape {shape}, needs one of the {n} participants after the other, as {{participant}} "
-            f"does not stand in {template}"
+            f"{who}: found an array of shape {shape}; {{participant}} does not stand in {template}, so that the first axis "
+            f"is that of the {n} participants"
             + ("; if they are the last axis, give participants_axis: last" if last else "")
         )
     each = {one: replace(content, values=np.asarray(v)) for one, v in zip(layout.participants, values, strict=True)}

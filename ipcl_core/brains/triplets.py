@@ -97,9 +97,9 @@ def _count_from_zero(numbers: NDArray, n: int, path: Path) -> NDArray:
         return numbers
     low, high = numbers.min(), numbers.max()
     if low < 0 or high > n or (low == 0 and high == n):
-        raise ValueError(f"{path}: numbers stimuli {low} to {high}, and there are {n}")
+        raise ValueError(f"{path}: has stimuli {low} to {high}; the {n} are 0 to {n - 1}, or 1 to {n}")
     if low > 0 and high < n:
         raise ValueError(
-            f"{path}: numbers stimuli {low} to {high} of {n}, which can count from 0 or from 1; give names in a CSV"
+            f"{path}: has stimuli {low} to {high} of {n}, which can count from 0 or from 1; give names in a CSV"
         )
     return numbers - (low > 0)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import scipy.io
+from own_brains import NAMES, make_own, refuse
 
 from ipcl_core.brains.triplets import read_triplets
-from tests.own_brains import NAMES, make_own, refuse
 
 STIMULI = [f"{i + 1:02d}_{name}" for i, name in enumerate(NAMES)]  # as in brain.h5
 HEADER = "stimulus_1,stimulus_2,stimulus_3,odd,observer\n"
@@ -52,9 +52,9 @@ def test_numbers_count_from_what_the_file_shows(tmp_path, first):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0 1 2\n0 3 6\n", "numbers stimuli 0 to 6, and there are 6"),
-        ("1 2 3\n3 4 7\n", "numbers stimuli 1 to 7, and there are 6"),
-        ("1 2 3\n3 4 5\n", "numbers stimuli 1 to 5 of 6, which can count from 0 or from 1; give names"),
+        ("0 1 2\n0 3 6\n", "has stimuli 0 to 6; the 6 are 0 to 5, or 1 to 6"),
+        ("1 2 3\n3 4 7\n", "has stimuli 1 to 7; the 6 are 0 to 5, or 1 to 6"),
+        ("1 2 3\n3 4 5\n", "has stimuli 1 to 5 of 6, which can count from 0 or from 1; give names"),
         ("0 1 1\n", "triplet 1 shows one stimulus twice: 01_mug, 02_bike, 02_bike"),
         ("0 1\n2 3\n", r"found an array of shape \(2, 2\)"),
         ("0 1 2.5\n", "type float64"),

@@ -351,6 +351,6 @@ def test_region_that_nobody_has(own):
 def test_stack_of_other_participants(own, n):
     np.save(own.folder / "IT.npy", np.stack([1 - np.corrcoef(own.patterns["sub-01", "IT"])] * n))
     message = (
-        rf"IT\.npy: region IT: found an array of shape \({n}, 6, 6\), needs one of the 3 participants after the other"
+        rf"IT\.npy: region IT: found an array of shape \({n}, 6, 6\); .* the first axis is that of the 3 participants"
     )
     refuse(own, message, regions=["IT"], files=str(own.folder / "{region}.npy"), kind="rdm")
