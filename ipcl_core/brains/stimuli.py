@@ -50,6 +50,7 @@ def copy_stimuli(
     """
     conditions, pictures = zip(*conditions, strict=True)
     names, cropped, transparent, same = name_stimuli(conditions), [], [], []
+    other = "white" if background in ("black", "#000000") else "black"
     targets, seen = {}, {}
     for name, paths in zip(names, find_pictures(pictures, images), strict=True):
         places = [name] if len(paths) == 1 else [f"{name}/{one}" for one in _number([path.stem for path in paths])]
@@ -59,7 +60,7 @@ def copy_stimuli(
         refuse_kind(path, "")
         try:
             pixels = read_image(path, background=background)
-            differ = (read_image(path, background="black") != read_image(path, background="white")).any()
+            differ = (read_image(path, background=other) != pixels).any()
         except MemoryError:
             raise
         except Exception as error:  # of damaged files, decoders raise errors of many kinds

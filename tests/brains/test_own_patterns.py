@@ -177,7 +177,7 @@ def test_participants_as_the_last_axis(own):
         np.save(own.folder / f"{region}_pairs.npy", stack[LOWER])
     options = {"files": str(own.folder / "{region}.npy"), "kind": "rdm"}
     with pytest.raises(
-        ValueError, match=r"shape \(6, 6, 3\), .*; if they are the last axis, give participants_axis: last"
+        ValueError, match=r"shape \(6, 6, 3\); .*; if they are the last axis, give participants_axis: last"
     ):
         own.import_all(**options)
     check(own, **options, participants_axis="last")

@@ -58,13 +58,18 @@ def test_transparent_stimuli_are_told_and_put_on_the_background(own, mode, value
     own.import_all()
     assert warnings_of() == []
     Image.new(mode, (60, 60), value).save(own.folder / "images/kite.png")
-    for background, level in ({}, 255), ({"background": "gray"}, 128), ({"background": "#010101"}, 1):
+    for background, level in (
+        ({}, 255),
+        ({"background": "gray"}, 128),
+        ({"background": "#010101"}, 1),
+        ({"background": "#000000"}, 0),
+    ):
         own.import_all(**background)
         assert (np.asarray(Image.open(own.folder / "stimuli/05_kite.png")) == level).all()
         assert (np.asarray(Image.open(own.folder / "stimuli/01_mug.png")) == [1, 2, 3]).all()
     found = warnings_of()
     assert (
-        len(found) == 3
+        len(found) == 4
         and "1 of 6 stimuli have transparent pixels, among them kite.png; they become white," in found[0]
     )
 
