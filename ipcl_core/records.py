@@ -288,8 +288,13 @@ class Results:
         return ("whole", "") if now else ("not kept", "")
 
     def list_changed_code(self, name: str) -> list[str]:
-        """Return the files of code that an artifact was made by, and that have other bytes today or are gone."""
-        return [file for file, made in self.records.get(name, {}).get("code", {}).items() if _hash_code(file) != made]
+        """Return the files of code that an artifact was made by, and that have other bytes today or are gone.
+
+        Scripts are not compared where the package was installed without them.
+        """
+        code = self.records.get(name, {}).get("code", {})
+        here = {file: made for file, made in code.items() if (PACKAGE.parent / Path(file).parts[0]).exists()}
+        return [file for file, made in here.items() if _hash_code(file) != made]
 
     def list_chain(self, name: str, skip=lambda name: False) -> list[tuple[int, str]]:
         """Return (depth, name) of an artifact and of all that it was made from, each once, sources last."""

@@ -61,6 +61,12 @@ brain = ipcl.load_brain({"IT": np.stack([1 - np.corrcoef(one) for one in pattern
 fits = ipcl.compare({"a": patterns[0], "b": rng.standard_normal((12, 5))}, brain)
 assert fits["r"].iloc[0] > fits["r"].iloc[1] and fits["ceiling"].notna().all()
 ipcl.plot_layers(fits).savefig("layers.png")
+try:
+    ipcl.load_network("pixels", dim=12)
+except ModuleNotFoundError as error:
+    assert "pip install 'ipcl-core[networks]'" in str(error)
+else:
+    raise AssertionError
 """
 
 

@@ -72,14 +72,17 @@ def load_network(
         ValueError: there is no such network, the weights do not fit it, a key of the block is wrong, or one stands beside a
             network that has its own (a module, a folder, a name of `config`).
         OSError: weights cannot be read or downloaded.
+        ModuleNotFoundError: the extra is not installed.
 
     Example:
         >>> import ipcl_core as ipcl
         >>> ipcl.load_network("alexnet_gn", width=1 / 16, preprocessing={"image_size": 64}).module.fc8[0].out_features
         128
     """
-    from torch import nn
-
+    try:
+        from torch import nn
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("load_network needs torch: pip install 'ipcl-core[networks]'", name="torch") from None
     from ..networks.network_files import load_network as read_network
 
     chosen = None if preprocessing is None else check_block(Preprocessing, make_plain(preprocessing), "preprocessing")
