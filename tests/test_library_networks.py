@@ -133,6 +133,29 @@ def test_keys_beside_a_network_that_has_its_own_are_refused(tmp_path, monkeypatc
         ipcl.load_network("resnet18", config=file)  # its initial weights are not what was asked for
 
 
+def test_preprocessing_that_is_left_out_stays_the_networks_own(tmp_path, monkeypatch):
+    """Another size does not bring ImageNet's mean and standard deviation along."""
+    monkeypatch.chdir(tmp_path)
+    own = {"image_size": 64, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "interpolation": "bicubic"}
+    spec = NetworkSpec.from_model(
+        {"architecture": "pixels", "dim": 12, "width": 1.0, "head": "linear", "preprocessing": own}
+    )
+    save_network(initialize_network(spec, 0), spec, Path("models/mine/weights.safetensors"))
+    study = yaml.safe_load(write_study("mine", model=False).read_text())
+    study["models"]["pixels"]["preprocessing"] = own
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+    monkeypatch.setattr("ipcl_core.networks.own_builders.read_published_preprocessing", lambda *_: own)
+    found = (
+        ipcl.load_network("models/mine", preprocessing={"image_size": 96}),
+        ipcl.load_network("pixels", config="study.yaml", preprocessing={"image_size": 96}),
+        ipcl.load_network("torch.nn:Identity", preprocessing={"image_size": 96}),
+    )
+    expected = ipcl.Preprocessing.model_validate(own | {"image_size": 96})
+    assert [network.preprocessing for network in found] == [expected] * 3
+    whole = ipcl.Preprocessing(image_size=96)
+    assert ipcl.load_network("models/mine", preprocessing=whole).preprocessing == whole
+
+
 def test_initial_weights_are_those_of_the_seed():
     first, again, other = (ipcl.load_network("cornet_z", dim=4, seed=seed).module.state_dict() for seed in (1, 1, 2))
     assert torch.equal(first["fc.weight"], again["fc.weight"])

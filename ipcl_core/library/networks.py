@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -61,8 +61,8 @@ def load_network(
             `models` of `config`; an architecture of this project, as alexnet_gn, with initial weights; torchvision:NAME,
             timm:NAME or MODULE:FUNCTION.
         name: in tables and figures; left out: that of the folder, the model, the class or the architecture.
-        preprocessing: how a picture enters it; keys of `config.Preprocessing`. Left out: what is in the file, what was
-            published with the weights, or 224 pixels and ImageNet's mean and standard deviation.
+        preprocessing: how a picture enters it; keys of `config.Preprocessing`. Each that is left out: what is in the file or
+            the configuration, what was published with the weights, or 224 pixels and ImageNet's mean and standard deviation.
         config: configuration in which `source`, or its folder's name, is a name. What the workflow has made of the model is
             taken from its results, weights of others are downloaded, and what is to be trained must have been. Needed for a
             network that is not this project's: its weights file alone must not choose which code runs.
@@ -80,12 +80,27 @@ def load_network(
         128
     """
     try:
-        from torch import nn
+        import torch  # noqa: F401, only whether it is there
     except ModuleNotFoundError:
         raise ModuleNotFoundError("load_network needs torch: pip install 'ipcl-core[networks]'", name="torch") from None
+    given = make_plain(preprocessing)
+    if given is None:
+        return _find_network(source, name, config, {}, block)
+    check_block(Preprocessing, given, "preprocessing")
+    keys = dict(given) if isinstance(given, Mapping) else given.model_dump()
+    network = _find_network(source, name, config, keys, block)
+    whole = network.preprocessing.model_dump() | keys
+    return replace(network, preprocessing=check_block(Preprocessing, whole, "preprocessing"))
+
+
+def _find_network(
+    source: Any, name: str | None, config: str | Path | None, preprocessing: Mapping, block: dict[str, Any]
+) -> Network:
+    """Return a network with the preprocessing that it has by itself."""
+    from torch import nn
+
     from ..networks.network_files import load_network as read_network
 
-    chosen = None if preprocessing is None else check_block(Preprocessing, make_plain(preprocessing), "preprocessing")
     if isinstance(source, nn.Module):
         if block:
             raise ValueError(
@@ -95,7 +110,7 @@ def load_network(
         name = name or type(source).__name__
         if empty := next((key for key, tensor in source.named_parameters() if tensor.is_meta), None):
             raise ValueError(f"{name}: {empty} is on the device meta and holds no numbers; build it on the CPU")
-        return Network(name, source, chosen or Preprocessing(), json.dumps({"architecture": name}))
+        return Network(name, source, Preprocessing(), json.dumps({"architecture": name}))
     if not isinstance(source, str | Path):
         raise ValueError(
             f"source: found an object of class {type(source).__name__}; give a torch.nn.Module (not its class, nor its state "
@@ -112,7 +127,7 @@ def load_network(
             raise ValueError(f"{config}: there is no model {source}, but {', '.join(study.models)}")
         path = Path(study.pathvars.get("results", "results")) / f"models/{source}"
         if not (path / "weights.safetensors").is_file():
-            return _make_network(study.models[str(source)], name or str(source), chosen)
+            return _make_network(study.models[str(source)], name or str(source))
     if path.is_file() and path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".tar"):
         raise ValueError(
             f"{path}: does not say of which network it holds the weights; name that, with state_dict={str(path)!r}"
@@ -122,11 +137,12 @@ def load_network(
         known = study.models.get(folder.name) if study else None
         path = folder / "weights.safetensors" if path.is_dir() else path
         module, spec = read_network(path, known.model_dump() if known else None)
-        return Network(name or folder.name, module, chosen or spec.preprocessing, spec.model_dump_json())
-    return _build_network(_check_block(str(source), name, chosen, block), name or str(source), chosen)
+        return Network(name or folder.name, module, spec.preprocessing, spec.model_dump_json())
+    checked = _check_block(str(source), name, preprocessing, block)
+    return _build_network(checked, name or str(source), look_up=True)
 
 
-def _make_network(model: Model, name: str, preprocessing: Preprocessing | None) -> Network:
+def _make_network(model: Model, name: str) -> Network:
     """Make the network of a block as the workflow does, from what needs no training."""
     from ..networks.network_files import load_network as read_network
     from ..networks.published_weights import convert_weights
@@ -138,31 +154,29 @@ def _make_network(model: Model, name: str, preprocessing: Preprocessing | None) 
         )
         raise ValueError(f"{name}: {why}")
     if not isinstance(model, Fetched | Trained):
-        return _build_network(model, name, preprocessing or model.preprocessing)
+        return _build_network(model, name, look_up=False)
     with TemporaryDirectory() as folder:
         block, file, path = model.model_dump(), Path(folder) / name, Path(folder) / "weights.safetensors"
         fetch_weights(block["weights"], file)
         convert_weights(file, block, path)
         module, spec = read_network(path)
-    return Network(name, module, preprocessing or spec.preprocessing, spec.model_dump_json())
+    return Network(name, module, spec.preprocessing, spec.model_dump_json())
 
 
-def _check_block(
-    architecture: str, name: str | None, preprocessing: Preprocessing | None, block: dict[str, Any]
-) -> Model:
+def _check_block(architecture: str, name: str | None, preprocessing: Mapping, block: dict[str, Any]) -> Model:
     if "/" in architecture and ":" not in architecture:
         raise FileNotFoundError(f"{architecture}: there is no such folder or file")
     known = architecture in ARCHITECTURES
     source = "own" if not known or "state_dict" in block else "untrained"
     words: dict[str, Any] = {"source": source, "framework": name or architecture, "architecture": architecture}
-    words |= {"dataset": None} | ({"dim": 128} if known else {})
-    words |= {"preprocessing": preprocessing.model_dump()} if preprocessing else {}
+    words |= {"dataset": None, "preprocessing": dict(preprocessing)} | ({"dim": 128} if known else {})
     checked = check_block(Model, words | make_plain(block), architecture)
     check_network(architecture, checked)
     return checked
 
 
-def _build_network(checked: Model, name: str, preprocessing: Preprocessing | None) -> Network:
+def _build_network(checked: Model, name: str, *, look_up: bool) -> Network:
+    """Build the network of a block; `look_up`: shown pictures as was published with its weights, not as the block says."""
     from ..networks.architectures import NetworkSpec, initialize_network
     from ..networks.network_files import fill_network
     from ..networks.own_builders import read_published_preprocessing
@@ -175,12 +189,12 @@ def _build_network(checked: Model, name: str, preprocessing: Preprocessing | Non
     else:
         module = initialize_network(spec, model["seed"], model.get("weights"))
     module.eval()
-    published = read_published_preprocessing(checked.architecture, model.get("weights"), module)
-    if published and preprocessing is None:
+    published = look_up and read_published_preprocessing(checked.architecture, model.get("weights"), module)
+    if published:
         spec = spec.model_copy(
             update={"preprocessing": Preprocessing.model_validate(published | {"center_crop": None})}
         )
-    return Network(name, module, preprocessing or spec.preprocessing, spec.model_dump_json())
+    return Network(name, module, spec.preprocessing, spec.model_dump_json())
 
 
 def extract_activations(
