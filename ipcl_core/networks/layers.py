@@ -211,7 +211,9 @@ def _find_image_axes(
             where = find_failing_module(network, x)
             others = {str(p.dtype)[6:] for p in network.parameters() if p.is_floating_point()} - {"float32"}
             hint = (
-                f"are its weights, which are {min(others)}, to be float32?" if others else "is its preprocessing right?"
+                f"are its weights, which are {min(others)}, to be float32?"
+                if others
+                else "is its preprocessing right, and are pictures all that it takes?"
             )
             raise ValueError(
                 f"{type(network).__name__} cannot take an input of {' x '.join(map(str, shape))}; {hint} "

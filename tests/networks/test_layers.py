@@ -287,7 +287,7 @@ def test_transformers_own_fast_path_hides_no_layer():
 
 def test_input_that_does_not_fit_names_the_module_that_failed(nested):
     message = (
-        r"Sequential cannot take an input of 5; is its preprocessing right\? 0\.0\.0 \(Linear\) failed: RuntimeError"
+        r"Sequential cannot take an input of 5; is its preprocessing right, .* 0\.0\.0 \(Linear\) failed: RuntimeError"
     )
     with pytest.raises(ValueError, match=message), record_layers(nested, shape=(5,)):
         pass
