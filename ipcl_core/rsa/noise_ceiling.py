@@ -125,7 +125,8 @@ def find_agreement(rsvs: ArrayLike | Tiled) -> tuple[float, float]:
     if len(r) < MIN_PARTICIPANTS:
         return float("nan"), float("nan")
     half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(r) - 1) * r.std(ddof=1) / math.sqrt(len(r))
-    return float(r.mean() - half), float(r.mean() + half)
+    low, high = np.clip([r.mean() - half, r.mean() + half], -1, 1)
+    return float(low), float(high)
 
 
 def _correlate_participants(rsvs: ArrayLike | Tiled) -> tuple[NDArray, NDArray]:

@@ -51,6 +51,9 @@ def test_agreement_equals_the_interval_of_a_t_test():
     expected = scipy.stats.ttest_1samp(r, 0).confidence_interval(0.95)
     assert_allclose(find_agreement(rsvs), expected, rtol=0, atol=1e-12)
     assert np.isnan(find_agreement(rsvs[:2])).all()
+    assert find_agreement(np.stack([draw(3, seed=seed) for seed in (1, 2, 3)])) == (-1, 1), (
+        "as intervals of r elsewhere"
+    )
 
 
 def test_ceiling_that_may_be_0_is_said(tmp_path, warnings_of):
