@@ -350,6 +350,17 @@ def test_figure_has_a_panel_for_each_brain_and_region(brain, patterns):
         ipcl.plot_layers(pd.concat([fits[0], fits[0]]))
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # matplotlib warns where an axis has no room left
+@pytest.mark.parametrize(
+    ("name", "height"), [("conv_block_5", 2.6), ("vision_model.encoder.layers.11.self_attn.out_proj", 4.6)]
+)
+def test_figure_has_room_for_the_names_of_layers(brain, patterns, name, height):
+    figure = ipcl.plot_layers(ipcl.compare({name: patterns[0], "b": patterns[1]}, brain))
+    figure.draw_without_rendering()
+    assert figure.get_figheight() == pytest.approx(height, abs=0.1)
+    assert figure.axes[0].get_window_extent().height > 0.3 * 2.6 * figure.dpi
+
+
 def test_arrays_that_are_no_brain_data():
     distances = 1 - np.corrcoef(np.random.default_rng(0).standard_normal((5, 9)))
     gap = np.where((np.arange(5) == 2) | (np.arange(5)[:, None] == 2), np.nan, distances)

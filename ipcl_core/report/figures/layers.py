@@ -20,6 +20,7 @@ from matplotlib.patches import Patch
 from ..table1 import read_fits, read_note
 from .style import (
     CEILING,
+    CHARACTER,
     COLORS,
     GREY,
     SPARE_COLORS,
@@ -176,7 +177,8 @@ def plot_fits(fits: pd.DataFrame, title: str) -> Figure:
     with matplotlib.rc_context(STYLE):
         n_rows = math.ceil(len(panels) / PANELS_PER_ROW)
         n_columns = math.ceil(len(panels) / n_rows)
-        figure = ShownFigure(figsize=(min(WIDTH, 0.7 + 2.4 * n_columns), 2.6 * n_rows))
+        height = max(2.6, 1.7 + CHARACTER * group["layer"].astype(str).str.len().max())  # names stand upright
+        figure = ShownFigure(figsize=(min(WIDTH, 0.7 + 2.4 * n_columns), height * n_rows))
         axes = figure.subplots(n_rows, n_columns, squeeze=False).flat
         for ax in axes[len(panels) :]:
             ax.set_axis_off()
