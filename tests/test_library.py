@@ -97,6 +97,16 @@ def test_rdms_of_rsatoolbox_are_paired_by_their_descriptors(patterns):
         ipcl.load_brain(rdms, stimuli=["p1", "p0", *(f"p{i}" for i in range(2, N))])
 
 
+def test_descriptor_that_names_each_stimulus_is_taken(patterns):
+    """Not their categories, which stand before them in rsatoolbox's RDMs."""
+    descriptors = {"category": ["animal"] * 6 + ["thing"] * 6, "picture": [f"p{i}" for i in range(N)]}
+    distances = (1 - np.corrcoef(patterns[0]))[np.triu_indices(N, 1)]
+    assert ipcl.load_brain(RDMs(distances, "correlation", pattern_descriptors=descriptors)).stimuli[:2] == ["p0", "p1"]
+    del descriptors["picture"]
+    with pytest.raises(ValueError, match="stimulus animal is named 6 times"):
+        ipcl.load_brain(RDMs(distances, "correlation", pattern_descriptors=descriptors))
+
+
 def test_brain_of_a_block_a_name_and_a_file(own, tmp_path, monkeypatch):
     """All three hold the same; the pictures come along, and go with the object."""
     block = own.make_block().model_dump()

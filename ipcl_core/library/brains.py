@@ -174,7 +174,8 @@ def _read_rsatoolbox(rdms: Any, stimuli: Sequence[str] | None) -> tuple[list[str
     descriptors = {key.lower(): list(map(str, values)) for key, values in rdms.rdm_descriptors.items()}
     patterns = {key.lower(): list(map(str, values)) for key, values in rdms.pattern_descriptors.items()}
     keys = [key for key in ("stimuli", "stimulus", "conds", "conditions", "condition") if key in patterns]
-    names = read_names(stimuli) if stimuli is not None else patterns[(keys or sorted(patterns, key="index".__eq__))[0]]
+    ranked = sorted(patterns, key=lambda key: (key == "index", len(set(patterns[key])) < len(patterns[key])))
+    names = read_names(stimuli) if stimuli is not None else patterns[(keys or ranked)[0]]
     lists = [Labels(key, tuple(values), belongs="stimulus") for key, values in patterns.items()]
     check_order(lists, names, "stimulus", "the RDMs", set())
     n = len(rdms.dissimilarities)
