@@ -156,6 +156,20 @@ def test_preprocessing_that_is_left_out_stays_the_networks_own(tmp_path, monkeyp
     assert ipcl.load_network("models/mine", preprocessing=whole).preprocessing == whole
 
 
+def test_state_dict_is_taken_as_the_workflow_takes_it(tmp_path):
+    """With the outputs that it has, where dim leaves them open, and the hash that it should have."""
+    spec = NetworkSpec.from_model(
+        {"architecture": "cornet_z", "dim": None, "width": 1.0, "head": "linear", "preprocessing": {}}, n_classes=7
+    )
+    saved = initialize_network(spec, 0)
+    torch.save(saved.state_dict(), tmp_path / "labelled.pth")
+    keys = {"state_dict": tmp_path / "labelled.pth", "dim": None}
+    found = ipcl.load_network("cornet_z", **keys).module.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in saved.state_dict().items())
+    with pytest.raises(ValueError, match=r"labelled\.pth: its SHA-256 is .*, not 0000"):
+        ipcl.load_network("cornet_z", **keys, sha256="0" * 64)
+
+
 def test_initial_weights_are_those_of_the_seed():
     first, again, other = (ipcl.load_network("cornet_z", dim=4, seed=seed).module.state_dict() for seed in (1, 1, 2))
     assert torch.equal(first["fc.weight"], again["fc.weight"])

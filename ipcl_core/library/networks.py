@@ -178,15 +178,14 @@ def _check_block(architecture: str, name: str | None, preprocessing: Mapping, bl
 def _build_network(checked: Model, name: str, *, look_up: bool) -> Network:
     """Build the network of a block; `look_up`: shown pictures as was published with its weights, not as the block says."""
     from ..networks.architectures import NetworkSpec, initialize_network
-    from ..networks.network_files import fill_network
     from ..networks.own_builders import read_published_preprocessing
-    from ..networks.own_models import read_own_state
+    from ..networks.own_models import fill_own_network
 
     model = checked.model_dump()
-    spec = NetworkSpec.from_model(model, n_classes=0)
-    if file := model.get("state_dict"):
-        module = fill_network(spec, read_own_state(file), file, seed=model["seed"])
+    if model.get("state_dict"):
+        module, spec, _ = fill_own_network(model)
     else:
+        spec = NetworkSpec.from_model(model, n_classes=0)
         module = initialize_network(spec, model["seed"], model.get("weights"))
     module.eval()
     published = look_up and read_published_preprocessing(checked.architecture, model.get("weights"), module)

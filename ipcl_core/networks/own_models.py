@@ -44,14 +44,9 @@ def make_own_model(
             the state dict does not fit, or the network does not come back from its state dict.
         OSError: weights cannot be downloaded.
     """
-    file = model["state_dict"]
-    sha256 = compute_sha256(file) if file else None
-    if model["sha256"] not in (None, sha256):
-        raise ValueError(f"{file}: its SHA-256 is {sha256}, not {model['sha256']}")
-    if file:
-        state = read_own_state(file)
-        spec = NetworkSpec.from_model(model, n_classes=_count_outputs(model, state))
-        network = fill_network(spec, state, file, seed=model["seed"])
+    sha256 = None
+    if model["state_dict"]:
+        network, spec, sha256 = fill_own_network(model)
     else:
         spec = NetworkSpec.from_model(model, n_classes=0)
         network = initialize_network(spec, model["seed"], model["weights"])
@@ -81,6 +76,22 @@ def make_own_model(
         sha256 = compute_sha256(published_file)
     origin = {key: model[key] for key in ("architecture", "arguments", "weights", "state_dict")} | {"sha256": sha256}
     return spec, origin | _find_version(spec.architecture)
+
+
+def fill_own_network(model: dict) -> tuple[nn.Module, NetworkSpec, str]:
+    """Return the network of a block with a `state_dict`, filled with it, its specification and the file's SHA-256.
+
+    Raises:
+        ValueError: the file has another SHA-256 than the block says, is no state dict, or does not fit.
+        OSError: it cannot be read.
+    """
+    file = model["state_dict"]
+    sha256 = compute_sha256(file)
+    if model["sha256"] not in (None, sha256):
+        raise ValueError(f"{file}: its SHA-256 is {sha256}, not {model['sha256']}")
+    state = read_own_state(file)
+    spec = NetworkSpec.from_model(model, n_classes=_count_outputs(model, state))
+    return fill_network(spec, state, file, seed=model["seed"]), spec, sha256
 
 
 def _refuse_other_draws(network: nn.Module, spec: NetworkSpec, model: dict) -> None:
