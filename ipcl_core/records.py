@@ -184,6 +184,29 @@ def _hash_input(path: Path, name: str, records: Path) -> str:
     return compute_sha256(path)
 
 
+def settle_hash(
+    results: str | Path, artifact: str, params: tuple[str, str], digest: str | None, source: str | Path | None = None
+) -> str | None:
+    """Return the hash by which a job checked a file, where `digest` is of the same file; else `digest`.
+
+    So a hash that is given later, or with more digits, is no other parameter of that job.
+
+    Args:
+        artifact: what the job made, below the results.
+        params: the job's parameter, and the key in it, that the hash was.
+        digest: sha256: and the hash or its beginning, or the hash alone; None fits any file.
+        source: the file, which the job read; None: the artifact.
+    """
+    try:
+        record = read_json(Path(results, "provenance", f"{artifact}.json"))
+        inputs, made = record["inputs"], record["outputs"][artifact]["sha256"]
+        found = inputs[name_artifact(source, Path(results).absolute())] if source else made
+        fits = found.startswith((digest or "").removeprefix("sha256:"))
+        return record["params"][params[0]][params[1]] if fits else digest
+    except (OSError, ValueError, LookupError, TypeError):
+        return digest
+
+
 def list_read(record: dict) -> list[str]:
     """Return what a job read: its inputs, and folders of images."""
     return [*record.get("inputs", {}), *record.get("folders", {}).values()]

@@ -86,7 +86,7 @@ rule measure_accuracy:
         code=code_of("measure_accuracy"),
         k=study.knn.k,
         tau=study.knn.tau,
-        l_bfgs=study.probes.l_bfgs.model_dump(),
+        l_bfgs=get_l_bfgs,
         protocols=get_protocols,
     script:
         "../workflow_scripts/measure_accuracy.py"

@@ -41,7 +41,7 @@ rule fetch_betas:
     conda:
         "../envs/analysis.yaml"
     params:
-        brain=get_brain,
+        brain=get_fetched_file("betas", "betas_hash"),
     script:
         "../workflow_scripts/fetch_betas.py"
 
@@ -57,7 +57,7 @@ rule fetch_stimuli:
     conda:
         "../envs/analysis.yaml"
     params:
-        brain=get_brain,
+        brain=get_fetched_file("stimuli", "stimuli_hash"),
     script:
         "../workflow_scripts/fetch_stimuli.py"
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 
 from ipcl_core.code import hash_code
+from ipcl_core.records import settle_hash
 
 
 def code_of(rule):
@@ -29,9 +30,14 @@ def get_network(wildcards):
     A recipe's content is a parameter of its own.
     """
     others = "framework dataset recipe layers embedding_layer accuracy_layers protocols origin".split()
-    return study.models[wildcards.model].model_dump(
+    model = study.models[wildcards.model].model_dump(
         exclude=dict.fromkeys(others, True) | {"preprocessing": {"center_crop"}}
     )
+    if model["source"] == "own":
+        made, file = f"models/{wildcards.model}/weights.safetensors", model["state_dict"]
+        sha256 = settle_hash(find_place("results"), made, ("model", "sha256"), model["sha256"], file)
+        return model | {"sha256": sha256}
+    return model | ({"weights": get_weights(wildcards)} if model.get("weights") else {})
 
 
 def get_recipe(wildcards):
@@ -41,7 +47,10 @@ def get_recipe(wildcards):
 
 
 def get_weights(wildcards):
-    return study.models[wildcards.model].weights.model_dump()
+    """What a file of weights depends on: its block without the largest size."""
+    weights = study.models[wildcards.model].weights.model_dump(exclude={"max_mb"})
+    artifact = f"downloads/weights/{wildcards.model}"
+    return weights | {"hash": settle_hash(find_place("results"), artifact, ("weights", "hash"), weights["hash"])}
 
 
 def get_layers(wildcards):
@@ -90,13 +99,13 @@ def get_image_folder(wildcards):
 
 
 def get_export(wildcards):
-    """The data set's block as far as its images depend on it: without how they are stored."""
-    return study.datasets[wildcards.dataset].model_dump(exclude={"storage", "on_corrupt", "n_shards"})
+    """The data set's block as far as its images depend on it: without how they come here and are stored."""
+    return study.datasets[wildcards.dataset].model_dump(exclude={"storage", "on_corrupt", "n_shards", "download"})
 
 
 def get_conversion(wildcards):
     """The data set's block as far as its .beton files depend on it."""
-    return study.datasets[wildcards.dataset].model_dump(exclude={"n_shards"})
+    return study.datasets[wildcards.dataset].model_dump(exclude={"n_shards", "download"})
 
 
 def count_shards(wildcards):
@@ -110,6 +119,13 @@ def list_shards(suffix):
         return [f"<results>/data/{{dataset}}/{{split}}/{i}.{suffix}" for i in range(count_shards(wildcards))]
 
     return list_files
+
+
+def get_l_bfgs(wildcards):
+    """How L-BFGS probes are fitted, or null where the model's accuracy is not measured by them."""
+    if "linear probe (L-BFGS)" in study.choose_protocols(wildcards.model):
+        return study.probes.l_bfgs.model_dump()
+    return None
 
 
 def get_protocols(wildcards):
@@ -144,8 +160,13 @@ def get_own_brain_files(wildcards):
 
 def get_brain(wildcards):
     """A brain data set's block as far as its import depends on it."""
-    others = {"title", "averaged", "folds", "categories", "triplets"}
+    others = {"title", "averaged", "folds", "categories", "triplets", "betas_hash", "stimuli_hash", "max_mb"}
     return study.brains[wildcards.brain].model_dump(exclude=others)
+
+
+def get_fetched_file(*keys):
+    """Parameter function: what a brain's download depends on, which is not what its import does."""
+    return lambda wildcards: study.brains[wildcards.brain].model_dump(include=set(keys))
 
 
 def get_averaged(wildcards):

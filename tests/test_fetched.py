@@ -74,10 +74,10 @@ def study(tmp_path, site) -> dict:
     return config
 
 
-def run(folder: Path, config: dict, target: str) -> subprocess.CompletedProcess:
+def run(folder: Path, config: dict, target: str, *options: str) -> subprocess.CompletedProcess:
     (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
-    command += ["--keep-going", "--configfile", "study.yaml", "--", target]
+    command += ["--keep-going", "--configfile", "study.yaml", *options, "--", target]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
@@ -113,3 +113,14 @@ def test_study_fetches_itself(study, site, tmp_path):
     assert list(list_stimuli(results / "brain/objects72/stimuli")) == ["01_mug", "02_bike_Red_", "03_Apple"]
     log = (tmp_path / "logs/fetched/brain/objects72.log").read_text()
     assert "condition bike (Red) is picture Bike (red)" in log and "condition Apple is picture apple" in log
+
+    # of a file that is there: the largest size, and its hash in other words
+    brain, weights = study["brains"]["objects72"], study["models"]["ipcl_alexnet_gn_d128_run3"]["weights"]
+    brain["max_mb"], weights["max_mb"], weights["hash"] = 3, 4, hashes["hash"][:20]
+    done = run(tmp_path, study, "results/fetched/rsa/objects72/ipcl_alexnet_gn_d128_run3.csv", "--dry-run")
+    assert "Nothing to be done" in done.stdout + done.stderr
+    brain["left_out"], weights["hash"] = [3], f"md5:{0:08}"
+    done = run(tmp_path, study, "results/fetched/rsa/objects72/ipcl_alexnet_gn_d128_run3.csv", "--dry-run")
+    jobs = count_jobs(done.stdout + done.stderr)
+    assert jobs["import_magri_konkle_2019"] == jobs["fetch_weights"] == 1
+    assert not {"fetch_betas", "fetch_stimuli"} & set(jobs)

@@ -55,7 +55,7 @@ def test_scripts_get_values_as_json_has_them():
     study["encoding"]["partitions"] = [["ipcl_alexnet_gn", "categories"]]
     names = read_inputs(study)
     names |= {"code_of": str, "list_from": lambda blocks, source: ["ipcl_alexnet_gn"]}  # of common.smk, which is none
-    names |= {"list_published_brains": lambda: ["mine"], "PACKAGES": {"file": "package"}}
+    names |= {"list_published_brains": lambda: ["mine"], "PACKAGES": {"file": "package"}, "find_place": str}
     wildcards, values = SimpleNamespace(**vars(WILDCARDS) | {"brain": "mine", "file": "file"}), {}
     for path in sorted((REPOSITORY / "rules").rglob("*.smk")):
         for rule, text in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", path.read_text(), re.MULTILINE):
@@ -104,6 +104,41 @@ def test_own_brain_is_imported_again_where_its_import_depends_on_it(tmp_path, ke
         return [names[name](SimpleNamespace(brain="mine")) for name in ("get_brain", "get_own_brain_files")]
 
     assert (describe(**{key: value}) != describe()) == moves
+
+
+def test_way_of_a_download_is_no_property_of_its_images():
+    block = {"source": "torchvision", "name": "MNIST", "root": "files"}
+    studies = [{**DEMO, "datasets": {"twemoji": block | {"download": download}}} for download in (False, True)]
+    for name in ("get_export", "get_conversion"):
+        before, after = [read_inputs(study)[name](WILDCARDS) for study in studies]
+        assert before == after and before["root"] == "files"
+
+
+def test_probes_are_a_parameter_of_those_who_have_them():
+    study = DEMO | {"models": {name: dict(block) for name, block in DEMO["models"].items()}}
+    study["models"]["wusnet_alexnet_gn"]["protocols"] = ["weighted kNN"]
+    get = read_inputs(study | {"probes": {"l_bfgs": {"max_iter": 7}}})["get_l_bfgs"]
+    assert get(WILDCARDS)["max_iter"] == 7 and get(SimpleNamespace(model="wusnet_alexnet_gn")) is None
+
+
+def test_hash_that_is_given_later_is_no_other_network(tmp_path):
+    """Of the file that the network was made from; one of another file makes it again, which says that it is wrong."""
+    file, record = tmp_path / "mine.safetensors", tmp_path / "results/provenance/models/mine/weights.safetensors.json"
+    found = "ab" * 32
+    made = {"outputs": {"models/mine/weights.safetensors": {"sha256": "cd" * 32}}, "inputs": {str(file): found}}
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps(made | {"params": {"model": {"sha256": None}}}))
+    block = {"source": "own", "framework": "Mine", "architecture": "alexnet_gn", "dim": 8, "dataset": None}
+
+    def describe(sha256: str | None) -> dict:
+        model = block | {"state_dict": str(file), "sha256": sha256}
+        names = read_inputs(DEMO | {"models": {"mine": model}, "figure2_models": ["mine"]})
+        names["find_place"] = lambda name: str(tmp_path / name)
+        return names["get_network"](SimpleNamespace(model="mine"))
+
+    assert describe(found) == describe(None) != describe("ef" * 32)
+    record.unlink()
+    assert describe(found) != describe(None)
 
 
 @pytest.mark.parametrize(("change", "moved"), CHANGES.values(), ids=CHANGES)

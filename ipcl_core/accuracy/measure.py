@@ -50,7 +50,7 @@ def measure_accuracies(
     probes: str | Path | None,
     k: int,
     tau: float,
-    l_bfgs: LBFGSProbe,
+    l_bfgs: LBFGSProbe | None,
     protocols: list[str],
     n_threads: int,
 ) -> None:
@@ -68,7 +68,7 @@ def measure_accuracies(
         dataset, model: their names.
         probes: HDF5 file of `probes.train_one_cycle_probes`, for that protocol.
         k, tau: of the weighted kNN, which is measured in any case.
-        l_bfgs: how to fit the L-BFGS probe.
+        l_bfgs: how to fit the L-BFGS probe, where it is one of the protocols.
         protocols: names as in the configuration; the first is the headline.
         n_threads: processor threads of each process.
 
