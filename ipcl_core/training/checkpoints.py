@@ -93,6 +93,7 @@ class Saver:
 
         Raises:
             ValueError: there are only damaged ones.
+            RuntimeError: one does not hold what this code's training does.
         """
         fingerprint, damage = self.training.fingerprint, []
         for file in (self.path, name_previous(self.path), name_aside(self.path, fingerprint)):
@@ -115,7 +116,14 @@ class Saver:
             logger.warning("%s belongs to another recipe, seed or data set: training starts anew", file)
 
     def _load(self, file: Path) -> None:
-        self.training.load_state_dict(read_checkpoint(file, self.training.device))
+        state = read_checkpoint(file, self.training.device)
+        try:
+            self.training.load_state_dict(state)
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:  # no ValueError: a part of it is loaded
+            raise RuntimeError(
+                f"{file}: this training cannot go on from it, as where other code wrote it ({type(error).__name__}: "
+                f"{error}); remove it to train from the start"
+            ) from error
         self.saved_step = self.training.step
         logger.info("going on from minibatch %d of %d (%s)", self.saved_step, self.training.n_steps, file)
 

@@ -93,6 +93,26 @@ def test_other_torch_file_is_no_checkpoint(loader, tmp_path, content):
         resume(make_training(loader), tmp_path / "checkpoint.pt")
 
 
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda state: state.pop("gradients"),
+        lambda state: state["network"].pop("fc8.0.weight"),
+        lambda state: state["optimizer"]["param_groups"].clear(),
+    ],
+)
+def test_checkpoint_that_other_code_wrote_is_named(loader, tmp_path, monkeypatch, alter):
+    """And nothing of it is trained on."""
+    path = tmp_path / "checkpoint.pt"
+    train_until(loader, path, monkeypatch, 3)
+    for file in (path, name_previous(path)):
+        state = torch.load(file, weights_only=True)
+        alter(state)
+        torch.save(state, file)
+    with pytest.raises(RuntimeError, match=r"(?s)checkpoint\.pt: .* remove it to train from the start"):
+        resume(make_training(loader), path)
+
+
 # ---- collapse --------------------------------------------------------------------------------------------------------
 
 
