@@ -202,6 +202,8 @@ def copy_file(url: str, path: Path, max_bytes: int) -> None:
             logger.info("%s: goes on from byte %d", url, done)
         else:
             done = 0
+    elif done != size:  # which is not said
+        done = 0
     try:
         with source:
             if done == 0 or done != size:

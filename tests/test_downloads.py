@@ -239,6 +239,18 @@ def test_download_starts_anew_where_the_file_has_changed(tmp_path, site):
     assert [path.name for path in tmp_path.iterdir()] == ["net"]
 
 
+def test_download_whose_size_is_not_said_starts_anew(tmp_path, site):
+    """What came before stays no part of it: with an unknown hash, that of the wrong file would be printed."""
+    site.faults["/net"] = "cut"
+    with pytest.raises(OSError, match="the connection ended"):
+        fetch(site, "net", tmp_path / "net")
+    site.faults["/net"] = "no size"
+    with pytest.raises(ValueError, match=f"It has {len(CONTENT)} bytes and the SHA-256 {SHA256}"):
+        fetch(site, "net", tmp_path / "net", digest=None)
+    fetch(site, "net", tmp_path / "net")
+    assert (tmp_path / "net").read_bytes() == CONTENT
+
+
 def test_file_that_is_not_there_is_named(tmp_path, site):
     with pytest.raises(OSError, match=r"/other: cannot be downloaded \(HTTP Error 404: Not Found\)"):
         fetch_file(f"{site.url}/other", tmp_path / "net", digest=None, max_mb=1)
