@@ -168,7 +168,7 @@ def estimate_costs(
     images: tuple[int, int] | None = None,
     n_cores: int = 16,
 ) -> pd.DataFrame:
-    """Estimate what every model that can be had costs.
+    """Estimate what every model that can be had costs; one whose accuracy is not measured embeds no images.
 
     Args:
         study: checked configuration.
@@ -187,7 +187,10 @@ def estimate_costs(
     for name, model in study.models.items():
         if model.origin == "unavailable":
             continue
-        n_train, n_val = (0, 0) if model.dataset is None else count_images(study, model.dataset, results, images)
+        n_train = n_all = 0
+        if name in study.measured or model.origin == "trained here":
+            n_train, n_val = count_images(study, model.dataset, results, images)
+            n_all = n_train + n_val if name in study.measured else 0
         block = model.model_dump()
         alike = repr({key: block.get(key) for key in COUNTED})
         if alike not in networks:
@@ -211,7 +214,6 @@ def estimate_costs(
             checkpoint = 2 * network.n_parameters + (
                 n_train * model.dim if recipe.objective.name == "indexed_memory" else 0
             )
-        n_all = n_train + n_val
         embed = max(
             n_all / (3 * stated), n_all * (DECODE_MS + CUT_MS) / 1000 / n_cores
         )  # forward: a third of the FLOPs
@@ -290,7 +292,8 @@ def _estimate(given: argparse.Namespace) -> str:
     study = read_config(*given.config)
     results = Path(study.pathvars.get("results", "results"))
     images = tuple(given.images) if given.images else None
-    counts = {name: sum(count_images(study, name, results, images)) for name in study.datasets}
+    read = {m.dataset for name, m in study.available.items() if name in study.measured or m.origin == "trained here"}
+    counts = {name: sum(count_images(study, name, results, images)) for name in study.datasets if name in read}
     betons = {name: estimate_beton(study, name, n, results) for name, n in counts.items()}
     costs = estimate_costs(study, results, throughput=dict(given.throughput), images=images, n_cores=given.cores)
     stated = (

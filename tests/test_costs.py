@@ -89,6 +89,21 @@ def test_costs_by_hand(tmp_path):
     assert slow["train_hours"][0] == pytest.approx(1e6 * 0.58e-3 / 3600)  # one core decodes
 
 
+def test_images_that_nobody_reads_cost_nothing(tmp_path, monkeypatch, capsys):
+    """No accuracy: a training reads its images, other models read none; nor are data sets counted that no model names."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.yaml").write_text(RAW)
+    (tmp_path / "fits.yaml").write_text("{accuracy: false, datasets: {spare: {train: null, val: null}}}")
+    assert main(["study.yaml", "fits.yaml"]) == 0 and "imagenet: .beton" in capsys.readouterr().out
+    (tmp_path / "fetched.yaml").write_text("{train: false, figure2_models: [fresh]}")
+    assert main(["study.yaml", "fits.yaml", "fetched.yaml"]) == 0 and ".beton" not in capsys.readouterr().out
+    study = load_config(yaml.safe_load(RAW) | {"accuracy": False})
+    costs = estimate_costs(study, tmp_path, images=(100_000, 1000)).set_index("model")
+    n = count("alexnet_gn").n_parameters
+    assert (costs["embed_hours"] == 0).all() and costs.at["first", "views"] == 5e6
+    assert costs.at["first", "kept_gb"] == costs.at["fresh", "kept_gb"] == pytest.approx(4 * n / 1e9)
+
+
 def test_finished_trainings_are_measured(tmp_path):
     study = load_config(yaml.safe_load(RAW))
     (tmp_path / "models/first").mkdir(parents=True)
