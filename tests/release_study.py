@@ -21,7 +21,7 @@ from ipcl_core.fits.rsms import make_rsms
 from ipcl_core.fits.statistics import measure_layers, measure_noise_ceilings
 from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import save_network
-from ipcl_core.records import record_job
+from ipcl_core.records import find_commit, record_job
 from ipcl_core.report.table1 import make_table1
 from ipcl_core.rsa.similarity import compute_rsm, vectorize_rsm
 
@@ -107,7 +107,13 @@ def _make_model(model: str, seed: int) -> None:
     if ORIGINS[model]["source"] == "trained":
         trained = {"recipe": make_recipe().model_dump(), "seed": seed, "data": {"sha256": 64 * "a", "n_images": 12}}
         write_json(
-            trained | {"seconds": 5400, "precision": "float32", "n_processes": 1},
+            trained
+            | {
+                "seconds": 5400,
+                "precision": "float32",
+                "n_processes": 1,
+                "jobs": [{"commit": "begun"}, {"commit": find_commit()}],
+            },
             RESULTS / f"models/{model}/provenance.json",
         )
         write_csv(pd.DataFrame({"epoch": [0, 1], "loss": [2.0, 1.0]}), RESULTS / f"models/{model}/log.csv")

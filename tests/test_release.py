@@ -116,7 +116,7 @@ def test_cards_say_what_the_files_say(made, alone):
     assert metrics[1]["value"] == round(best["r"], 4) and best["layer"] in metrics[1]["name"]
     record = read_json(made / "results/provenance/models/first/weights.safetensors.json")
     assert f"| {BRAIN} | IT | {best['layer']} | {best['r']:.4g} | {best['both_low']:.4g} |" in body
-    for said in (f"| commit of the code | {record['commit']} |", "| hours | 1.5, in 1 processes |", "| seed | 0 |",
+    for said in (f"| commit of the code | begun, then {record['commit']} |", "| hours | 1.5, in 1 processes |", "| seed | 0 |",
                  "    name: ipcl\n    n_views: 3\n", "12 images", "source is not in its records. licence: not known",
                  "Kriegeskorte et al. 2008"):  # fmt: skip
         assert said in body

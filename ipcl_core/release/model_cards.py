@@ -194,6 +194,8 @@ def _describe_training(results: Results, one: Chosen) -> str:
     if one.rows[0]["origin"] == "untrained":
         return f"None: these are initial weights.\n\n{_print_facts(made)}\n\n```yaml\n{network}```"
     training = read_json(results.root / f"models/{one.name}/provenance.json")
+    commits = [job["commit"] or UNKNOWN for job in training.get("jobs", [])]  # of an interrupted training, in turn
+    made["commit of the code"] = ", then ".join(dict.fromkeys(commits)) or made["commit of the code"]
     source = find_source(results, f"data/{one.dataset}/train.csv")
     facts = {
         "data": f"{one.dataset}: {training['data']['n_images']} images. {source.title}",

@@ -62,6 +62,7 @@ class Training:
         self.fingerprint = describe_training(spec, recipe, seed, data_sha256)
         self.step, self.seconds, self.rows = 0, 0.0, []
         self.losses: list[torch.Tensor] = []  # since the last row of the log
+        self.jobs: list[dict] = []  # that worked on it: from which minibatch, with which code, versions and hardware
 
     @property
     def n_steps(self) -> int:
@@ -76,7 +77,7 @@ class Training:
     def state_dict(self) -> dict:
         """Return everything that the rest of the training depends on, gradients of an incomplete group included."""
         state = {name: getattr(self, name).state_dict() for name in ("network", "objective", "optimizer")}
-        state |= {name: getattr(self, name) for name in ("fingerprint", "step", "seconds", "rows", "losses")}
+        state |= {name: getattr(self, name) for name in ("fingerprint", "step", "seconds", "rows", "losses", "jobs")}
         return state | {"gradients": [w.grad for w in self.network.parameters()]}
 
     def load_state_dict(self, state: dict) -> None:
@@ -85,5 +86,6 @@ class Training:
             getattr(self, name).load_state_dict(state[name])
         for name in ("step", "seconds", "rows", "losses"):
             setattr(self, name, state[name])
+        self.jobs = state.get("jobs", [])  # which earlier checkpoints do not have
         for weights, gradient in zip(self.network.parameters(), state["gradients"], strict=True):
             weights.grad = gradient

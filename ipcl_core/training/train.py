@@ -11,6 +11,8 @@ Several processes (`distributed`) run this loop alike, each on its part of every
 or bank, and log; the first one writes the files. A run may be resumed with another number of them.
 """
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,10 +25,12 @@ from pydantic import validate_call
 from torch import Tensor
 
 from .. import config, distributed
+from ..code import hash_code
 from ..files import read_json, write_csv, write_json
 from ..memory import keep_freed_memory
 from ..networks.architectures import NetworkSpec
 from ..networks.network_files import save_network
+from ..records import describe_run
 from ..views.batch import Batch
 from .checkpoints import Saver, lock
 from .collapse import CollapseError
@@ -158,8 +162,8 @@ def train_network(
         log: CSV to write: epoch, minibatch, images, seconds, images_per_s, waiting (share of the time for which the step
             waited for the loader), lr, loss (mean since the last row), collapsed_loss, embedding_std and
             effective_rank (of one view of each image of the row's last minibatch; of a supervised network's output).
-        provenance: JSON to write: network, recipe, seed, data, seconds, precision, number of processes. Commit, versions and
-            hardware stand in the job's record (`records`).
+        provenance: JSON to write: network, recipe, seed, data, seconds, precision, number of processes, and the jobs that
+            trained it in turn (`note_job`); the job's record (`records`) is that of the last one.
         n_threads: processor threads of loading and of training on the CPU, of each process.
         scratch: folder on each node's disk to which the training images are copied (`copy_to_scratch`).
         device: cuda or cpu; None: a GPU where there is one.
@@ -228,6 +232,8 @@ def _train_or_recall(training: Training, saver: Saver) -> None:
     with lock(saver.path.with_name("training.lock")) if is_first else nullcontext():
         saver.resume()
         distributed.check_same(training.step, "the minibatch at which they go on")
+        if is_first:
+            note_job(training)
         try:
             train(training, saver)
         except (FloatingPointError, CollapseError) as error:
@@ -238,8 +244,21 @@ def _train_or_recall(training: Training, saver: Saver) -> None:
         failure.unlink(missing_ok=True)  # of another recipe
 
 
+def note_job(training: Training) -> None:
+    """Add this job to those that worked on a training, where its code, versions or hardware are not those of the last one."""
+    run = describe_run()
+    hardware = {key: value for key, value in run["hardware"].items() if key != "host"}
+    code = hashlib.sha256(json.dumps(hash_code(__file__)).encode()).hexdigest()[:16]
+    job = {"commit": run["commit"], "code": code, "versions": run["versions"], "hardware": hardware}
+    if training.jobs and training.jobs[-1]["code"] != code:
+        before = training.jobs[-1]["commit"]
+        logger.warning("the minibatches before were trained by other code (commit %s; now %s)", before, run["commit"])
+    if not training.jobs or any(training.jobs[-1][key] != value for key, value in job.items()):
+        training.jobs.append({"minibatch": training.step, "time": run["time"], **job})
+
+
 def _describe(training: Training, data_sha256: str) -> dict:
-    """Return what is kept beside the weights: network, recipe, seed, data, duration, precision."""
+    """Return what is kept beside the weights: network, recipe, seed, data, duration, precision, jobs."""
     return {
         "network": training.spec.model_dump(),
         "recipe": training.recipe.model_dump(),
@@ -248,4 +267,5 @@ def _describe(training: Training, data_sha256: str) -> dict:
         "seconds": round(training.seconds, 1),
         "precision": training.recipe.precision if training.device.type == "cuda" else "float32",
         "n_processes": distributed.count_processes(),
+        "jobs": training.jobs,
     }

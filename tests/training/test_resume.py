@@ -200,7 +200,30 @@ def test_interrupted_job_ends_with_the_same_files(raw_split, tmp_path, monkeypat
         "sha256": read_json(raw_split.summary)["sha256"],
         "n_images": N_PICTURES,
     }
-    assert {"network", "recipe", "seed", "data", "seconds", "precision", "n_processes"} == provenance.keys()
+    assert {"network", "recipe", "seed", "data", "seconds", "precision", "n_processes", "jobs"} == provenance.keys()
+    (job,) = provenance["jobs"]
+    assert job["minibatch"] == 0 and job["hardware"].keys() == {"processor", "n_threads", "gpu"}
+
+
+def test_jobs_with_other_code_that_trained_in_turn_are_named(raw_split, tmp_path, monkeypatch, warnings_of):
+    """The record is that of the last one alone; a checkpoint of before has no jobs."""
+    with monkeypatch.context() as patch:
+        patch.setattr("ipcl_core.training.train.hash_code", lambda path: {"ipcl_core/training/train.py": "other"})
+        patch.setattr("ipcl_core.records.find_commit", lambda: "begun")
+        interrupt(patch, 7)
+        with pytest.raises(Interrupted):
+            train(raw_split.beton, raw_split.summary, tmp_path, checkpoint_minutes=1e-9)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    paths = train(raw_split.beton, raw_split.summary, tmp_path)
+    first, second = read_json(paths["provenance.json"])["jobs"]
+    assert (first["minibatch"], first["commit"], second["minibatch"]) == (0, "begun", 7)
+    assert first["hardware"] == second["hardware"] and first["code"] != second["code"]
+    assert "the minibatches before were trained by other code (commit begun; now " in warnings_of()[-1]
+    del state["jobs"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    train(raw_split.beton, raw_split.summary, tmp_path)
+    (job,) = read_json(paths["provenance.json"])["jobs"]
+    assert job["minibatch"] == 7
 
 
 def test_failed_job_is_not_repeated_unless_something_changed(raw_split, tmp_path, monkeypatch):
