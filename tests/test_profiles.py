@@ -40,6 +40,7 @@ def test_command_of_any_scheduler_names_the_partition(n_gpus, tmp_path):
     said = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, timeout=30, check=True)
     assert f"--partition={'gpu' if n_gpus else 'cpu'} --cpus-per-task=4" in said.stdout
     assert f"--gres=gpu:{n_gpus}" in said.stdout
+    assert "--output=.snakemake/log/" in said.stdout, "a folder that Snakemake has made, whatever the study's own logs"
 
 
 def test_no_profile_says_which_rules_use_a_gpu():

@@ -210,4 +210,4 @@ def test_another_executor(cluster, study):
     )
     assert said.returncode == 0, said.stderr[-6000:]
     assert len(re.findall(r"Submitted job \d+ with external jobid", said.stderr)) >= 4
-    assert len(list((study / "logs").glob("generic-*.log"))) >= 4
+    assert len(list((study / ".snakemake/log").glob("generic-*.log"))) >= 4
