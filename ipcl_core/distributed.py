@@ -195,7 +195,10 @@ def _drop_out(module: nn.Dropout, x: Tensor) -> Tensor:
 
 @contextmanager
 def catch_sigterm(pass_on: Callable[[int], None] | None = None) -> Iterator[threading.Event]:
-    """While the block runs, SIGTERM only sets the event that the block is given, and is passed on. Main thread alone."""
+    """While the block runs, SIGTERM only sets the event that the block is given, and is passed on. Main thread alone.
+
+    So does SIGINT (Ctrl-C) where nothing is passed on: a terminal sends it to every process itself.
+    """
     terminated = threading.Event()
 
     def catch(number: int, frame) -> None:
@@ -203,11 +206,13 @@ def catch_sigterm(pass_on: Callable[[int], None] | None = None) -> Iterator[thre
         if pass_on is not None:
             pass_on(number)
 
-    before = signal.signal(signal.SIGTERM, catch)
+    caught = (signal.SIGTERM,) if pass_on else (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, catch) for number in caught}
     try:
         yield terminated
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def launch(

@@ -35,7 +35,7 @@ class Saver:
         path: of the checkpoint.
 
     Attributes:
-        sigterm: set once the process has received SIGTERM (`distributed.catch_sigterm`).
+        sigterm: set once the process has received SIGTERM or SIGINT (`distributed.catch_sigterm`).
         told_to_end: whether this process, or one of several, has been told so, and what can be saved is saved.
     """
 

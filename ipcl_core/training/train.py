@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(training: Training, saver: Saver) -> None:
-    """Train to the end, or until the process, or one of several, receives SIGTERM.
+    """Train to the end, or until the process, or one of several, receives SIGTERM or Ctrl-C.
 
     Raises:
         FloatingPointError: the loss is not a finite number; no checkpoint is written from the first such minibatch on.
@@ -174,7 +174,7 @@ def train_network(
             data, which failure.json beside the weights recalls, so that a retry costs nothing.
         CollapseError: the embeddings have collapsed; an earlier call's collapse is recalled too, as a FloatingPointError.
         BlockingIOError: another process trains this model.
-        SystemExit: with `TRY_AGAIN`, when SIGTERM ended the training early.
+        SystemExit: with `TRY_AGAIN`, when SIGTERM or Ctrl-C ended the training early.
     """
     torch.set_num_threads(n_threads)
     keep_freed_memory()
@@ -184,7 +184,9 @@ def train_network(
     saver = Saver(training, Path(weights).parent / "checkpoint.pt")
     _train_or_recall(training, saver)
     if training.step < training.n_steps:
-        logger.warning("stopped by SIGTERM behind minibatch %d; the same job goes on from there", training.step)
+        logger.warning(
+            "told to end (SIGTERM or Ctrl-C), behind minibatch %d; the same job goes on from there", training.step
+        )
         raise SystemExit(distributed.TRY_AGAIN)
     if distributed.get_rank() == 0:
         write_csv(pd.DataFrame(training.rows), log)

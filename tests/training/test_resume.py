@@ -274,7 +274,8 @@ test_resume.train(Path({beton!r}), Path({summary!r}), Path({folder!r}), accumula
 """
 
 
-def test_sigterm_ends_the_process_with_a_checkpoint(raw_split, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_process_with_a_checkpoint(raw_split, tmp_path, number):
     """A real process, told to end within an epoch and within a group of gradients; called again it ends with the same bits."""
     folder = tmp_path / "stopped"
     values = {"tests": str(TESTS), "root": str(TESTS.parent), "folder": str(folder)}
@@ -284,7 +285,7 @@ def test_sigterm_ends_the_process_with_a_checkpoint(raw_split, tmp_path):
     )
     for line in process.stdout:
         if line == "minibatch 6\n":
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             break
     output, errors = process.communicate(timeout=SLURM_KILLS)
     assert process.returncode == TRY_AGAIN == 75, errors
@@ -296,10 +297,11 @@ def test_sigterm_ends_the_process_with_a_checkpoint(raw_split, tmp_path):
     assert stopped["weights.safetensors"].read_bytes() == whole["weights.safetensors"].read_bytes()
 
 
-def test_sigterm_is_given_back():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_is_given_back(number):
+    before = signal.getsignal(number)
     with catch_sigterm() as terminated:
         assert not terminated.is_set()
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert terminated.wait(5)
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
