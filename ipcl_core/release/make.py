@@ -12,6 +12,7 @@ are left out.
 """
 
 import argparse
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable
@@ -172,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {size / 1e6:.1f} MB")
     if (folder / "brain").exists():
-        print(f"python {folder}/repeat.py computes numbers of {TABLE} again")
+        print(f"python {shlex.quote(str(folder / 'repeat.py'))} computes numbers of {TABLE} again")
     if absent:
         print(
             f"not in it, as no licence is known that allows it: brain data {', '.join(absent)} (--share, where you may)"
