@@ -31,10 +31,11 @@ from .cards import reserve_cards
 from .logs import start_log
 
 TRY_AGAIN = 75
-"""Exit code of a job that SIGTERM stopped: EX_TEMPFAIL of sysexits.h. For Snakemake it is a failure like any other, so that
+"""Exit code of a job that a signal stopped: EX_TEMPFAIL of sysexits.h. For Snakemake it is a failure like any other, so that
 `retries` starts the rule again."""
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SHUTDOWN_SECONDS = 300
-"""Time for the processes to end by themselves once torchrun has passed SIGTERM on to them."""
+"""Time for the processes to end by themselves once torchrun has passed a signal on to them."""
 PATIENCE = timedelta(hours=1)
 """For which processes wait for each other: longer than the first one may need for a checkpoint on a slow disk (NCCL's own ten
 minutes are not), and than a loader waits for a batch."""
@@ -194,20 +195,21 @@ def _drop_out(module: nn.Dropout, x: Tensor) -> Tensor:
 
 
 @contextmanager
-def catch_sigterm(pass_on: Callable[[int], None] | None = None) -> Iterator[threading.Event]:
-    """While the block runs, SIGTERM only sets the event that the block is given, and is passed on. Main thread alone.
+def catch_signals(pass_on: Callable[[int], None] | None = None) -> Iterator[threading.Event]:
+    """While the block runs, signals that ask the process to end only set the event that the block is given. Main thread alone.
 
-    So does SIGINT (Ctrl-C) where nothing is passed on: a terminal sends it to every process itself.
+    They are SIGTERM, which is passed on, and what a terminal sends to torchrun and srun too: SIGINT (Ctrl-C), and SIGHUP when
+    it is closed. What the process ignores it still does, as SIGHUP behind nohup.
     """
     terminated = threading.Event()
 
     def catch(number: int, frame) -> None:
         terminated.set()
-        if pass_on is not None:
+        if pass_on is not None and number == signal.SIGTERM:
             pass_on(number)
 
-    caught = (signal.SIGTERM,) if pass_on else (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, catch) for number in caught}
+    heeded = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, catch) for number in heeded}
     try:
         yield terminated
     finally:
@@ -234,7 +236,7 @@ def launch(
 
     Raises:
         ValueError: the processes cannot be spread evenly, or this node has fewer GPUs.
-        SystemExit: a process failed (1), or SIGTERM ended them early (`TRY_AGAIN`).
+        SystemExit: a process failed (1), or a signal ended them early (`TRY_AGAIN`).
     """
     if n_processes == 1:
         return function(**arguments, n_threads=n_threads)
@@ -260,7 +262,7 @@ def launch(
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # torchrun would say that it sets it
     with (
         subprocess.Popen(command, env=environment) as torchrun,  # nosec B603
-        catch_sigterm(torchrun.send_signal) as terminated,
+        catch_signals(torchrun.send_signal) as terminated,
     ):
         code = torchrun.wait()
     if code:

@@ -7,8 +7,8 @@ MAKES  <results>/models/{model}/checked                   empty: nothing was fou
        <results>/models/{model}/log.csv                   loss (mean since the last row), speed, spread of the embeddings
        <results>/models/{model}/provenance.json           recipe, seed, data
 
-A training that was interrupted goes on from <results>/models/{model}/checkpoint.pt, which is no declared output. On SIGTERM
-it writes that checkpoint and exits with 75 (try again), a failure that `retries` answers.
+A training that was interrupted goes on from <results>/models/{model}/checkpoint.pt, which is no declared output. On a
+signal to end it writes that checkpoint and exits with 75 (try again), a failure that `retries` answers.
 
 What a training wrote stays in <results>/models/{model}/finished too, no declared output either, and is taken back where the
 job is repeated for the same training: its data were written anew, with the same content.

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
 from ipcl_core import distributed
-from ipcl_core.distributed import TRY_AGAIN, launch
+from ipcl_core.distributed import ENDING, TRY_AGAIN, launch
 from ipcl_core.files import read_json
 from ipcl_core.training.train import train_network
 from ipcl_core.views.loader import ViewLoader
@@ -95,8 +95,9 @@ def test_four_processes_equal_a_single_one(raw_split, single, tmp_path):
 
 
 @pytest.mark.distributed
-def test_sigterm_ends_all_processes_with_a_checkpoint(raw_split, tmp_path):
-    """As the process that waits for torchrun receives it; a single process goes on."""
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_all_processes_with_a_checkpoint(raw_split, tmp_path, number):
+    """SIGTERM as the process that waits for torchrun receives it, the others as it and torchrun do; a single process goes on."""
     folder, log = tmp_path / "model", tmp_path / "a.log"
     recipe = make_recipe(epochs=20, checkpoint_minutes=1e-9, accumulate=2)
     arguments = {
@@ -109,7 +110,7 @@ def test_sigterm_ends_all_processes_with_a_checkpoint(raw_split, tmp_path):
         "log": str(folder / "log.csv"),
         "provenance": str(folder / "provenance.json"),
     }
-    thread = threading.Thread(target=stop_after_checkpoint, args=(folder,))
+    thread = threading.Thread(target=stop_after_checkpoint, args=(folder, number))
     thread.start()
     with pytest.raises(SystemExit) as error:
         launch(train_slowly, arguments, n_processes=2, n_threads=2, log=log)
@@ -120,7 +121,7 @@ def test_sigterm_ends_all_processes_with_a_checkpoint(raw_split, tmp_path):
             os.kill(int((folder / f"process{process}").read_text()), 0)
     step = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
     assert 0 < step < 100 and step % 2 == 0
-    assert log.read_text().count("told to end (SIGTERM or Ctrl-C), behind minibatch") == 1
+    assert log.read_text().count("told to end by a signal, behind minibatch") == 1
     assert f"behind minibatch {step};" in log.read_text()
     train_network(**arguments, n_threads=1)
     assert pd.read_csv(folder / "log.csv")["minibatch"].tolist() == list(range(5, 101, 5))
@@ -129,12 +130,15 @@ def test_sigterm_ends_all_processes_with_a_checkpoint(raw_split, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == names
 
 
-def stop_after_checkpoint(folder: Path) -> None:
-    """Once both processes work and there is a checkpoint, do what SLURM and Snakemake do."""
+def stop_after_checkpoint(folder: Path, number: signal.Signals) -> None:
+    """Once both processes work and there is a checkpoint, do what SLURM and Snakemake do, or a terminal."""
     for _ in range(1200):
         time.sleep(0.1)
         if (folder / "process1").exists() and (folder / "checkpoint.pt").exists():
-            return os.kill(os.getpid(), signal.SIGTERM)
+            children = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
+            for process in sum(children, []) if number != signal.SIGTERM else []:
+                os.kill(int(process), number)
+            return os.kill(os.getpid(), number)
 
 
 def test_part_of_each_batch(raw_split, loader):

@@ -35,13 +35,13 @@ class Saver:
         path: of the checkpoint.
 
     Attributes:
-        sigterm: set once the process has received SIGTERM or SIGINT (`distributed.catch_sigterm`).
+        signalled: set once the process has received a signal to end (`distributed.catch_signals`).
         told_to_end: whether this process, or one of several, has been told so, and what can be saved is saved.
     """
 
     def __init__(self, training: Training, path: Path):
         self.training, self.path = training, path
-        self.sigterm, self.told_to_end = threading.Event(), False
+        self.signalled, self.told_to_end = threading.Event(), False
         self.last_save, self.is_due = time.monotonic(), False
         self.saved_step: int | None = None  # of the checkpoint
         self.others: dict[Path, str] = {}  # checkpoints of other trainings -> where to set them aside
@@ -53,7 +53,7 @@ class Saver:
         embeddings have collapsed, nothing is written.
         """
         recipe, now = self.training.recipe, time.monotonic()
-        (end,) = distributed.agree(self.sigterm.is_set())
+        (end,) = distributed.agree(self.signalled.is_set())
         self.is_due |= end or now - self.last_save > 60 * recipe.checkpoint_minutes
         self.is_due |= recipe.checkpoint_steps is not None and self.training.step % recipe.checkpoint_steps == 0
         if self.is_due and self._holds_everything():

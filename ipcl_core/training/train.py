@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(training: Training, saver: Saver) -> None:
-    """Train to the end, or until the process, or one of several, receives SIGTERM or Ctrl-C.
+    """Train to the end, or until the process, or one of several, receives a signal to end.
 
     Raises:
         FloatingPointError: the loss is not a finite number; no checkpoint is written from the first such minibatch on.
@@ -53,7 +53,7 @@ def train(training: Training, saver: Saver) -> None:
         OutOfMemoryError: of torch, where the GPU's memory is too small; the message names the recipe's key.
     """
     watch = Watch(training, saver.say_kept)
-    with distributed.catch_sigterm() as saver.sigterm:
+    with distributed.catch_signals() as saver.signalled:
         for batch in watch.time_waiting(read_batches(training)):
             with _name_memory(training):
                 loss, output = take_step(training, batch)
@@ -174,7 +174,7 @@ def train_network(
             data, which failure.json beside the weights recalls, so that a retry costs nothing.
         CollapseError: the embeddings have collapsed; an earlier call's collapse is recalled too, as a FloatingPointError.
         BlockingIOError: another process trains this model.
-        SystemExit: with `TRY_AGAIN`, when SIGTERM or Ctrl-C ended the training early.
+        SystemExit: with `TRY_AGAIN`, when a signal ended the training early.
     """
     torch.set_num_threads(n_threads)
     keep_freed_memory()
@@ -185,7 +185,7 @@ def train_network(
     _train_or_recall(training, saver)
     if training.step < training.n_steps:
         logger.warning(
-            "told to end (SIGTERM or Ctrl-C), behind minibatch %d; the same job goes on from there", training.step
+            "told to end by a signal, behind minibatch %d; the same job goes on from there", training.step
         )
         raise SystemExit(distributed.TRY_AGAIN)
     if distributed.get_rank() == 0:

@@ -22,7 +22,7 @@ from trainings import (
     resume,
 )
 
-from ipcl_core.distributed import TRY_AGAIN, catch_sigterm
+from ipcl_core.distributed import ENDING, TRY_AGAIN, catch_signals
 from ipcl_core.files import read_json
 from ipcl_core.networks.architectures import initialize_network
 from ipcl_core.networks.network_files import load_network
@@ -274,7 +274,7 @@ test_resume.train(Path({beton!r}), Path({summary!r}), Path({folder!r}), accumula
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", ENDING)
 def test_signal_ends_the_process_with_a_checkpoint(raw_split, tmp_path, number):
     """A real process, told to end within an epoch and within a group of gradients; called again it ends with the same bits."""
     folder = tmp_path / "stopped"
@@ -297,11 +297,21 @@ def test_signal_ends_the_process_with_a_checkpoint(raw_split, tmp_path, number):
     assert stopped["weights.safetensors"].read_bytes() == whole["weights.safetensors"].read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", ENDING)
 def test_signal_is_given_back(number):
     before = signal.getsignal(number)
-    with catch_sigterm() as terminated:
+    with catch_signals() as terminated:
         assert not terminated.is_set()
         os.kill(os.getpid(), number)
         assert terminated.wait(5)
     assert signal.getsignal(number) == before
+
+
+def test_a_closed_terminal_is_nothing_to_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with catch_signals() as terminated:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not terminated.wait(0.2)
+    finally:
+        signal.signal(signal.SIGHUP, before)
