@@ -97,7 +97,7 @@ def test_four_processes_equal_a_single_one(raw_split, single, tmp_path):
 @pytest.mark.distributed
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_ends_all_processes_with_a_checkpoint(raw_split, tmp_path, number):
-    """SIGTERM as the process that waits for torchrun receives it, the others as it and torchrun do; a single process goes on."""
+    """SIGTERM as the process that waits for torchrun receives it, the others as both do; a single process goes on."""
     folder, log = tmp_path / "model", tmp_path / "a.log"
     recipe = make_recipe(epochs=20, checkpoint_minutes=1e-9, accumulate=2)
     arguments = {
@@ -135,8 +135,8 @@ def stop_after_checkpoint(folder: Path, number: signal.Signals) -> None:
     for _ in range(1200):
         time.sleep(0.1)
         if (folder / "process1").exists() and (folder / "checkpoint.pt").exists():
-            children = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
-            for process in sum(children, []) if number != signal.SIGTERM else []:
+            children = " ".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+            for process in children.split() if number != signal.SIGTERM else []:
                 os.kill(int(process), number)
             return os.kill(os.getpid(), number)
 
