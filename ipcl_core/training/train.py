@@ -184,9 +184,7 @@ def train_network(
     saver = Saver(training, Path(weights).parent / "checkpoint.pt")
     _train_or_recall(training, saver)
     if training.step < training.n_steps:
-        logger.warning(
-            "told to end by a signal, behind minibatch %d; the same job goes on from there", training.step
-        )
+        logger.warning("told to end by a signal, behind minibatch %d; the same job goes on from there", training.step)
         raise SystemExit(distributed.TRY_AGAIN)
     if distributed.get_rank() == 0:
         write_csv(pd.DataFrame(training.rows), log)
