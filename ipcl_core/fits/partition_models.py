@@ -120,7 +120,7 @@ def partition_models(
                 targets = dict(zip(region.participants, region.rsvs, strict=True))
                 explained = _explain_rsms(rsvs, rsm_layers, each, targets, held_out)
                 rows.append(_tabulate(explained, None, *sizes).assign(measure=RSMS, **shared))
-    table = pd.concat(rows).reindex(columns=COLUMNS).reset_index(drop=True)
+    table = pd.concat(rows).reindex(columns=COLUMNS).reset_index(drop=True).astype({"n_participants": "Int64"})
     write_csv(control_tests(table, fdr, ["measure"], table["explained"] == ALONE), partitions)
 
 

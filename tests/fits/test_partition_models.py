@@ -1,6 +1,7 @@
 """What models explain alone and share, of voxels and RSMs: a known truth, and a loop for RSMs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from encoding_brains import PARTICIPANTS, SETTINGS, STIMULI, N, draw_features, draw_mixed, write_activations
@@ -57,8 +58,10 @@ def choose_over(table, resampled: str):
 
 
 def test_true_parts_are_found_and_add_up(divided):
-    *_, table = divided
+    folder, _, table = divided
     assert list(table.columns) == COLUMNS and len(table) == 2 * 6 * 4 + 6
+    written = pd.read_csv(folder / "partitions.csv", dtype=str)["n_participants"]
+    assert set(written.dropna()) == {str(len(PARTICIPANTS))} and written.isna().any()
     both = choose_over(table, "both")
     rows = both.set_index(["measure", "explained", "participant", "by"])["r2"].sort_index()
     for measure in ("voxels", "rsm"):
