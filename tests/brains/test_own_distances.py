@@ -79,6 +79,7 @@ DISTANCES = {
     ),
     "csv": (".csv", lambda path, array: np.savetxt(path, 1 - np.corrcoef(array), delimiter=", "), {}),
     "csv with names": (".csv", save_named, {}),
+    "csv, numbered by pandas": (".csv", lambda path, array: pd.DataFrame(1 - np.corrcoef(array)).to_csv(path), {}),
     "csv, column": (
         ".csv",
         lambda path, array: pd.DataFrame({"distance": pdist(array, "correlation")}).to_csv(path, index=False),
