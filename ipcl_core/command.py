@@ -9,13 +9,16 @@ The command `ipcl`: what a user types beside `snakemake`.
     ipcl crate results                                           a finished run as an RO-Crate
     ipcl release results release --models ipcl                   its networks, to be given to others
 
-`ipcl COMMAND --help` says more. Exit code: 0 where all is well, 1 where something is not, 2 where nothing could be done.
+`ipcl COMMAND --help` says more, `ipcl --version` which this is. Exit code: 0 where all is well, 1 where something is not, 2
+where nothing could be done.
 """
 
 import argparse
 import signal
 import sys
 from importlib import import_module
+
+from . import __version__
 
 MODULES = {
     "new": "new_study",
@@ -36,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="ipcl", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage="ipcl COMMAND ..."
     )
     parser.add_argument("command", choices=MODULES, metavar="COMMAND", help=", ".join(MODULES))
+    parser.add_argument("--version", action="version", version=f"ipcl {__version__}")
     if arguments is None:
         arguments = sys.argv[1:]
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error

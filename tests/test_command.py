@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,11 @@ def test_help_names_every_command(ipcl):
     code, said = ipcl("--help")
     assert code == 0 and all(re.search(rf"^ +ipcl {name} \w.* {{2,}}\w", said, re.MULTILINE) for name in MODULES)
     assert ipcl("provenence results")[0] == 2
+
+
+def test_version_is_that_of_the_distribution(ipcl):
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert ipcl("--version") == (0, f"ipcl {project['version']}\n")
 
 
 def test_what_is_not_installed_is_named(ipcl, monkeypatch):
