@@ -236,6 +236,12 @@ def test_euclidean_distances_of_voxels_and_layers(tmp_path):
         assert cosine == pytest.approx(layer @ group / np.linalg.norm(layer) / np.linalg.norm(group), abs=1e-12)
     unknown = table.loc["euclidean", :, "EarlyV"]
     assert unknown["r"].isna().all() and unknown["note"].str.startswith(NO_DISTANCES).all()
+    one_run = SETTINGS | {"distances": ["crossnobis"], "comparators": ["pearson"]}
+    measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "x.csv", **one_run)
+    crossnobis = pd.read_csv(tmp_path / "x.csv").query("distance == 'crossnobis'")
+    assert (
+        crossnobis["r"].isna().all() and crossnobis["note"].str.startswith(NO_DISTANCES).all() and len(crossnobis) == 6
+    )
     alone = SETTINGS | {"comparators": ["pearson", "cosine"]}
     measure_layers(tmp_path / "m.h5", tmp_path / "brain.h5", tmp_path / "n.csv", **alone)
     lines = (tmp_path / "n.csv").read_text().splitlines()

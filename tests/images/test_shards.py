@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import N_PICTURES, convert
 from ffcv.writer import DatasetWriter
+from PIL import Image
 
 from ipcl_core.config import Preprocessing
 from ipcl_core.files import read_json
 from ipcl_core.images.beton import check_beton, join_shards
-from ipcl_core.images.decoding import read_image
+from ipcl_core.images.decoding import encode_images, read_image
 from ipcl_core.images.ffcv_names import IntField, Reader, RGBImageField
 from ipcl_core.images.shards import CorruptImageError, encode_shard, estimate_bytes, list_splits, read_images
 from ipcl_core.views.loader import ViewLoader
@@ -62,6 +63,13 @@ def test_file_holds_the_bytes_that_ffcvs_writer_writes(image_folder, tmp_path, m
     assert [d.tobytes() for d in Reader(str(paths.beton)).field_descriptors] == [
         d.tobytes() for d in Reader(str(tmp_path / "ffcv.beton")).field_descriptors
     ]
+
+
+@pytest.mark.parametrize(("width", "raw"), [(128, True), (129, False)])
+def test_smart_keeps_the_pixels_of_images_up_to_128_by_128(tmp_path, width, raw):
+    Image.new("RGB", (width, 128), "green").save(tmp_path / "a.png")
+    (encoded,) = encode_images([tmp_path / "a.png"], shortest_side=None, write_mode="smart", jpeg_quality=80)
+    assert (len(encoded.stored) == 3 * width * 128) == raw
 
 
 @pytest.mark.parametrize("split,shortest_side,mode", [("raw_split", None, "raw"), ("jpg_split", 64, "jpg")])
