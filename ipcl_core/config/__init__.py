@@ -16,6 +16,7 @@ from .data import (
     OwnData,
     Torchvision,
 )
+from .errors import ConfigError
 from .evaluation import (
     Comparator,
     Encoding,
@@ -27,9 +28,10 @@ from .evaluation import (
     count_held_out,
     require_images,
 )
+from .missing_paths import missing_paths
 from .models import Model, OwnModel, Preprocessing, Untrained
 from .recipes import IPCL, SGD, AdamW, Augmentation, IndexedMemory, MultiStep, OneCycle, Ranger, Recipe, Supervised
-from .study import Config, ConfigError, load_config, missing_paths, read_config
+from .study import Config, load_config, read_config
 
 __all__ = [
     "IPCL",

@@ -1,35 +1,27 @@
 """
-A whole study: its blocks, the references between them, and its errors.
+A whole study: its blocks, the references between them, and how it is read.
 """
 
 from __future__ import annotations
 
-import glob
 import json
-import os
-import re
 from collections.abc import Iterable
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from .architectures import ARCHITECTURES
 from .base import Blocks, Distinct, Line, Name, Strict, suggest
-from .data import CATEGORIES, Brain, Dataset, ImageFolder
+from .data import CATEGORIES, Brain, Dataset
+from .errors import ConfigError, check_block, shorten
 from .evaluation import KNN, Encoding, NoiseCeiling, Probes, Published, Statistics
 from .models import Fetched, Model, Trained, Untrained, Weights
 from .recipes import Recipe
 from .yaml_files import find_faults, is_json_text
 
-IMAGES = "a folder with one sub-folder of images a class, or to archives of images"
 Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./ -]*$")]
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message names each offending key and what is allowed there."""
 
 
 class Config(Strict):
@@ -248,19 +240,6 @@ def load_config(raw: dict, files: Iterable[str | Path] = ()) -> Config:
     return check_block(Config, raw, "the configuration")
 
 
-def check_block(kind: Any, raw: Any, name: str) -> Any:
-    """Return a block of a configuration, checked; kind: its class, or the classes that it may be of.
-
-    Raises:
-        ConfigError: with the block's name, and a line as of `load_config` an offence.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(raw)
-    except ValidationError as error:
-        lines = [f"  {_explain(problem, raw)}" for problem in error.errors()]
-        raise ConfigError(f"{name} cannot be used:\n" + "\n".join(lines)) from None
-
-
 def read_config(*files: str | Path) -> Config:
     """Read a configuration from YAML or JSON files, later ones laid over earlier ones as Snakemake does it: dictionaries are
     merged, all else is replaced.
@@ -280,7 +259,7 @@ def read_config(*files: str | Path) -> Config:
             text = Path(file).read_text(encoding="utf-8")
             found = (json.loads(text) if is_json_text(text) else yaml.safe_load(text)) or {}
             if not isinstance(found, dict):
-                raise TypeError(f"it holds {_shorten(found)}")
+                raise TypeError(f"it holds {shorten(found)}")
             raw = _merge(raw, found)
         except (OSError, UnicodeError, yaml.YAMLError, AttributeError, TypeError) as error:
             raise ConfigError(f"{file}: cannot be read as YAML with keys and values: {error}") from None
@@ -294,106 +273,3 @@ def _merge(first: Any, second: dict) -> Any:
     return first | {
         key: _merge(first.get(key, {}), value) if isinstance(value, dict) else value for key, value in second.items()
     }
-
-
-def _explain(problem: dict, raw: dict) -> str:
-    """One line for one offence. Pydantic's path also holds the names of the alternatives that it tried: leave those out."""
-    path, value, last = [], raw, len(problem["loc"]) - 1
-    for position, part in enumerate(problem["loc"]):
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            if position < last or problem["type"] != "missing":
-                continue
-        path.append(str(part))
-    key = ".".join(path)
-    if problem["type"] == "value_error":
-        return ": ".join(filter(None, [key, str(problem["ctx"]["error"])]))
-    if problem["type"].startswith("union_tag"):  # of a block whose kind one of its keys says
-        context = problem["ctx"]
-        key = ".".join([*path, context["discriminator"].strip("'")])
-        return f"{key}: " + (
-            f"Input should be {context['expected_tags']}; found: {context['tag']!r}"
-            if "tag" in context
-            else "Field required"
-        )
-    found = "" if problem["type"] == "missing" else f"; found: {_shorten(problem['input'])}"
-    hint = ""
-    if problem["type"] in ("int_type", "float_type", "bool_type") and _is_quoted(problem["input"]):
-        hint = (
-            "; for a number write no quotes, and an exponent as in 1.0e-4 (what stands inside --config KEY={...} is text to "
-            "Snakemake: write these keys into a file and give it by --configfile, behind the others)"
-        )
-    if problem["type"] == "string_type" and isinstance(problem["input"], int | float | date):
-        hint = "; text that YAML takes for a number, a date or for yes or no needs quotes"
-    return f"{key or 'the configuration'}: {problem['msg']}{found}{hint}"
-
-
-def _is_quoted(value) -> bool:
-    """Whether text is that of a number or of a truth value."""
-    return isinstance(value, str) and bool(re.fullmatch(r"[-+.\d]+([eE][-+]?\d+)?|true|false", value.strip(), re.I))
-
-
-def _shorten(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def missing_paths(config: Config, datasets: set[str], brains: set[str], models: set[str]) -> list[str]:
-    """Say which folders and files of the user's own are needed and not there, or may not be read.
-
-    Args:
-        config: the checked configuration.
-        datasets: names of the data sets that are about to be converted.
-        brains: names of the brain data sets that are about to be imported.
-        models: names of the models whose weights are about to be fetched.
-
-    Returns:
-        One line per missing path: the key, what stands there, what kind of file or folder it should name. Of a key with many,
-        the first three and their number.
-    """
-    needed = []
-    for name in sorted(datasets):
-        block = config.datasets[name]
-        if isinstance(block, ImageFolder):
-            needed += [(f"datasets.{name}.{split}", getattr(block, split), IMAGES) for split in ("train", "val")]
-            if block.val_labels:
-                needed.append((f"datasets.{name}.val_labels", block.val_labels, "the file of the validation classes"))
-    for name in sorted(brains):
-        needed += [(f"brains.{name}.{key}", path, kind) for key, path, kind in config.brains[name].list_paths()]
-    for name in sorted(models):
-        url = config.models[name].weights.url
-        if url and not url.startswith("https://"):
-            needed.append((f"models.{name}.weights.url", url, "a file of weights, or to its https address"))
-    faults: dict[str, list[str]] = {}
-    for key, path, kind in needed:
-        if fault := _find_fault(path):
-            faults.setdefault(key, []).append(f"  {key}: set it to {kind} (found: {fault})")
-    missing = []
-    for key, lines in faults.items():
-        missing += lines[:3]
-        if len(lines) > 3:
-            missing.append(f"  {key}: and {len(lines) - 3} more")
-    return missing
-
-
-def _find_fault(path: str) -> str | None:
-    """Say what is wrong with the path of a file or folder; None where it can be read."""
-    try:
-        if not path:
-            return "nothing"
-        if glob.has_magic(path) and not Path(path).exists():
-            path = next(glob.iglob(path), path)
-        if Path(path).is_dir():
-            os.scandir(path).close()
-        else:
-            open(path, "rb").close()
-    except PermissionError:
-        return f"{path}, which this user may not read"
-    except FileNotFoundError:
-        hint = "; braces are not expanded, write * for what varies" if "{" in path else ""
-        hint = "; ~ and $ are not expanded, write the path out" if path[0] == "~" or "$" in path else hint
-        return f"{path}, which is not there{hint}"
-    except OSError as error:
-        return f"{path}: {error.strerror}"
-    return None

@@ -21,7 +21,7 @@ from ..brains.own import import_own_brain, refuse_alike
 from ..brains.published import import_kriegeskorte_2008, import_magri_konkle_2019
 from ..brains.store import Region, read_brain, write_brain
 from ..config import Averaged, Brain, Kriegeskorte2008, MagriKonkle2019, OwnBrain, read_config
-from ..config.study import check_block
+from ..config.errors import check_block
 from ..config.templates import SUFFIXES
 from ..downloads import PACKAGES, download_package
 from .arrays import check_keys, make_plain, read_array, read_names

@@ -18,7 +18,7 @@ from ..brains.labels import Labels
 from ..brains.names import check_order
 from ..brains.stimuli import drop_numbers
 from ..config import NoiseCeiling, Statistics
-from ..config.study import check_block
+from ..config.errors import check_block
 from ..files import open_hdf5, read_csv, write_hdf5
 from ..fits.fit_layers import fit_layers
 from ..fits.rsms import make_rsms

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ..brains.stimuli import find_miscounted
 from ..config import Model, Preprocessing, read_config
 from ..config.architectures import ARCHITECTURES
+from ..config.errors import check_block
 from ..config.models import Fetched, Trained
-from ..config.study import check_block, check_network
+from ..config.study import check_network
 from ..downloads import fetch_weights
 from ..files import open_hdf5
 from ..images.decoding import list_stimuli

@@ -8,7 +8,7 @@ from conftest import another_user
 from snakemake.utils import update_config
 
 from ipcl_core.config import load_config, missing_paths
-from ipcl_core.config.study import IMAGES
+from ipcl_core.config.missing_paths import IMAGES
 from ipcl_core.new_study import write_study
 
 ROOT = Path(__file__).parents[2]

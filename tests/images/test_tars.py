@@ -13,7 +13,7 @@ import pytest
 from conftest import list_labelled
 from test_archives import add
 
-from ipcl_core.config.study import _find_fault
+from ipcl_core.config.missing_paths import _find_fault
 from ipcl_core.images.archives import index_archives, locate
 from ipcl_core.images.datasets import compare_images, label_splits, list_images, list_split
 from ipcl_core.images.decoding import encode_images
