@@ -17,6 +17,5 @@ make_table1(
     ceilings=files.ceilings,
     accuracy=study.accuracy,
 )
-titles = {name: brain.title for name, brain in study.brains.items()}
-print_table1(snakemake.output.table, titles, tex=snakemake.output.tex, page=snakemake.output.page)
+print_table1(snakemake.output.table, study.titles, tex=snakemake.output.tex, page=snakemake.output.page)
 record_job(snakemake)

@@ -159,6 +159,16 @@ class Config(Strict):
         return {name: model for name, model in self.available.items() if self.accuracy and model.dataset is not None}
 
     @property
+    def shown(self) -> list[str]:
+        """Names of the models of `figure2_models` that are available, in its order."""
+        return [name for name in self.figure2_models if name in self.available]
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Name -> title of the brain data sets."""
+        return {name: brain.title for name, brain in self.brains.items()}
+
+    @property
     def encoded(self) -> list[str]:
         """Names of the brain data sets whose voxels are predicted: with `encoding`, all that have voxel patterns."""
         return [name for name, brain in self.brains.items() if self.encoding and brain.has_patterns]

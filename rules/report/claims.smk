@@ -23,7 +23,7 @@ rule claims:
         "../../envs/analysis.yaml"
     params:
         code=code_of("claims"),
-        titles={name: brain.title for name, brain in study.brains.items()},
+        titles=study.titles,
     script:
         "../../workflow_scripts/claims.py"
 

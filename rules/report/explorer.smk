@@ -37,7 +37,7 @@ rule explorer:
         title=study.title,
         models=dump(study.models),
         recipes=dump(study.recipes),
-        titles={name: brain.title for name, brain in study.brains.items()},
-        shown=[name for name in study.figure2_models if name in available],
+        titles=study.titles,
+        shown=study.shown,
     script:
         "../../workflow_scripts/explorer.py"

@@ -34,7 +34,7 @@ rule figure2:
         "../../envs/analysis.yaml"
     params:
         code=code_of("figure2"),
-        models=[name for name in study.figure2_models if name in available],
+        models=study.shown,
         title=get_title,
     script:
         "../../workflow_scripts/figure2.py"
@@ -118,7 +118,7 @@ rule figure_encoding:
     input:
         table="<results>/table1.csv",
         statistics="<results>/statistics.csv",
-        scores=[f"<results>/encoding/{{brain}}/{name}.csv" for name in study.figure2_models if name in available],
+        scores=expand("<results>/encoding/{{brain}}/{model}.csv", model=study.shown),
         rsa_best="<results>/statistics/{brain}/best_layers.csv",
         best="<results>/encoding/{brain}/best_layers.csv",
         ceilings="<results>/statistics/{brain}/noise_ceilings.csv",
@@ -141,7 +141,7 @@ rule figure_encoding:
         "../../envs/analysis.yaml"
     params:
         code=code_of("figure_encoding"),
-        models=[name for name in study.figure2_models if name in available],
+        models=study.shown,
         title=get_title,
     script:
         "../../workflow_scripts/figure_encoding.py"

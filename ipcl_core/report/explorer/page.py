@@ -104,7 +104,7 @@ def _describe_study(
     files_of, pictures_of = ({Path(path).parent.name: path for path in paths} for paths in (brains, stimuli))
     shown = {
         "title": study.title,
-        "shown": [name for name in study.figure2_models if name in study.available],
+        "shown": study.shown,
         "comparators": list(fits["comparator"].unique()),
         "colors": assign(COLORS, read_csv(table)["framework"], SPARE_COLORS),
         "models": {
