@@ -17,7 +17,7 @@ from ..encoding.resampling import BOTH, PARTICIPANTS, infer_mean, resample_r
 from ..encoding.scores import correlate_columns, make_rsv
 from ..files import open_hdf5, read_named, write_csv
 from ..rsa import inference
-from ..rsa.similarity import correlate
+from ..rsa.similarity import correlate, find_best
 from .held_out_layers import MEASURES, name_layer, read_layers
 from .rsms import pair_named
 from .statistics import PAIR_COLUMNS, find_q, mark_significant
@@ -167,7 +167,8 @@ def _describe_best(group: pd.DataFrame, held_out: HeldOut, participants: NDArray
         r, row = group[name], {"measure": name, "held_out_layer": held_out.layers[name], "n_participants": len(values)}
         row["r_held_out"] = held_out.versa_group if name == "versa_r" else values.mean()
         if r.notna().any():
-            row |= {"layer": group.loc[r.idxmax(), "layer"], "r": r.max(), "shrinkage": r.max() - row["r_held_out"]}
+            row["layer"], row["r"] = group.iloc[find_best(r)][["layer", name]]
+            row["shrinkage"] = row["r"] - row["r_held_out"]
         found = {kind: {} for kind in (PARTICIPANTS, BOTH)}
         if not held_out.layers[name]:
             found = {kind: {"note": "no layer predicts anything"} for kind in found}

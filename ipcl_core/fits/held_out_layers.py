@@ -15,7 +15,7 @@ from torch import Tensor
 from ..encoding.ridge import Fold
 from ..encoding.scores import make_rsv
 from ..files import open_hdf5, write_hdf5
-from ..rsa.similarity import correlate
+from ..rsa.similarity import correlate, find_best
 
 MEASURES = ["median_r", "mean_r", "versa_r"]
 File = str | Path
@@ -82,7 +82,7 @@ class HeldOutLayers:
         return found
 
     def take_better(self, layer: str, scores: Sequence[Scores], predictions: Sequence[NDArray]) -> None:
-        """Take a layer where its score is the highest so far.
+        """Take a layer where its score is the highest so far; of equal ones, as of `find_best`, the first stays.
 
         Args:
             scores: of each fold, see `score_training`; NaN is never the highest.
@@ -91,7 +91,8 @@ class HeldOutLayers:
         for region, each in self.regions.items():
             columns = slice(each[0].columns.start, each[-1].columns.stop)
             for number, found in enumerate(scores):
-                better = [one for one in MEASURES if found[one, region] > self.scores[one, region][number]]
+                before = {one: self.scores[one, region][number] for one in MEASURES}
+                better = [one for one in MEASURES if find_best([before[one], found[one, region]]) == 1]
                 predicted = predictions[number][:, columns].copy() if better else None  # one for all measures
                 for key in ((measure, region) for measure in better):
                     self.scores[key][number], self.layers[key][number] = found[key], layer

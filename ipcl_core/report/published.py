@@ -15,7 +15,7 @@ from ..files import open_hdf5, write_csv, write_whole
 from ..fits.compare_encoding import judge_rsms, judge_voxels, read_division
 from ..fits.held_out_layers import name_layer, read_layers
 from ..fits.rsms import pair_named
-from ..rsa.similarity import correlate, vectorize_rsm
+from ..rsa.similarity import correlate, find_best, vectorize_rsm
 from .printing import print_row
 
 MEASURES = {"rsa_r": "RSA", "mean_r": "encoding", "versa_r": "veRSA"}
@@ -88,7 +88,7 @@ def choose_layer(matrices: Sequence[NDArray], measured: NDArray, test: NDArray) 
     )
     known = [np.isfinite(matrix).all() for matrix in matrices]
     scores = [correlate(rsv, train[-1]) if whole else -np.inf for rsv, whole in zip(train[:-1], known, strict=True)]
-    best = int(np.nanargmax(scores))
+    best = int(find_best(scores))
     return float(correlate(held_out[best], held_out[-1])), best
 
 

@@ -87,6 +87,15 @@ def test_held_out_numbers_equal_loop(compared):
     assert list(rows.loc["mean_r", ["low", "high"]]) == pytest.approx(np.clip(interval, -1, 1), abs=1e-5)
 
 
+def test_of_layers_that_differ_by_rounding_the_first_is_the_best(tmp_path):
+    """As in RSA and in the explorer: units in another order, or each several times, say the same."""
+    brain, units = draw_brain(tmp_path / "brain.h5"), draw_features()["first"].reshape(N, -1)
+    orders = [np.random.default_rng(i).permutation(units.shape[1]) for i in range(4)]
+    again = {f"again{i}": np.repeat(units[:, order], 1 + i, axis=1) for i, order in enumerate(orders)}
+    best, _ = compare(tmp_path, [fit(tmp_path, "net", brain, {"first": units} | again)], brain, ["net"])
+    assert set(best["layer"]) == {"first"} == set(best["held_out_layer"])
+
+
 @pytest.mark.parametrize("amplitude, versa", [(1, "all"), (0.05, "few")])
 def test_each_measure_has_the_layer_that_it_chose_itself(tmp_path, amplitude, versa):
     """The layer that a measure is highest for, and nothing is lost where it was chosen on training stimuli."""
