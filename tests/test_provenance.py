@@ -8,74 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import convert
+from recorded_study import SCRIPTS, make_study, run_job
 
 from ipcl_core import crate, records
 from ipcl_core.files import compute_sha256, read_json, write_json
-from ipcl_core.images import datasets
 from ipcl_core.provenance import main
 from ipcl_core.records import describe_run, find_commit, record_job
-
-SCRIPTS = sorted((Path(__file__).parents[1] / "workflow_scripts").glob("*.py"))
-
-
-def run_job(
-    rule: str,
-    inputs: list,
-    outputs: dict[str, str],
-    *sources,
-    params=None,
-    folders=None,
-    kept=True,
-    again=False,
-    **wildcards,
-) -> None:
-    """Write the outputs into results/ and record them, as a workflow script does."""
-    for name, text in outputs.items():
-        path = Path("results") / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    job = SimpleNamespace(
-        rule=rule,
-        config={},
-        wildcards=wildcards,
-        threads=2,
-        params=params or {},
-        input=[str(path) for path in inputs],
-        output=[f"results/{name}" for name in outputs],
-        scriptdir=SCRIPTS[0].parent,
-    )
-    record_job(job, *sources, folders=folders, kept=kept, again=again)
-
-
-def make_study() -> None:
-    """A study of two models and one brain data set, in the layout of the workflow; every artifact is a short text."""
-    Path("source").mkdir()
-    Path("source/a.png").write_text("picture")
-    Path("betas.mat").write_text("betas")
-    run_job("join_shards", [], {"data/pictures/train.beton": "beton", "data/pictures/train.json": "{}"}, "source")
-    run_job("import_own_brain", [], {"brain/objects/brain.h5": "brain"}, "betas.mat", brain="objects")
-    for model in ("first", "second"):
-        weights, rsm, fits = (
-            f"models/{model}/weights.safetensors",
-            f"rsm/objects/{model}.h5",
-            f"rsa/objects/{model}.csv",
-        )
-        beton, both = "results/data/pictures/train.beton", {"brain": "objects", "model": model}
-        run_job("train_model", [beton], {weights: f"weights {model}"}, params={"model": {"seed": 7}}, model=model)
-        activations = f"activations/objects/{model}.h5"
-        run_job("extract_activations", [f"results/{weights}"], {activations: f"{model}"}, kept=False, **both)
-        run_job("make_rsms", [f"results/{activations}"], {rsm: f"rsm {model}"}, **both)
-        Path("results", activations).unlink()
-        run_job("fit_layers", [f"results/{rsm}", "results/brain/objects/brain.h5"], {fits: f"fits {model}"}, **both)
-        accuracy = f"accuracy/pictures/{model}.csv"
-        run_job("measure_accuracy", [f"results/{weights}"], {accuracy: f"accuracy {model}"}, model=model)
-    header = "model,brain,top1,IT_r,IT_layer,IT_post_r\n"
-    fits = [f"results/rsa/objects/{model}.csv" for model in ("first", "second")]
-    accuracies = [f"results/accuracy/pictures/{model}.csv" for model in ("first", "second")]
-    table = {"table1.csv": f"{header}first,objects,50.5,0.25,conv5,0.5\nsecond,objects,40.0,0.125,conv3,0.5\n"}
-    run_job("table1", [*fits, *accuracies], table)
-    run_job("figure2", ["results/table1.csv", *fits], {"figures/objects/figure2.svg": "<svg/>"}, brain="objects")
 
 
 @pytest.fixture(scope="module")
@@ -347,73 +285,6 @@ def test_any_artifact_can_be_asked_for(check):
     assert code == 0 and said.startswith("rsm/objects/first.h5   [whole]\n") and "table1" not in said
     code, said = check("results/rsm/objects/nothing.h5")
     assert code == 1 and "missing: rsm/objects/nothing.h5: it is not there" in said
-
-
-# ---- images ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def images(image_folder, tmp_path, monkeypatch, capsys):
-    """A real folder of images, converted with one that cannot be decoded left out, and the records of that."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(image_folder, "pictures/train")
-    converted = convert(Path("pictures/train"), tmp_path)
-    lists, own = (
-        {"data/crops/train/images.csv": "train", "data/crops/val/images.csv": "val"},
-        {"train": "pictures/train"},
-    )
-    run_job("list_images", [], lists, folders=own, dataset="crops")
-    manifest = {"data/crops/train.beton": "beton", "data/crops/train.csv": converted.manifest.read_text()}
-    run_job("join_shards", ["results/data/crops/train/images.csv"], manifest, dataset="crops", split="train")
-
-    def check(*flags: str) -> tuple[int, str]:
-        code = main(["results/data/crops/train.beton", *flags])
-        return code, "".join(capsys.readouterr())
-
-    return check
-
-
-def test_folder_of_images_is_named_and_not_read(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "hashlib", None)  # by which an image is compared
-    code, said = images()
-    assert code == 0 and f"<- {tmp_path}/pictures/train   [not read]\n" in said and "1 not read" in said
-    shutil.rmtree("pictures")
-    code, said = images("--images")
-    assert code == 0 and "1 elsewhere" in said
-
-
-def test_images_that_are_those_of_the_manifest(images, tmp_path):
-    """Though they were copied since, beside a file that is no image."""
-    shutil.move("pictures/train", "elsewhere")
-    shutil.copytree("elsewhere", "pictures/train", copy_function=shutil.copyfile)
-    Path("pictures/train/a/notes.txt").write_text("no image")
-    code, said = images("--images")
-    assert code == 0 and f"{tmp_path}/pictures/train   [source]" in said
-
-
-def change_a_byte(path: Path) -> None:
-    content, stat = path.read_bytes(), path.stat()
-    path.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-
-@pytest.mark.parametrize(
-    ("alter", "problem"),
-    [
-        (change_a_byte, "1 changed, among them b/01.png"),
-        (Path.unlink, "1 not there, among them b/01.png"),
-        (
-            lambda path: path.rename(path.with_name("new.png")),
-            "1 not there, among them b/01.png; 1 not in the manifest",
-        ),
-    ],
-)
-def test_images_that_changed_are_named(images, alter, problem):
-    alter(Path("pictures/train/b/01.png"))
-    assert images()[0] == 0
-    code, said = images("--images")
-    assert code == 1 and f"of 24 images of {Path('results/data/crops/train.csv').absolute()}: {problem}" in said
-    assert "1 altered" in said
 
 
 # ---- the crate -------------------------------------------------------------------------------------------------------
