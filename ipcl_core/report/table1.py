@@ -170,9 +170,13 @@ def read_table1(table: str | Path, brain: str) -> pd.DataFrame:
     own = [name for region in rows["regions"].iloc[0].split(", ") for name in known[region] if name in rows]
     foreign = [name for name in own if name.endswith(PUBLISHED_PARTS) and rows[name].isna().all()]
     rows = rows[others + own].drop(columns=foreign)
-    widths = ["" if width == 1 else f" x{width:g}" for width in rows["width"]]
-    rows["network"] = rows["architecture"].map(print_architecture) + widths
+    rows["network"] = print_networks(rows["architecture"], rows["width"])
     return rows
+
+
+def print_networks(architectures: pd.Series, widths: pd.Series) -> pd.Series:
+    """Return the printed names of architectures, each with its width where that is not 1, as in AlexNet-gn x0.25."""
+    return architectures.map(print_architecture) + ["" if width == 1 else f" x{width:g}" for width in widths]
 
 
 def read_fits(fits: Iterable[File], table: File, brains: Iterable[str]) -> dict[tuple[str, str], pd.DataFrame]:

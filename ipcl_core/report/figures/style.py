@@ -17,9 +17,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ...config.architectures import find_family, print_architecture
+from ...config.architectures import find_family
 from ...files import write_whole
-from ..table1 import list_regions, read_table1
+from ..table1 import list_regions, print_networks, read_table1
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every table of a font that goes into a PDF
 
@@ -60,8 +60,7 @@ def read_tables(table1: File, brain: str) -> tuple[pd.DataFrame, dict[str, float
     table = read_table1(table1, brain)
     regions = {region: table[f"{region}_noise_ceiling"].iloc[0] for region in list_regions(table)}
     colors = assign(COLORS, table["framework"], SPARE_COLORS)
-    widths = ["" if width == 1 else f" x{width:g}" for width in table["width"]]
-    table["family"] = table["architecture"].map(find_family).map(print_architecture) + widths
+    table["family"] = print_networks(table["architecture"].map(find_family), table["width"])
     return table[table["origin"] != "unavailable"], regions, colors
 
 
