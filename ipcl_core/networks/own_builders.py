@@ -6,7 +6,6 @@ The architecture is torchvision:NAME, timm:NAME or MODULE:FUNCTION. To import a 
 
 import difflib
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -51,11 +50,14 @@ def find_files(model: OwnModel) -> tuple[list[str], list[str]]:
 def find_module(module: str, code: str | Path) -> tuple[Path, bool]:
     """Return the file of a module without importing it, and whether it lies in the folder `code`.
 
+    A module that this process has imported from another folder is not there.
+
     Raises:
         ValueError: there is no such module in the folder, nor in an installed package.
     """
     top, *rest = module.split(".")
-    folder, spec = Path(code), importlib.util.find_spec(top)
+    folder = Path(code)
+    spec = next((spec for finder in sys.meta_path if (spec := finder.find_spec(top, None))), None)
     places = [folder]
     if spec:
         places += [Path(place).parent for place in spec.submodule_search_locations or [spec.origin]]

@@ -65,6 +65,14 @@ def test_module_with_the_name_of_another_is_refused(code):
         build_own_network("colorsys:build", arguments={}, code=".")
 
 
+def test_module_that_was_imported_from_another_folder_is_not_taken(code, tmp_path):
+    name = code("def build(): return nn.Linear(2, 2)")
+    build_own_network(f"{name}:build", arguments={}, code=".")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=f"there is no module {name} in .*empty, and none is installed"):
+        build_own_network(f"{name}:build", arguments={}, code="empty")
+
+
 NETWORK = """
 class Network(nn.Module):
     def __init__(self, **given):
