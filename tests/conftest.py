@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
 import weakref
@@ -34,6 +35,7 @@ from sites import Site, make_certificate, start_site
 
 from ipcl_core.accuracy.knn import TILE, vote_weighted_knn
 from ipcl_core.config import Preprocessing, Recipe
+from ipcl_core.distributed import ENDING
 from ipcl_core.files import write_csv
 from ipcl_core.images.datasets import list_split
 from ipcl_core.images.shards import encode_shard
@@ -382,3 +384,13 @@ def study(tmp_path_factory, loader):
     (folder / "study.yaml").write_text(yaml.safe_dump(cut_demo("ipcl", "supervised", "untrained")))
     run(folder)
     return folder
+
+
+@pytest.fixture
+def heeded():
+    """Signals to end have their usual handlers, in processes that a test starts too; behind nohup they would be ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, usual.get(number, signal.SIG_DFL)) for number in ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

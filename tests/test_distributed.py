@@ -95,6 +95,7 @@ def test_four_processes_equal_a_single_one(raw_split, single, tmp_path):
 
 
 @pytest.mark.distributed
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_ends_all_processes_with_a_checkpoint(raw_split, tmp_path, number):
     """SIGTERM as the process that waits for torchrun receives it, the others as both do; a single process goes on."""

@@ -274,6 +274,7 @@ test_resume.train(Path({beton!r}), Path({summary!r}), Path({folder!r}), accumula
 """
 
 
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", ENDING)
 def test_signal_ends_the_process_with_a_checkpoint(raw_split, tmp_path, number):
     """A real process, told to end within an epoch and within a group of gradients; called again it ends with the same bits."""
@@ -297,6 +298,7 @@ def test_signal_ends_the_process_with_a_checkpoint(raw_split, tmp_path, number):
     assert stopped["weights.safetensors"].read_bytes() == whole["weights.safetensors"].read_bytes()
 
 
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", ENDING)
 def test_signal_is_given_back(number):
     before = signal.getsignal(number)
