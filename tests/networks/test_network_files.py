@@ -36,6 +36,22 @@ def test_channels_last_weights_round_trip(tmp_path):
         assert_close(tensor, network.state_dict()[name], rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("sparse: give it as an ordinary tensor", torch.Tensor.to_sparse),
+        ("quantised: give the network", lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)),
+    ],
+)
+def test_tensors_that_a_file_cannot_hold_are_refused(tmp_path, kind, change):
+    network = initialize_network(make_spec(), 3)
+    network.register_buffer("odd", change(torch.eye(2)))
+    with pytest.raises(ValueError, match=f"alexnet_gn: odd of its state dict is {kind}"):
+        save_network(network, make_spec(), tmp_path / "weights.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def spoil(path: Path, *, metadata: bool = True, **changes: torch.Tensor | None) -> None:
     """Write the tiny AlexNet's weights with some tensors replaced, or (None) left out."""
     spec = make_spec()
