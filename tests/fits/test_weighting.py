@@ -243,6 +243,8 @@ def test_few_stimuli_are_noted(brain, tmp_path):
     table = pd.read_csv(tmp_path / "m.csv")
     assert table[WEIGHTED_COLUMNS].isna().all(axis=None)
     assert set(table["weighted_note"]) == {"24 stimuli in 7 folds: fewer than 4 held out, nothing weighted"}
+    weigh_layers(tmp_path / "m.h5", brain, tmp_path / "m.csv", **SETTINGS | {"n_folds": 6})
+    assert pd.read_csv(tmp_path / "m.csv")[WEIGHTED_COLUMNS].notna().all(axis=None), "4 of 24 are enough"
 
 
 def test_weighting_is_off_by_default_and_has_its_defaults():
