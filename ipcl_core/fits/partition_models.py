@@ -2,7 +2,8 @@
 What each of two or three models explains alone, shared and together, of voxels and of RSMs: docs/encoding.md.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,7 +19,7 @@ from ..brains.categories import read_categories
 from ..brains.store import read_brain, read_patterns
 from ..config.data import CATEGORIES
 from ..encoding.bands import fit_bands, list_subsets, partition_variance
-from ..encoding.resampling import infer_mean, resample_r, resample_r2
+from ..encoding.resampling import BOTH, PARTICIPANTS, infer_mean, resample_r, resample_r2
 from ..encoding.ridge import choose_device, sum_kernel
 from ..encoding.scores import compare_fold, correlate_added, find_r2
 from ..files import open_hdf5, write_csv
@@ -69,7 +70,7 @@ def partition_models(
         brain: HDF5 file of `store.write_brain` with voxel patterns.
         partitions: CSV to write (COLUMNS), one row a region, measure, set, participant (and of their "group" one for each of
             what is resampled), and what is explained: by a model or several together ("together"), or by exactly these and
-            no other of the set ("alone").
+            no other of the set ("alone"); without numbers, and with a note, where a model's layer says nothing.
         name: of the brain data set.
         sets: two or three models each; categories are one of them.
         categories: arguments of `read_categories` but the stimuli, where a set names them: a column for each category is then
@@ -105,23 +106,46 @@ def partition_models(
                 {model: read_layers(path, measure, region.name) for (_, model), path in files.items()}
                 for measure in ("mean_r", "versa_r")
             )
-            empty = {model for layers in (voxel_layers, rsm_layers) for model, each in layers.items() if "" in each}
             for layers in (voxel_layers, rsm_layers):
                 layers |= {name: [""] * len(held_out) for name in known}
             voxels, ceilings = _read_voxels(brain, files, region.name)
             drawn = draw_held_out(len(voxels), folds, n_bootstrap, seed)
             sizes = drawn.participants, int((folds >= 0).sum())
             for each in sets:
-                if empty & set(each):
-                    raise ValueError(f"{brain}: region {region.name}: a model of {', '.join(each)} predicts nothing")
                 shared = {"brain": name, "region": region.name, "models": ", ".join(each)}
-                explained = _explain_voxels(find_kernel, voxel_layers, each, voxels, held_out, penalties, drawn.stimuli)
-                rows.append(_tabulate(explained, ceilings, *sizes).assign(measure=VOXELS, **shared))
-                targets = dict(zip(region.participants, region.rsvs, strict=True))
-                explained = _explain_rsms(rsvs, rsm_layers, each, targets, held_out)
-                rows.append(_tabulate(explained, None, *sizes).assign(measure=RSMS, **shared))
+                if gap := _find_gap(each, voxel_layers):
+                    found = _leave_empty(each, gap, (PARTICIPANTS, BOTH))
+                else:
+                    arguments = each, voxels, held_out, penalties, drawn.stimuli
+                    found = _tabulate(_explain_voxels(find_kernel, voxel_layers, *arguments), ceilings, *sizes)
+                rows.append(found.assign(measure=VOXELS, **shared))
+                if gap := _find_gap(each, rsm_layers, rsvs):
+                    found = _leave_empty(each, gap, (PARTICIPANTS,))
+                else:
+                    targets = dict(zip(region.participants, region.rsvs, strict=True))
+                    found = _tabulate(_explain_rsms(rsvs, rsm_layers, each, targets, held_out), None, *sizes)
+                rows.append(found.assign(measure=RSMS, **shared))
     table = pd.concat(rows).reindex(columns=COLUMNS).reset_index(drop=True).astype({"n_participants": "Int64"})
     write_csv(control_tests(table, fdr, ["measure"], table["explained"] == ALONE), partitions)
+
+
+def _find_gap(
+    models: list[str], layers: dict[str, list[str]], rsvs: dict[str, dict[str, NDArray]] | None = None
+) -> str:
+    """Return why nothing can be said of a set: a model has no layer, or one whose RSM is not defined; "" where all have."""
+    for model, layer in [(name, layer) for name in models for layer in layers[name]]:
+        if not layer and model != CATEGORIES:
+            return f"{model}: no layer predicts anything"
+        if rsvs and np.isnan(rsvs[model][layer]).any():
+            return f"{model}: its layer {layer} has constant activations to some stimulus: no RSM"
+    return ""
+
+
+def _leave_empty(models: list[str], note: str, resampled: Sequence[str]) -> pd.DataFrame:
+    """Return the group's rows of a set without numbers."""
+    parts = itertools.product(KINDS, list_subsets(models), resampled)
+    rows = [{"explained": kind, "by": " + ".join(subset), "resampled": each} for kind, subset, each in parts]
+    return pd.DataFrame(rows).assign(participant="group", note=note)
 
 
 def _read_voxels(

@@ -250,3 +250,27 @@ def test_categories_stand_beside_a_model(divided, tmp_path):
         baseline += ((y[test] - y[~test].mean(0)) ** 2).sum(0)
     expected = (1 - errors / baseline).mean()
     assert table["voxels", "together", PARTICIPANTS[0], "one + categories"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("silent, measures", [(slice(1), ["rsm"]), (slice(N), ["voxels", "rsm"])])
+def test_layers_that_say_nothing_leave_rows_without_numbers(divided, tmp_path, silent, measures):
+    """Of a layer with constant activations to a stimulus there is no RSM; one that is the same for all predicts no voxel."""
+    folder, made = divided[0], [tmp_path / name for name in ("activations.h5", "scores.csv", "silent.h5", "rsm.h5")]
+    features = draw_features()["second"]
+    features[silent] = 0
+    write_activations(made[0], {"only": features}, model="silent")
+    fit_encoding(made[0], folder / "brain.h5", *made[1:3], brain_name="objects", model="silent", folds=None, **SETTINGS)
+    make_rsms(made[0], made[3], brain="objects", model="silent")
+    kinds = zip(("_activations.h5", ".h5", "_rsm.h5"), (made[0], made[2], made[3]), strict=True)
+    files = [[folder / f"two{kind}", other] for kind, other in kinds]
+    settings = {key: SETTINGS[key] for key in ("penalties", "standardize", "projection", "seed")}
+    partition_models(
+        *files, folder / "brain.h5", tmp_path / "partitions.csv", name="objects", sets=[["two", "silent"]], fdr=0.05,
+        n_bootstrap=20, **settings,
+    )  # fmt: skip
+    group = read_csv(tmp_path / "partitions.csv").query("participant == 'group'")
+    empty = group["r2"].isna()
+    assert set(group.loc[empty, "measure"]) == set(measures) and not (empty & group["note"].isna()).any()
+    assert group.loc[empty, "note"].str.startswith("silent: ").all()
+    assert group.loc[empty, ["low", "p", "q"]].isna().to_numpy().all()
+    assert not group.duplicated(["measure", "explained", "by", "resampled"]).any() and (group["by"] == "two").sum() == 6
