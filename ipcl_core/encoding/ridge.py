@@ -23,6 +23,8 @@ from torch import Tensor
 
 VOXELS = 4096
 """Voxels that are fitted at a time: 320 MB for 10,000 stimuli."""
+ROUNDING = 1e-12
+"""Share by which squared errors differ that are equal but for rounding."""
 RESIDUALS = 1 << 18
 """Residuals that are squared at a time, about what a processor's cache holds; never of fewer than 256 voxels."""
 
@@ -105,7 +107,8 @@ def fit_fold(
     """Predict the responses to test stimuli by ridge regressions on training stimuli.
 
     Of the penalties each voxel gets the one with the least squared error when each training stimulus is predicted from the
-    others; of equal ones the first. Where all training stimuli have the same activations, their mean response is predicted.
+    others; of equal ones, but for rounding, the first. Where all training stimuli have the same activations, their mean
+    response is predicted.
 
     Args:
         kernel: (n, n) of `sum_kernel`.
@@ -145,7 +148,9 @@ def _fit_voxels(
     n, mean = len(values), responses.mean(0)
     centered = responses - mean
     rotated = centered.T @ vectors  # (n_voxels, n_train)
-    least, chosen = _sum_errors(values, vectors, rotated, penalties).min(0)
+    errors = _sum_errors(values, vectors, rotated, penalties)
+    least = errors.amin(0)
+    chosen = (errors <= least * (1 + ROUNDING)).byte().argmax(0)  # the first
     weights = rotated / (values + penalties[chosen][:, None])
     baseline = centered.square().sum(0) * (n / (n - 1)) ** 2  # each from the mean of the others
     found = outer @ weights.T + mean, chosen, 1 - least / baseline

@@ -91,6 +91,14 @@ def test_layer_that_is_constant_on_training_stimuli_predicts_their_mean():
     assert (fold.scores == -torch.inf).all()
 
 
+def test_of_penalties_that_are_equal_but_for_rounding_the_first_is_taken():
+    """Training stimuli that are all equally far tell nothing of each other, whatever the penalty."""
+    x, (_, y) = np.zeros((40, 32)), draw()
+    x[~TEST] = np.eye(32) * 0.3
+    x[TEST, :3] = np.random.default_rng(1).standard_normal((8, 3))
+    assert set(fit(x, y).penalties.tolist()) == {PENALTIES[0]}
+
+
 def test_voxels_are_fitted_alone(monkeypatch):
     x, y = draw()
     whole = fit(x, y)
