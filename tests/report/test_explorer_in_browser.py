@@ -250,6 +250,13 @@ def test_tables_say_what_the_plots_show(view, study):
 
 
 @in_browser
+def test_no_p_is_0_and_no_zero_negative(view):
+    found = view.evaluate(
+        "[-0.0004, -0.0005, null].map((x) => format(x)).concat([0, 0.00003, 0.0001, 0.25].map(formatP))"
+    )
+    assert found == ["0.000", "\u22120.001", "none", "< 0.0001", "< 0.0001", "0.0001", "0.2500"]
+
+
 def test_accuracy_against_fit(view, study):
     best = read_fits(study)["r"].groupby(["model", "region"]).max()
     points = "document.getElementById('scatter-1').points.map(p => [p.name, p.x, p.y])"

@@ -305,7 +305,7 @@ function describeLayer(region) {
   const { layer } = state;
   const place = `${state.model}, ${layers[layer]} (layer ${layer + 1} of ${layers.length}, ${units[layer]} units)`;
   if (!fit) return place;
-  const p = fit.p?.[layer] == null ? "" : `, p ${format(fit.p[layer], 4)}, q ${format(fit.q[layer], 4)}`;
+  const p = fit.p?.[layer] == null ? "" : `, p ${formatP(fit.p[layer])}, q ${formatP(fit.q[layer])}`;
   const note = fit.note[layer] ? ` (${fit.note[layer]})` : "";
   return `${place}, ${region}: ${nameMeasure()} = ${format(fit.r[layer])}${describeInterval(fit, layer)}${p}${note}`;
 }

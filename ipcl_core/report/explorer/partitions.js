@@ -23,7 +23,7 @@ function makeParts(region, measure, chosen) {
   const rows = [...own.filter((row) => row.explained === "alone"), ...(whole ? [whole] : [])].map((row) => {
     const interval = row.low == null ? "" : ` (${format(row.low)} to ${format(row.high)})`;
     const text = `${format(row.r2)}${interval}${row.significant ? " *" : ""}`;
-    return [namePart(row), makeBar(row, low, high), make("span", { title: row.note }, text), row.q == null ? "" : format(row.q, 4)];
+    return [namePart(row), makeBar(row, low, high), make("span", { title: row.note }, text), row.q == null ? "" : formatP(row.q)];
   });
   return makeTable(`${region}, ${PARTS[measure]}`, ["explained by", "bar", "R2 (95% interval)", "q"], rows);
 }

@@ -63,7 +63,14 @@ const find = (id) => document.getElementById(id);
 const escapeText = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
 function format(value, digits = 3) {
-  return value == null ? "none" : value.toFixed(digits).replace("-", "\u2212");
+  if (value == null) return "none";
+  const text = value.toFixed(digits);
+  return text.replace("-", Number(text) ? "\u2212" : ""); // no -0.000
+}
+
+// Return p or q: one that is small is not 0.
+function formatP(value) {
+  return value != null && value < 0.0001 ? "< 0.0001" : format(value, 4);
 }
 
 // The kind of interval that is drawn for a region: the chosen one, or of the widest the one that exists.
