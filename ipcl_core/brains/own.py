@@ -18,6 +18,7 @@ from .labels import Labels
 from .names import check_order, check_owner, check_voxels, refuse_names
 from .own_files import Content, NotThereError, read_values
 from .patterns import (
+    compare_units,
     compute_rsv,
     divide_by_noise,
     find_varying,
@@ -107,6 +108,8 @@ def _read_region(layout: OwnData, conditions: list[str], region: str, seen: dict
     logger.info("%s: %d participant(s): %s", region, len(found), ", ".join(found))
     if len(found) == 1:
         logger.warning("%s: one participant: no noise ceiling, and nothing over participants", region)
+    if layout.kind == "patterns":
+        compare_units({participant: runs for participant, (runs, _) in found.items()}, region)
     patterns, rsvs = map(list, zip(*found.values(), strict=True))
     return Region(region, rsvs, list(found), group=False, patterns=patterns if layout.kind == "patterns" else None)
 

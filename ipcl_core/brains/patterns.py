@@ -16,6 +16,8 @@ FILL, GAP = 100, 2
 which data were clipped, others come close."""
 ENDS = (-(2**15), 2**15 - 1, 2**16 - 1, -(2**31), 2**31 - 1, 2**32 - 1)
 """Smallest and largest numbers of integer types, which stand for missing ones at less than FILL times the median too."""
+UNEQUAL = 10
+"""Times another's size up to which a participant's responses may be in the same unit."""
 LARGEST = 1e150
 """Of numbers whose squares can be summed in double precision; the smallest is its inverse."""
 
@@ -217,6 +219,23 @@ def refuse_fill_values(patterns: np.ndarray, who: str) -> None:
             f"{who}: {value:.6g} stands in {places.any(0).sum()} of {places.shape[1]} voxels, {places.sum()} times, and half "
             f"of the numbers are below {usual:.3g}: it seems to stand for missing ones; leave these voxels out of the file, "
             "or give them a reliability of NaN"
+        )
+
+
+def compare_units(patterns: dict[str, np.ndarray], region: str) -> None:
+    """Warn where participants' responses are so unequal in size that they can hardly be in one unit.
+
+    Args:
+        patterns: participant -> (n_runs, n_stimuli, n_voxels).
+        region: begins the message.
+    """
+    sizes = {who: float(np.sqrt(runs.mean(0).var(0).mean())) for who, runs in patterns.items()}
+    least, most = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+    if sizes[most] > UNEQUAL * sizes[least]:
+        logger.warning(
+            "region %s: stimuli differ by %.3g in participant %s and by %.3g in %s; are both in one unit? Correlation "
+            "distances are the same in any; the group's euclidean and crossnobis distances are almost those of %s alone",
+            *(region, sizes[least], least, sizes[most], most, most),
         )
 
 

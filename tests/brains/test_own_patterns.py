@@ -217,6 +217,15 @@ def test_voxels_that_are_constant_within_each_run_are_left_out(own, warnings_of)
     assert "region IT, participant sub-02: 7 of 32 voxels hold one number for all stimuli" in "".join(warnings_of())
 
 
+@pytest.mark.parametrize("factor, warned", [(8, False), (0.01, True), (1e8, True)])
+def test_participants_in_another_unit_are_named(own, warnings_of, factor, warned):
+    own.patterns["sub-02", "IT"] *= factor
+    own.write(np.save)
+    check(own)
+    said = [message for message in warnings_of() if "one unit" in message]
+    assert len(said) == warned and all("region IT" in message and "sub-02" in message for message in said)
+
+
 def test_only_reliable_voxels_are_kept(own):
     """A voxel without a number has a reliability of NaN, as correlations of constant voxels have."""
     rng = np.random.default_rng(1)
