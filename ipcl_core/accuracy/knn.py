@@ -46,7 +46,7 @@ def vote_weighted_knn(
         tau: temperature > 0, in units of cosine similarity.
 
     Returns:
-        (n_queries, n_classes) float32, unnormalised; argmax(1) is the prediction.
+        (n_queries, n_classes) float32, unnormalised; the class with the most is the prediction.
 
     Raises:
         ValueError: k or tau is out of range, or an input holds a non-finite value.

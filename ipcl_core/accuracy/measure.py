@@ -25,18 +25,22 @@ ORDER = list(get_args(Protocol))
 def measure_accuracy(scores: Tensor, labels: Tensor) -> tuple[float, float]:
     """Return top-1 and top-5 accuracy in %; top-5 is top-n_classes where there are fewer than five classes.
 
+    Classes with equal scores share the places that they take: of two equally likely ones each is half a hit. So the numbers
+    depend neither on the order of the classes nor on the device.
+
     Args:
         scores: (n, n_classes), higher is more likely.
         labels: (n,) int64.
 
     Raises:
-        ValueError: a score is NaN, which `topk` would take for the highest.
+        ValueError: a score is NaN, which is neither higher nor lower than others.
     """
     if scores.isnan().any():
         raise ValueError(f"the scores of {scores.isnan().any(1).sum()} of {len(scores)} images are no numbers")
-    best = scores.topk(min(5, scores.shape[1]), dim=1).indices  # (n, 5)
-    hits = best == labels[:, None]
-    return 100 * hits[:, 0].float().mean().item(), 100 * hits.any(1).float().mean().item()
+    own = scores.gather(1, labels[:, None])  # (n, 1)
+    higher, equal = (scores > own).sum(1), (scores == own).sum(1)  # (n,) classes, the true one among the equal
+    top1, top5 = (100 * ((places - higher) / equal).clamp(0, 1).mean().item() for places in (1, 5))
+    return top1, top5
 
 
 @validate_call  # among several processes the arguments come as JSON

@@ -40,6 +40,24 @@ def test_accuracy_equals_loop():
     assert_close(measure_accuracy(scores, labels), expected, rtol=1e-6, atol=0)
 
 
+def test_equally_likely_classes_share_their_places():
+    """As many hits as with ties broken at random, all ways to break them; whatever the order of the classes."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(4, (300, 9), generator=generator).float() * (torch.rand(300, 1, generator=generator) < 0.7)
+    labels = torch.randint(9, (300,), generator=generator)
+    top1, top5 = [], []
+    for row, label in zip(scores.tolist(), labels.tolist(), strict=True):
+        higher, equal = sum(score > row[label] for score in row), row.count(row[label])
+        places = range(higher, higher + equal)  # that the true class can have
+        top1.append(sum(place < 1 for place in places) / equal)
+        top5.append(sum(place < 5 for place in places) / equal)
+    expected = (100 * np.mean(top1), 100 * np.mean(top5))
+    order = torch.randperm(9, generator=generator)
+    assert_close(measure_accuracy(scores, labels), expected, rtol=1e-6, atol=0)
+    assert measure_accuracy(scores[:, order], order.argsort()[labels]) == measure_accuracy(scores, labels)
+    assert_close(measure_accuracy(torch.zeros(5, 10), torch.arange(5)), (10.0, 50.0), rtol=1e-6, atol=0)
+
+
 def test_accuracy_refuses_different_numbers_of_labels():
     with pytest.raises(RuntimeError):
         measure_accuracy(draw(4, 3), torch.zeros(3, dtype=torch.long))
