@@ -134,12 +134,28 @@ def check_order(lists: Sequence[Labels], names: Sequence[str], what: str, who: s
 
 
 def check_owner(lists: Sequence[Labels], name: str, names: Sequence[str], who: str) -> None:
-    """Raise a ValueError where a single name beside the values of a participant, or a region, is that of another one."""
+    """Raise a ValueError where all values of a list beside those of a participant, or a region, name another one.
+
+    A value may hold several names with bars between, as the RSA toolbox's `V1 | sub-01 | Session: 1`; the only one of `names`
+    in it counts.
+    """
     for labels in lists:
-        if len(labels.values) == 1 and labels.belongs != "stimulus" and not _is_numeric(labels):
-            (found,) = find_order(labels.values, names)
-            if found is not None and names[found] != name:
-                raise ValueError(f"{who}: by {labels.where} these are the values of {labels.values[0]}")
+        if not labels.values or labels.belongs == "stimulus" or _is_numeric(labels):
+            continue
+        meant = _find_parts(labels.values[0], names)
+        if (
+            len(meant) == 1
+            and name not in meant
+            and all(_find_parts(value, names) == meant for value in set(labels.values))
+        ):
+            raise ValueError(f"{who}: by {labels.where} these are the values of {labels.values[0]}")
+
+
+def _find_parts(value: str, names: Sequence[str]) -> set[str]:
+    """Return the names that stand in a value between bars; a bare number there can be that of a session."""
+    parts = [part.strip() for part in value.split("|")]
+    found = [find_order([part], names)[0] for part in parts if len(parts) == 1 or not part.isdecimal()]
+    return {names[i] for i in found if i is not None}
 
 
 def refuse_names(lists: Sequence[Labels], names: Sequence[str], message: str) -> None:

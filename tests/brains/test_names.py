@@ -341,3 +341,25 @@ def test_a_list_is_said_once(warnings_of):
     for who in ("V1", "IT"):
         check_order(labels, ["x", "y", "z"], "stimulus", who, said)
     assert len(warnings_of()) == 1
+
+
+@pytest.mark.parametrize("name", ["{region} | {participant} | Session: 1", "{region}"])
+def test_rdms_of_another_region_are_refused(own, name):
+    """By what the RDMs of all participants are called."""
+
+    def save(regions) -> None:
+        for region, held in zip(("EarlyV", "IT"), regions, strict=True):
+            each = [
+                {
+                    "RDM": 1 - np.corrcoef(own.patterns[one, held]),
+                    "name": name.format(region=held, participant=one),
+                }
+                for one in PARTICIPANTS
+            ]
+            save_mat73(own.folder / f"{region}.mat", RDMs=Structs(each))
+
+    options = {"files": str(own.folder / "{region}.mat#RDMs.RDM"), "kind": "rdm"}
+    save(["EarlyV", "IT"])
+    check_names(own, **options)
+    save(["IT", "EarlyV"])
+    refuse(own, r"EarlyV\.mat#RDMs\.RDM: region EarlyV.*: by name these are the values of IT", **options)
