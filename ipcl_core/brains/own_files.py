@@ -317,10 +317,15 @@ def _read_nifti(path: Path, mask: str | None) -> np.ndarray:
         image, region = nibabel.load(path), nibabel.load(mask)
         if (kind := image.get_data_dtype()).kind not in "fiu":  # apply_mask would drop the imaginary part
             raise ValueError(f"found numbers of type {kind}, needs real ones")
-        # nilearn takes no rounding of another program
-        if np.allclose(image.affine, region.affine, rtol=0, atol=AFFINE):
-            region = new_img_like(image, region.get_fdata())
         check_mask(region.get_fdata(), mask)
+        moved = np.abs(image.affine - region.affine).max()
+        if image.shape[:3] != region.shape[:3] or moved > AFFINE:
+            raise ValueError(
+                f"the mask has {region.shape[:3]} voxels, a volume {image.shape[:3]}, and their affines differ by up to "
+                f"{moved:.3g} mm; resample the mask to the volumes, as by nilearn's resample_to_img(mask, volumes, "
+                "interpolation='nearest')"
+            )
+        region = new_img_like(image, region.get_fdata())  # nilearn takes no rounding of another program
         values = apply_mask(image, region, ensure_finite=False)
         return values[:, 0] if values.ndim == 3 and values.shape[1] == 1 else values  # X x Y x Z x 1 x volumes
     except Exception as error:  # nibabel's and nilearn's are of many kinds

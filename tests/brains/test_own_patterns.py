@@ -323,7 +323,11 @@ def test_fifth_axis_and_rounded_affines(own):
             nibabel.Nifti1Image(mask, np.eye(4) + moved * np.eye(4, k=3)).to_filename(path)
         if moved < 0.01:
             check(own, **templates, atol=1e-6)
-    with pytest.raises(ValueError, match="affine"):
+    with pytest.raises(ValueError, match=r"affines differ by up to 0\.1 mm; resample the mask to the volumes"):
+        own.import_all(**templates)
+    for other in own.folder.glob("sub-0?_*.nii.gz"):
+        nibabel.Nifti1Image(np.ones((5, 8, 4), np.uint8), np.eye(4)).to_filename(other)
+    with pytest.raises(ValueError, match=r"the mask has \(5, 8, 4\) voxels, a volume \(5, 8, 5\)"):
         own.import_all(**templates)
 
 
