@@ -99,6 +99,8 @@ def _refuse_other_draws(network: nn.Module, spec: NetworkSpec, model: dict) -> N
     again = initialize_network(spec, model["seed"], model["weights"]).state_dict()
     for name, tensor in network.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.layout is torch.strided and not torch.equal(tensor, again[name]):
+            if tensor.isnan().any():  # equal to nothing
+                raise ValueError(f"{spec.architecture}: {name} holds NaN; give the network weights that are numbers")
             raise ValueError(
                 f"{spec.architecture}: {name} is drawn anew in each build, whatever the seed; draw from torch, numpy or "
                 "random without a seed or generator of your own"

@@ -227,6 +227,10 @@ def test_answer_to_a_picture_must_be_its_own(code, tmp_path, made, layers):
             "conv.weight is drawn anew in each build, whatever the seed",
         ),
         (
+            "changed(build=lambda s: s.conv.bias.data.fill_(torch.nan))",
+            "conv.bias holds NaN",
+        ),
+        (
             "(torch.set_default_dtype(torch.float64), Network())[1]",
             "are its weights, which are float64, to be float32",
         ),
